@@ -1,0 +1,1 @@
+"""The EdgeHaul agent: runs models on a box and reports over MQTT."""

@@ -1,0 +1,1 @@
+"""Configuration: YAML files checked against types, every fault at its line and column."""

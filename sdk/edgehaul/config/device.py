@@ -1,0 +1,278 @@
+"""The device's configuration, ``device.yaml``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from edgehaul.geometry import Line
+from edgehaul.messages.topics import is_topic_name
+
+
+class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all sections: unknown keys are faults."""
+
+
+def _require_name(name: str) -> None:
+    if not is_topic_name(name):
+        raise ValueError(f"name {name!r}: use letters, digits, '.', '_' or '-', at most 64")
+
+
+class DeviceSection(_Config, frozen=True):
+    """Who this device is.
+
+    Attributes:
+        id: Identity within the site; becomes part of every topic.
+        site: Name of the site.
+        type: Device type that bundles are made for, such as ``x86-64``.
+    """
+
+    id: str
+    site: str
+    type: str = "generic"
+
+    def __post_init__(self) -> None:
+        """Refuse names that cannot be in a topic."""
+        _require_name(self.id)
+        _require_name(self.site)
+
+
+class MqttSection(_Config, frozen=True):
+    """Where results go.
+
+    Attributes:
+        host: Broker's name or address.
+        port: Broker's port.
+        username: User name; empty for none.
+        password_file: File whose first line is the password; empty for none.
+        ca_file: Certificates to trust; naming one switches TLS on.
+        keepalive_s: Seconds between pings.
+        protocol: ``auto`` tries MQTT 5 and falls back to 3.1.1.
+        window: Most messages under way at once.
+        acknowledge: ``auto`` waits for a collector's receipt where one is present, and
+            takes the broker's otherwise; ``collector`` and ``puback`` insist.
+        backlog_per_s: Most messages of the backlog sent in one second.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 1883
+    username: str = ""
+    password_file: str = ""
+    ca_file: str = ""
+    keepalive_s: int = 30
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    window: int = 50
+    acknowledge: Literal["auto", "collector", "puback"] = "auto"
+    backlog_per_s: float = 500.0
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        if not 0 < self.port < 65536:  # noqa: PLR2004 - the range of TCP ports
+            raise ValueError("port must be in 1..65535")
+        if not 1 <= self.window <= 100:  # noqa: PLR2004 - brokers drop above it
+            raise ValueError("window must be in 1..100")
+
+
+class LaneQuotas(_Config, frozen=True):
+    """Most MiB kept on disk for each lane."""
+
+    alarm: float = 64.0
+    event: float = 256.0
+    telemetry: float = 256.0
+    media: float = 512.0
+
+
+class SpoolSection(_Config, frozen=True):
+    """The durable spool.
+
+    Attributes:
+        quota_mb: Most MiB kept on disk for each lane; the oldest go first, declared as gaps.
+        group_rows: Rows committed together at most.
+        group_ms: Longest time in ms a row waits for its commit; alarms never wait.
+    """
+
+    quota_mb: LaneQuotas = LaneQuotas()
+    group_rows: int = 50
+    group_ms: int = 200
+
+
+class FileSource(_Config, frozen=True, tag="file", tag_field="type"):
+    """A video file, read once.
+
+    Attributes:
+        path: The file, relative to the configuration file.
+        realtime: Whether to keep to the clip's own pace.
+        loop: Whether to start again at the end.
+    """
+
+    path: str
+    realtime: bool = False
+    loop: bool = False
+
+
+class ImagesSource(_Config, frozen=True, tag="images", tag_field="type"):
+    """A folder of images, in the order of their names.
+
+    Attributes:
+        path: The folder, relative to the configuration file.
+        interval_s: Time between two images in their capture times.
+    """
+
+    path: str
+    interval_s: float = 1.0
+
+
+class VirtualConveyorSource(_Config, frozen=True, tag="virtual_conveyor", tag_field="type"):
+    """A rendered conveyor with parcels (see ``edgehaul.virtual.conveyor``).
+
+    Attributes:
+        seed: The same seed gives the same pictures.
+        frames: Number of frames; 0 means without end.
+        fps: Frames per second of the scene.
+        width: Width in pixels.
+        height: Height in pixels.
+        realtime: Whether to keep to ``fps`` by the clock.
+    """
+
+    seed: int = 0
+    frames: int = 0
+    fps: float = 25.0
+    width: int = 640
+    height: int = 480
+    realtime: bool = False
+
+
+class TraceSource(_Config, frozen=True, tag="trace", tag_field="type"):
+    """A recorded trace, CSV or GPX.
+
+    Attributes:
+        path: The file, relative to the configuration file.
+        realtime: Whether to keep to the trace's own pace.
+    """
+
+    path: str
+    realtime: bool = False
+
+
+class VirtualTruckSource(_Config, frozen=True, tag="virtual_truck", tag_field="type"):
+    """A simulated truck (see ``edgehaul.virtual.truck``).
+
+    Attributes:
+        seed: The same seed gives the same trip.
+        duration_s: Length of the trip.
+        realtime: Whether to keep to the trip's own pace.
+    """
+
+    seed: int = 0
+    duration_s: float = 1800.0
+    realtime: bool = False
+
+
+class CountingLine(_Config, frozen=True):
+    """A line whose crossings are counted.
+
+    Attributes:
+        name: Name in the events.
+        points: ``[[x, y], [x, y]]`` in pixels of the original frame; forward is to the
+            right of the direction from the first point to the second, as seen on screen.
+    """
+
+    name: str
+    points: Line
+
+
+class StreamConfig(_Config, frozen=True):
+    """One camera stream.
+
+    Attributes:
+        name: Name in topics.
+        source: Where frames come from.
+        model: Name of an installed bundle.
+        variant: Variant to run; empty means the one chosen at installation.
+        policy: ``every`` frame, or only the ``latest`` where the model is slower.
+        stride: Look at every n-th frame.
+        score_threshold: Overrides the bundle's; none keeps it.
+        lines: Lines to count at.
+        publish: Which channels are published.
+    """
+
+    name: str
+    source: FileSource | ImagesSource | VirtualConveyorSource
+    model: str
+    variant: str = ""
+    policy: Literal["every", "latest"] = "every"
+    stride: int = 1
+    score_threshold: float | None = None
+    lines: tuple[CountingLine, ...] = ()
+    publish: tuple[Literal["detections", "tracks", "counts"], ...] = (
+        "detections",
+        "tracks",
+        "counts",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range."""
+        _require_name(self.name)
+        if self.stride < 1:
+            raise ValueError("stride must be at least 1")
+
+
+class GpsConfig(_Config, frozen=True):
+    """One GPS stream.
+
+    Attributes:
+        name: Name in topics.
+        source: Where fixes come from.
+        model: Name of an installed bundle that judges the trace; empty for none.
+        variant: Variant to run; empty means the one chosen at installation.
+        publish_every_s: Least time between two published positions; 0 publishes all.
+    """
+
+    name: str
+    source: TraceSource | VirtualTruckSource
+    model: str = ""
+    variant: str = ""
+    publish_every_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse names that cannot be in a topic."""
+        _require_name(self.name)
+
+
+class HealthSection(_Config, frozen=True):
+    """Health messages.
+
+    Attributes:
+        interval_s: Seconds between two of them.
+    """
+
+    interval_s: float = 30.0
+
+
+class DeviceConfig(_Config, frozen=True):
+    """Everything the agent is told.
+
+    Attributes:
+        root: Folder with the device's models and spool, relative to this file.
+        device: Who this device is.
+        mqtt: Where results go.
+        spool: The durable spool.
+        health: Health messages.
+        streams: Camera streams.
+        gps: GPS streams.
+    """
+
+    root: str
+    device: DeviceSection
+    mqtt: MqttSection = MqttSection()
+    spool: SpoolSection = SpoolSection()
+    health: HealthSection = HealthSection()
+    streams: tuple[StreamConfig, ...] = ()
+    gps: tuple[GpsConfig, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse streams that share a name."""
+        names = [s.name for s in self.streams] + [g.name for g in self.gps]
+        if len(set(names)) != len(names):
+            raise ValueError("streams and gps need names that differ from each other")

@@ -1,0 +1,1 @@
+"""The MQTT contract: envelope, payloads, topics, codec and their schemas."""

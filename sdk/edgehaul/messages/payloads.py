@@ -1,0 +1,291 @@
+"""What messages carry. Readers ignore fields they do not know, so the contract can grow."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from edgehaul.geometry import Box, Point
+from edgehaul.values import Fix
+
+DeviceStatus = Literal["online", "stopped", "offline"]
+AcknowledgeMode = Literal["collector", "puback"]
+Lane = Literal["alarm", "event", "telemetry", "media"]
+TrackPhase = Literal["new", "update", "end"]
+
+
+class _Payload(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """Base of all payloads; the field ``kind`` names the class."""
+
+
+class ModelState(msgspec.Struct, frozen=True, kw_only=True):
+    """One model as it runs on the device."""
+
+    name: str
+    version: str
+    variant: str
+
+
+class StateData(_Payload, frozen=True, kw_only=True, tag="state"):
+    """Whether the device is there; retained, and the last will says ``offline``.
+
+    Attributes:
+        status: ``online``, ``stopped`` (on purpose) or ``offline`` (link or power lost).
+        agent_version: Version of the agent.
+        epoch: The spool's present epoch.
+        acknowledge: Whose receipt lets the device delete a message: a collector's, end to
+            end, or only the broker's (PUBACK), which is weaker.
+        models: The models in use.
+        streams: Names of the camera and GPS streams.
+        reason: Why it stopped, where it did.
+    """
+
+    status: DeviceStatus
+    agent_version: str = ""
+    epoch: str = ""
+    acknowledge: AcknowledgeMode = "puback"
+    models: tuple[ModelState, ...] = ()
+    streams: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class DetectedObject(msgspec.Struct, frozen=True, kw_only=True):
+    """One object in one frame.
+
+    Attributes:
+        label: Name of the class.
+        score: Confidence in 0..1.
+        box: ``[x1, y1, x2, y2]`` in pixels of the original frame.
+        track_id: Identity over time, where a tracker runs.
+    """
+
+    label: str
+    score: float
+    box: Box
+    track_id: int | None = None
+
+
+class DetectionsData(_Payload, frozen=True, kw_only=True, tag="detections"):
+    """All objects found in one frame.
+
+    Attributes:
+        frame: Number of the frame in its stream, from 0.
+        width: Width of the frame in pixels.
+        height: Height of the frame in pixels.
+        objects: What was found; may be empty.
+        model: Name of the model.
+        latency_ms: Time from taking the frame out of the source to its result.
+    """
+
+    frame: int
+    width: int
+    height: int
+    objects: tuple[DetectedObject, ...]
+    model: str = ""
+    latency_ms: float = 0.0
+
+
+class TrackEvent(msgspec.Struct, frozen=True, kw_only=True, tag="track"):
+    """Life of a tracked object: ``new``, then ``update`` s, then ``end``, under one id.
+
+    Attributes:
+        phase: Where in its life the object is.
+        track_id: Identity in its stream.
+        before: The object at the previous message; none for ``new``.
+        after: The object now; its last known state for ``end``.
+    """
+
+    phase: TrackPhase
+    track_id: int
+    before: DetectedObject | None = None
+    after: DetectedObject | None = None
+
+
+class CountEvent(msgspec.Struct, frozen=True, kw_only=True, tag="count"):
+    """An object crossed a counting line.
+
+    Attributes:
+        line: Name of the line.
+        direction: ``forward`` (to the right of the line as drawn) or ``backward``.
+        label: Best label of the object over its track.
+        track_id: The object.
+        at: Where it crossed, in pixels.
+        totals: Crossings of this line since start, ``{direction}/{label}`` to number.
+    """
+
+    line: str
+    direction: Literal["forward", "backward"]
+    label: str
+    track_id: int
+    at: Point
+    totals: dict[str, int]
+
+
+class AnomalyEvent(msgspec.Struct, frozen=True, kw_only=True, tag="anomaly"):
+    """Something unusual over a span of time, on a trace or in pictures.
+
+    Attributes:
+        label: What it is, such as ``harsh_braking``.
+        score: Largest confidence within the span.
+        started_at: Start of the span, RFC 3339 in UTC.
+        ended_at: End of the span, RFC 3339 in UTC.
+        model: Name of the model.
+        position: Where it was worst, where known.
+    """
+
+    label: str
+    score: float
+    started_at: str
+    ended_at: str
+    model: str = ""
+    position: Fix | None = None
+
+
+class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
+    """Something happened.
+
+    Attributes:
+        event: What happened.
+        position: Where the device was at that time, where known.
+    """
+
+    event: TrackEvent | CountEvent | AnomalyEvent
+    position: Fix | None = None
+
+
+class PositionData(_Payload, frozen=True, kw_only=True, tag="position"):
+    """Where the device was.
+
+    Attributes:
+        fix: The receiver's fix.
+        valid: Whether it passed the plausibility gates.
+    """
+
+    fix: Fix
+    valid: bool = True
+
+
+class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """Counters of one stream since start.
+
+    Attributes:
+        frames: Frames (or fixes) read.
+        processed: Of these, those that a model saw.
+        dropped: Of these, those refused by the frame policy.
+        bad: Frames that could not be decoded; never fatal.
+        fps: Processed per second over the last interval.
+        latency_p50_ms: Median time from source to result over the last interval.
+        latency_p99_ms: 99th percentile of the same.
+    """
+
+    frames: int = 0
+    processed: int = 0
+    dropped: int = 0
+    bad: int = 0
+    fps: float = 0.0
+    latency_p50_ms: float = 0.0
+    latency_p99_ms: float = 0.0
+
+
+class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """State of the durable spool.
+
+    Attributes:
+        pending: Messages not yet acknowledged.
+        pending_bytes: Their size.
+        produced: Messages numbered in this epoch.
+        declared_lost: Messages declared in ``gap`` records in this epoch.
+    """
+
+    pending: int = 0
+    pending_bytes: int = 0
+    produced: int = 0
+    declared_lost: int = 0
+
+
+class HealthData(_Payload, frozen=True, kw_only=True, tag="health"):
+    """How the device is doing.
+
+    Attributes:
+        uptime_s: Seconds since the agent started.
+        rss_mb: Resident memory of the agent in MiB.
+        cpu_percent: Of one core, since the last message.
+        disk_free_mb: Free space where the spool lies, in MiB.
+        temperature_c: Processor temperature, where the box tells it.
+        streams: Counters by stream.
+        spool: State of the spool.
+    """
+
+    uptime_s: float
+    rss_mb: float
+    cpu_percent: float = 0.0
+    disk_free_mb: float = 0.0
+    temperature_c: float | None = None
+    streams: dict[str, StreamHealth] = {}
+    spool: SpoolHealth = SpoolHealth()
+
+
+class UpdateData(_Payload, frozen=True, kw_only=True, tag="update"):
+    """Progress of the installation of a model.
+
+    Attributes:
+        name: Name of the model.
+        version: Version it becomes.
+        phase: How far it is.
+        detail: Why, where it failed.
+    """
+
+    name: str
+    version: str
+    phase: Literal["downloading", "verifying", "installed", "activated", "rolled_back", "refused"]
+    detail: str = ""
+
+
+class GapData(_Payload, frozen=True, kw_only=True, tag="gap"):
+    """Messages that were numbered but will never come, declared by the device itself.
+
+    Attributes:
+        first_sequence: First number lost.
+        last_sequence: Last number lost, inclusive.
+        lane: The lane they were in.
+        reason: Why, such as ``quota``.
+    """
+
+    first_sequence: int
+    last_sequence: int
+    lane: Lane
+    reason: str
+
+    @property
+    def count(self) -> int:
+        """Number of messages lost."""
+        return self.last_sequence - self.first_sequence + 1
+
+
+class AckData(_Payload, frozen=True, kw_only=True, tag="ack"):
+    """A collector's receipt, retained: all up to ``sequence`` of ``epoch`` is stored durably.
+
+    Attributes:
+        epoch: The spool's epoch that is meant.
+        sequence: Highest sequence below which nothing is missing; 0 for none yet.
+        collector: Who has stored it.
+    """
+
+    epoch: str
+    sequence: int
+    collector: str = ""
+
+
+class CommandData(_Payload, frozen=True, kw_only=True, tag="command"):
+    """Something the device is asked to do."""
+
+    command: Literal["status", "install", "rollback"]
+    arguments: dict[str, str] = {}
+
+
+class CommandResultData(_Payload, frozen=True, kw_only=True, tag="command_result"):
+    """The answer to a command, on ``command/{id}/result``."""
+
+    ok: bool
+    detail: str = ""
