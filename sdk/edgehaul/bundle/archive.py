@@ -219,8 +219,10 @@ def _write_archive(stream: BinaryIO, manifest: Manifest, files: Mapping[str, Con
     content = encode_manifest(manifest)
     if len(content) > MAX_MANIFEST_BYTES:
         raise BundleError(f"the manifest is larger than {MAX_MANIFEST_BYTES} bytes")
-    for name, part in ((MANIFEST_NAME, content), (DIGEST_NAME, _digest_line(content))):
-        stream.write(_header(name, len(part)) + part + bytes(_padding(len(part))))
+    digest_line = _digest_line(content)
+    stream.write(_header(MANIFEST_NAME, len(content)) + content + bytes(_padding(len(content))))
+    stream.write(_header(DIGEST_NAME, len(digest_line)) + digest_line)
+    stream.write(bytes(_padding(len(digest_line))))
     for entry in manifest.files:
         stream.write(_header(entry.path, entry.size_bytes))
         digest = hashlib.sha256()

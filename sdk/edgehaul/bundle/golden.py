@@ -154,8 +154,8 @@ def _compare_answers(
         moved /= _range_of(proved)
         if not moved <= tolerance:  # NaN fails too
             raise ParityError(
-                f"output {number} moved by {moved:.1%} of its range ({tolerance:.1%} allowed) on the "
-                "same input tensor: the weights were altered, or this runtime computes them wrongly",
+                f"output {number} moved by {moved:.1%} of its range ({tolerance:.1%} allowed) "
+                "on the same input tensor: the weights were altered, or this runtime is wrong",
                 where=where,
                 remedy="install another variant, or pack the model again",
             )

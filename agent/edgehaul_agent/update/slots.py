@@ -1,0 +1,259 @@
+"""The models on the box: two slots for each name, and one checksummed file that chooses.
+
+Folder layout below the device's root::
+
+    models/{name}/state.json      which slot is active; replaced in one rename
+    models/{name}/slots/{a,b}/    a bundle's files, manifest.json written last
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from edgehaul.bundle.archive import BundleReader
+from edgehaul.bundle.manifest import MANIFEST_NAME, Manifest, decode_manifest
+from edgehaul.errors import BundleIntegrityError, InstallError
+from edgehaul_agent.update.files import DurableFiles, SystemFiles
+
+_log = logging.getLogger(__name__)
+
+SlotName = Literal["a", "b"]
+_CHUNK_BYTES = 1 << 20
+_REINSTALL = "install the bundle again"
+
+
+class SlotState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``state.json`` says of one model.
+
+    Attributes:
+        serial: Grows with every change.
+        active: The slot in use.
+        version: Version in the active slot.
+        variant: Variant chosen when it was installed.
+        manifest_sha256: Digest of the active slot's manifest.
+        previous_version: Version in the other slot, if it is whole; empty if not.
+    """
+
+    serial: int
+    active: SlotName
+    version: str
+    variant: str
+    manifest_sha256: str
+    previous_version: str = ""
+
+
+class _SealedState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``state.json``: the state with its checksum."""
+
+    state: SlotState
+    sha256: str
+
+
+class InstalledModel(msgspec.Struct, frozen=True):
+    """A model ready to run.
+
+    Attributes:
+        name: Name of the model.
+        manifest: Its manifest.
+        folder: Where its files lie.
+        variant: The variant chosen for this box.
+    """
+
+    name: str
+    manifest: Manifest
+    folder: Path
+    variant: str
+
+    def model_path(self, variant: str = "") -> Path:
+        """Return the file of a variant; the chosen one if none is named."""
+        return self.folder / self.manifest.variant(variant or self.variant).path
+
+
+class ModelStore:
+    """The models below a device's root folder.
+
+    Args:
+        root: The device's root folder.
+        files: How to write.
+    """
+
+    def __init__(self, root: Path, files: DurableFiles | None = None) -> None:
+        self._models = root / "models"
+        self._files = files or SystemFiles()
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the installed models."""
+        return tuple(sorted(p.parent.name for p in self._models.glob("*/state.json")))
+
+    def state(self, name: str) -> SlotState | None:
+        """Return what is recorded of a model, None if it was never installed.
+
+        Raises:
+            InstallError: The record is unreadable.
+        """
+        path = self._models / name / "state.json"
+        try:
+            sealed = msgspec.json.decode(path.read_bytes(), type=_SealedState)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as error:
+            raise InstallError(
+                f"unreadable record: {error}", where=path, remedy=_REINSTALL
+            ) from error
+        if sealed.sha256 != _digest(msgspec.json.encode(sealed.state)):
+            raise InstallError("the record's checksum is wrong", where=path, remedy=_REINSTALL)
+        return sealed.state
+
+    def readable_state(self, name: str) -> SlotState | None:
+        """Return what is recorded of a model, None where that is nothing or unreadable.
+
+        For installations: a broken record must not stop the one thing that mends it.
+        """
+        try:
+            return self.state(name)
+        except InstallError as error:
+            _log.warning("%s", error)
+            return None
+
+    def active(self, name: str) -> InstalledModel:
+        """Return the model in use, every file of it verified.
+
+        Raises:
+            InstallError: It is not installed.
+            BundleIntegrityError: A file on the disk is not the one that was installed.
+        """
+        state = self.state(name)
+        if state is None:
+            have = ", ".join(self.names()) or "none"
+            raise InstallError(
+                f"model {name!r} is not installed (installed: {have})",
+                where=self._models,
+                remedy="run edgehaul flash, or edgehaul-agent install",
+            )
+        folder = self.slot_folder(name, state.active)
+        manifest = verify_folder(folder, state.manifest_sha256)
+        return InstalledModel(name, manifest, folder, state.variant)
+
+    def slot_folder(self, name: str, slot: SlotName) -> Path:
+        """Return where a slot's files lie."""
+        return self._models / name / "slots" / slot
+
+    def inactive(self, name: str) -> SlotName:
+        """Return the slot that may be overwritten."""
+        state = self.readable_state(name)
+        return "b" if state is not None and state.active == "a" else "a"
+
+    def fill(self, slot_folder: Path, reader: BundleReader) -> str:
+        """Write a bundle's files into a slot and return its manifest's digest.
+
+        The manifest is written last: a slot without one is no model.
+
+        Raises:
+            BundleIntegrityError: The bundle's bytes are not as packed.
+            OSError: The disk refuses.
+        """
+        self._files.remove_tree(slot_folder)
+        for entry, chunks in reader.files():
+            path = slot_folder / entry.path
+            self._files.make_folder(path.parent)
+            self._files.write(path, chunks)
+        self._files.write(slot_folder / MANIFEST_NAME, [reader.manifest_content])
+        return _digest(reader.manifest_content)
+
+    def activate(self, name: str, slot: SlotName, manifest_sha256: str, variant: str) -> None:
+        """Make a filled slot the active one, in one durable step.
+
+        Raises:
+            BundleIntegrityError: The slot does not hold what was written.
+            OSError: The disk refuses.
+        """
+        manifest = verify_folder(self.slot_folder(name, slot), manifest_sha256)
+        before = self.readable_state(name)
+        state = SlotState(
+            serial=before.serial + 1 if before else 1,
+            active=slot,
+            version=manifest.version,
+            variant=variant,
+            manifest_sha256=manifest_sha256,
+            previous_version=before.version if before and before.active != slot else "",
+        )
+        sealed = _SealedState(state, _digest(msgspec.json.encode(state)))
+        self._files.write(self._models / name / "state.json", [msgspec.json.encode(sealed)])
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the store against another installation.
+
+        Raises:
+            InstallError: Another installation is under way.
+        """
+        self._files.make_folder(self._models)
+        with (self._models / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InstallError(
+                    "another installation is under way",
+                    where=self._models,
+                    remedy="wait for it, then try again",
+                ) from error
+            yield
+
+
+def verify_folder(folder: Path, manifest_sha256: str) -> Manifest:
+    """Check every file of a slot against its manifest, and the manifest against its digest.
+
+    Raises:
+        BundleIntegrityError: A file is missing or changed.
+    """
+    path = folder / MANIFEST_NAME
+    content = _read(path)
+    if _digest(content) != manifest_sha256:
+        raise BundleIntegrityError(
+            "this is not the installed manifest", where=path, remedy=_REINSTALL
+        )
+    manifest = decode_manifest(content, where=str(path))
+    for entry in manifest.files:
+        if _digest_of_file(folder / entry.path) != entry.sha256:
+            raise BundleIntegrityError(
+                "the file is not the one that was installed",
+                where=folder / entry.path,
+                remedy=_REINSTALL,
+            )
+    return manifest
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _digest_of_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return digest.hexdigest()
+
+
+def _unreadable(path: Path, error: OSError) -> BundleIntegrityError:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return BundleIntegrityError(f"cannot be read: {reason}", where=path, remedy=_REINSTALL)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
