@@ -1,0 +1,1 @@
+"""Pictures in, detections out: the only implementation, on the host and on the device alike."""

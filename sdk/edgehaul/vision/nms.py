@@ -1,0 +1,72 @@
+"""Overlap between boxes, and greedy non-maximum suppression."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def iou_matrix(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the intersection over union of every box of ``a`` with every box of ``b``.
+
+    Args:
+        a: Boxes (N, 4) as ``x1, y1, x2, y2``.
+        b: Boxes (M, 4) in the same pixels.
+
+    Returns:
+        (N, M) in 0..1; 0 where the union is empty.
+    """
+    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    sides = np.maximum(bottom_right - top_left, 0.0)
+    shared = sides[..., 0] * sides[..., 1]
+    union = _areas(a)[:, None] + _areas(b)[None, :] - shared
+    overlap: NDArray[np.float32] = np.divide(
+        shared, union, out=np.zeros_like(shared), where=union > 0
+    )
+    return overlap
+
+
+def nms(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    iou_threshold: float,
+    *,
+    class_ids: NDArray[np.int64] | None = None,
+    limit: int | None = None,
+) -> NDArray[np.int64]:
+    """Keep the best of overlapping boxes (greedy, as in Felzenszwalb et al., 2010).
+
+    The best box is kept and every box that overlaps it by more than ``iou_threshold`` is
+    dropped, then the best of the rest, and so on. Of equal scores the first one wins.
+
+    Args:
+        boxes: (N, 4) as ``x1, y1, x2, y2``.
+        scores: (N,), higher is better.
+        iou_threshold: Overlap above which a box is dropped.
+        class_ids: (N,); where given, only boxes of the same class drop each other.
+        limit: Most boxes kept.
+
+    Returns:
+        Indices of the kept boxes, best first.
+    """
+    order = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    while order.size and (limit is None or len(kept) < limit):
+        best, order = order[0], order[1:]
+        kept.append(int(best))
+        overlaps = iou_matrix(boxes[best][None], boxes[order])[0] > iou_threshold
+        if class_ids is not None:
+            overlaps &= class_ids[order] == class_ids[best]
+        order = order[~overlaps]
+    return np.asarray(kept, dtype=np.int64)
+
+
+def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
+    areas: NDArray[np.float32] = sides[:, 0] * sides[:, 1]
+    return areas

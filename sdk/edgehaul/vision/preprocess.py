@@ -1,0 +1,227 @@
+"""From a picture to a model's input tensor, and back from its canvas to the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from edgehaul.bundle.spec import ImageInput
+from edgehaul.errors import DataError
+from edgehaul.geometry import Box
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BGRA_CHANNELS = 4
+
+# OpenCV's conversion from the picture's channels to the tensor's colour; None: nothing to do.
+_CONVERSIONS: dict[tuple[int, str], int | None] = {
+    (1, "gray"): None,
+    (1, "bgr"): cv2.COLOR_GRAY2BGR,
+    (1, "rgb"): cv2.COLOR_GRAY2RGB,
+    (3, "gray"): cv2.COLOR_BGR2GRAY,
+    (3, "bgr"): None,
+    (3, "rgb"): cv2.COLOR_BGR2RGB,
+    (4, "gray"): cv2.COLOR_BGRA2GRAY,
+    (4, "bgr"): cv2.COLOR_BGRA2BGR,
+    (4, "rgb"): cv2.COLOR_BGRA2RGB,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a picture lies on the canvas: ``canvas = original * scale + offset``.
+
+    Attributes:
+        scale_x: Canvas pixels for one pixel of the picture, in x.
+        scale_y: The same in y; differs from ``scale_x`` by rounding, or by ``stretch``.
+        offset_x: Canvas x of the picture's left edge; negative where it is cropped.
+        offset_y: Canvas y of the picture's top edge.
+        width: Width of the original picture in pixels.
+        height: Height of the original picture in pixels.
+    """
+
+    scale_x: float
+    scale_y: float
+    offset_x: float
+    offset_y: float
+    width: int
+    height: int
+
+    def boxes_to_original(self, boxes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Return canvas boxes (N, 4) in pixels of the original picture, clipped to it."""
+        original = (boxes - self._offset()) / self._scale()
+        limit = np.array([self.width, self.height, self.width, self.height], dtype=np.float64)
+        return np.clip(original, 0.0, limit).astype(np.float32)
+
+    def boxes_to_canvas(self, boxes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Return boxes (N, 4) of the original picture in canvas pixels, not clipped."""
+        return (boxes * self._scale() + self._offset()).astype(np.float32)
+
+    def box_to_canvas(self, box: Box) -> Box:
+        """Return one box of the original picture in canvas pixels, not clipped."""
+        return Box(
+            box.x1 * self.scale_x + self.offset_x,
+            box.y1 * self.scale_y + self.offset_y,
+            box.x2 * self.scale_x + self.offset_x,
+            box.y2 * self.scale_y + self.offset_y,
+        )
+
+    # Both in float64: a large picture's coordinates times a small scale would lose pixels.
+    def _scale(self) -> NDArray[np.float64]:
+        return np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y])
+
+    def _offset(self) -> NDArray[np.float64]:
+        return np.array([self.offset_x, self.offset_y, self.offset_x, self.offset_y])
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """A source rectangle of the picture and the canvas rectangle it fills, as x, y, w, h."""
+
+    source: tuple[int, int, int, int]
+    target: tuple[int, int, int, int]
+
+    def placement(self, width: int, height: int) -> Placement:
+        source_x, source_y, source_width, source_height = self.source
+        x, y, target_width, target_height = self.target
+        # The true ratios after rounding, so that boxes come back exactly.
+        scale_x, scale_y = target_width / source_width, target_height / source_height
+        return Placement(
+            scale_x, scale_y, x - source_x * scale_x, y - source_y * scale_y, width, height
+        )
+
+
+def _fit(spec: ImageInput, width: int, height: int) -> _Fit:
+    whole_picture, whole_canvas = (0, 0, width, height), (0, 0, spec.width, spec.height)
+    if spec.resize == "stretch":
+        return _Fit(whole_picture, whole_canvas)
+    ratio_x, ratio_y = spec.width / width, spec.height / height
+    if spec.resize == "crop":
+        ratio = max(ratio_x, ratio_y)
+        part_width = min(width, max(1, round(spec.width / ratio)))
+        part_height = min(height, max(1, round(spec.height / ratio)))
+        part = ((width - part_width) // 2, (height - part_height) // 2, part_width, part_height)
+        return _Fit(part, whole_canvas)
+    ratio = min(ratio_x, ratio_y)
+    fitted_width = min(spec.width, max(1, round(width * ratio)))
+    fitted_height = min(spec.height, max(1, round(height * ratio)))
+    x, y = 0, 0
+    if spec.anchor == "center":
+        x, y = (spec.width - fitted_width) // 2, (spec.height - fitted_height) // 2
+    return _Fit(whole_picture, (x, y, fitted_width, fitted_height))
+
+
+class Preprocessor:
+    """Turns pictures into a model's input tensor, in buffers that are used again.
+
+    Not safe to share between threads: each worker makes its own.
+
+    Args:
+        spec: What the model's input is.
+    """
+
+    def __init__(self, spec: ImageInput) -> None:
+        self.spec = spec
+        self._canvases: dict[int, NDArray[np.uint8]] = {}
+        self._fitted: dict[int, tuple[int, int]] = {}
+        height, width = spec.height, spec.width
+        shape = (height, width) if spec.channels == 1 else (height, width, spec.channels)
+        self._ordered = np.empty(shape, dtype=np.uint8)
+        self._plane = np.empty((height, width), dtype=np.uint8)
+        self._tensor = np.empty(spec.tensor_shape, dtype=spec.dtype)
+        self._tables = _value_tables(spec)
+
+    def __call__(self, image: NDArray[np.uint8]) -> tuple[NDArray[Any], Placement]:
+        """Return the tensor for one picture, and where the picture lies on its canvas.
+
+        Args:
+            image: (height, width, 3) BGR, (height, width) grey or (height, width, 4) BGRA.
+
+        Returns:
+            The tensor of ``spec.tensor_shape`` and ``spec.dtype``, **valid until the next
+            call** (``copy()`` it to keep it), and the placement.
+
+        Raises:
+            DataError: The array is no such picture.
+        """
+        channels = _channels(image)
+        height, width = image.shape[:2]
+        fit = _fit(self.spec, width, height)
+        canvas = self._resized(image, channels, fit)
+        conversion = _CONVERSIONS[channels, self.spec.color]
+        if conversion is None:
+            ordered = canvas
+        else:
+            ordered = self._ordered
+            cv2.cvtColor(canvas, conversion, dst=ordered)
+        return self._to_tensor(ordered), fit.placement(width, height)
+
+    def _resized(self, image: NDArray[np.uint8], channels: int, fit: _Fit) -> NDArray[np.uint8]:
+        x, y, width, height = fit.target
+        canvas = self._canvas(channels, fit.target)
+        source_x, source_y, source_width, source_height = fit.source
+        part = image[source_y : source_y + source_height, source_x : source_x + source_width]
+        if channels == 1:
+            part = part.reshape(source_height, source_width)
+        target = canvas[y : y + height, x : x + width]
+        if (source_width, source_height) == (width, height):
+            np.copyto(target, part)
+        else:
+            cv2.resize(part, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
+        return canvas
+
+    def _canvas(self, channels: int, target: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+        """Return the canvas for pictures of so many channels, padded around ``target``."""
+        size = (target[2], target[3])
+        canvas = self._canvases.get(channels)
+        if canvas is None:
+            shape = (self.spec.height, self.spec.width)
+            canvas = np.empty(shape if channels == 1 else (*shape, channels), dtype=np.uint8)
+            self._canvases[channels] = canvas
+        if self._fitted.get(channels) != size:
+            canvas.fill(self.spec.pad_value)
+            self._fitted[channels] = size
+        return canvas
+
+    def _to_tensor(self, ordered: NDArray[np.uint8]) -> NDArray[Any]:
+        spec, tensor = self.spec, self._tensor
+        if spec.dtype == "uint8" and (spec.layout == "nhwc" or spec.channels == 1):
+            return ordered.reshape(spec.tensor_shape)
+        if spec.layout == "nhwc" or spec.channels == 1:
+            cv2.LUT(ordered, self._tables[0], dst=tensor.reshape(ordered.shape))
+            return tensor
+        for channel in range(spec.channels):
+            if spec.dtype == "uint8":
+                cv2.extractChannel(ordered, channel, dst=tensor[0, channel])
+            else:
+                cv2.extractChannel(ordered, channel, dst=self._plane)
+                cv2.LUT(self._plane, self._tables[channel], dst=tensor[0, channel])
+        return tensor
+
+
+def _channels(image: NDArray[np.uint8]) -> int:
+    shape: tuple[int, ...] = getattr(image, "shape", ())
+    dtype = getattr(image, "dtype", type(image).__name__)
+    channels = {2: 1, 3: shape[-1] if shape else 0}.get(len(shape), 0)
+    if dtype != np.uint8 or channels not in {1, 3, _BGRA_CHANNELS} or 0 in shape:
+        raise DataError(
+            f"an array of shape {shape} and type {dtype} is no picture",
+            remedy="give (height, width, 3) uint8 in BGR order, as cv2.imread returns it",
+        )
+    return channels
+
+
+def _value_tables(spec: ImageInput) -> list[NDArray[np.float32]]:
+    """Return what each byte becomes: looking up is faster than arithmetic, and exact."""
+    if spec.dtype == "uint8":
+        return []
+    values = np.arange(256, dtype=np.float64)[:, None] * spec.scale
+    values = values - np.array(spec.mean or [0.0] * spec.channels)
+    values = (values / np.array(spec.std or [1.0] * spec.channels)).astype(np.float32)
+    if spec.layout == "nhwc" or spec.channels == 1:
+        return [np.ascontiguousarray(values[None])]
+    return [np.ascontiguousarray(values[:, c : c + 1]) for c in range(spec.channels)]
