@@ -1,0 +1,1 @@
+"""Flashing: bring a bundle onto a device, through the installer that lives on the device."""

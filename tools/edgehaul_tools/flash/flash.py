@@ -1,0 +1,78 @@
+"""Flash a bundle: check it here, then let the device install and prove it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from edgehaul.bundle.archive import verify_bundle
+from edgehaul.errors import EXIT_OK, DeviceError
+from edgehaul_tools.flash.target import AgentReply, Target
+
+
+class Flashed(msgspec.Struct, frozen=True):
+    """What the device installed.
+
+    Attributes:
+        name: Name of the model.
+        version: Its version.
+        variant: The variant that the device chose.
+        folder: Where it lies on the device.
+    """
+
+    name: str
+    version: str
+    variant: str
+    folder: str = ""
+
+
+class FlashOptions(msgspec.Struct, frozen=True):
+    """How to flash.
+
+    Attributes:
+        device_type: Type of the device; bundles for other types are refused.
+        allow_downgrade: Whether an older version may replace a newer one.
+    """
+
+    device_type: str = ""
+    allow_downgrade: bool = False
+
+
+def flash(bundle: Path, target: Target, options: FlashOptions) -> Flashed:
+    """Bring a bundle onto a device.
+
+    Args:
+        bundle: The bundle file; every byte is verified before anything is sent.
+        target: The device.
+        options: How to flash.
+
+    Returns:
+        What the device installed.
+
+    Raises:
+        BundleError: The bundle is unreadable or altered.
+        DeviceError: The device refused; its own reason is in the message.
+    """
+    verify_bundle(bundle)
+    arguments = ["install", target.place(bundle), "--root", target.root, "--json"]
+    if options.device_type:
+        arguments += ["--device-type", options.device_type]
+    if options.allow_downgrade:
+        arguments.append("--allow-downgrade")
+    reply = target.run_agent(arguments)
+    if reply.exit_code != EXIT_OK:
+        raise DeviceError(_reason(reply), where=target.name)
+    try:
+        return msgspec.json.decode(reply.output, type=Flashed)
+    except msgspec.MsgspecError as error:
+        raise DeviceError(
+            f"the agent's answer is unreadable: {error}",
+            where=target.name,
+            remedy="check that agent and tools are of the same version",
+        ) from error
+
+
+def _reason(reply: AgentReply) -> str:
+    lines = [line for line in reply.diagnostics.splitlines() if line.strip()]
+    return lines[-1] if lines else f"the agent ended with exit code {reply.exit_code}"
