@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from edgehaul.bundle.archive import verify_bundle
-from edgehaul_tools.flash.flash import FlashOptions, flash
+from edgehaul_tools.flash.flash import FlashOptions, flash_bundle
 from edgehaul_tools.flash.target import FolderTarget
 
 
@@ -24,7 +24,7 @@ from edgehaul_tools.flash.target import FolderTarget
 @click.option("--allow-downgrade", is_flag=True, help="Let an older version replace a newer one.")
 @click.option("--dry-run", is_flag=True, help="Verify the bundle and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(
+def flash(
     bundle: Path,
     root: Path,
     *,
@@ -39,7 +39,7 @@ def command(
         click.echo(f"{manifest.name} {manifest.version} is whole; nothing was installed")
         return
     options = FlashOptions(device_type=device_type, allow_downgrade=allow_downgrade)
-    flashed = flash(bundle, FolderTarget(root), options)
+    flashed = flash_bundle(bundle, FolderTarget(root), options)
     if as_json:
         click.echo(msgspec.json.encode(flashed).decode())
         return

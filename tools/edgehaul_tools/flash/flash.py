@@ -39,7 +39,7 @@ class FlashOptions(msgspec.Struct, frozen=True):
     allow_downgrade: bool = False
 
 
-def flash(bundle: Path, target: Target, options: FlashOptions) -> Flashed:
+def flash_bundle(bundle: Path, target: Target, options: FlashOptions) -> Flashed:
     """Bring a bundle onto a device.
 
     Args:
