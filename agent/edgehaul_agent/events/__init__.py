@@ -1,0 +1,1 @@
+"""What happened: life of tracks, line crossings, anomalies."""
