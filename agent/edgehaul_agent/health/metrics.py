@@ -1,0 +1,66 @@
+"""Counters of one stream."""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+import numpy as np
+
+from edgehaul.clock import Clock
+from edgehaul.messages.payloads import StreamHealth
+
+
+class Losses(Protocol):
+    """What a stream lost before the model saw it."""
+
+    def dropped(self) -> int:
+        """Frames refused by policy or stride."""
+        ...
+
+    def bad(self) -> int:
+        """Frames that could not be decoded or used."""
+        ...
+
+
+class StreamMetrics:
+    """Counts what the model saw of a stream; safe to use by several threads.
+
+    Args:
+        clock: For the rate.
+        losses: Tells what never reached the model.
+    """
+
+    def __init__(self, clock: Clock, losses: Losses) -> None:
+        self._clock = clock
+        self._losses = losses
+        self._lock = threading.Lock()
+        self._processed = 0
+        self._latencies_ms: list[float] = []
+        self._interval_started_s = clock.monotonic_s()
+
+    def processed(self, latency_ms: float) -> None:
+        """Count a frame with its time from the source to the result."""
+        with self._lock:
+            self._processed += 1
+            self._latencies_ms.append(latency_ms)
+
+    def take(self) -> StreamHealth:
+        """Return the counters, and begin a new interval for rate and latencies."""
+        with self._lock:
+            now_s = self._clock.monotonic_s()
+            elapsed_s = max(now_s - self._interval_started_s, 1e-6)
+            latencies_ms, self._latencies_ms = self._latencies_ms, []
+            self._interval_started_s = now_s
+            processed = self._processed
+        p50_ms, p99_ms = np.percentile(latencies_ms, [50, 99]) if latencies_ms else (0.0, 0.0)
+        dropped, bad = self._losses.dropped(), self._losses.bad()
+        return StreamHealth(
+            frames=processed + dropped + bad,
+            processed=processed,
+            dropped=dropped,
+            bad=bad,
+            fps=round(len(latencies_ms) / elapsed_s, 2),
+            latency_p50_ms=round(float(p50_ms), 2),
+            latency_p99_ms=round(float(p99_ms), 2),
+        )

@@ -1,0 +1,100 @@
+"""What the agent asks of everything that gives it pictures or positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Protocol, Self
+
+from edgehaul.clock import Clock
+from edgehaul.values import Fix, Frame
+
+
+class FrameSource(Protocol):
+    """A stream of pictures, opened by ``with``."""
+
+    @property
+    def bad(self) -> int:
+        """Number of frames that could not be decoded; they are passed over."""
+        ...
+
+    @property
+    def skipped(self) -> int:
+        """Number of frames passed over undecoded because of the stride."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Open the source.
+
+        Raises:
+            SourceError: It cannot be opened.
+        """
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the source."""
+        ...
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frames until the source ends; each owns its picture.
+
+        Raises:
+            SourceError: The source fails for good.
+        """
+        ...
+
+
+class FixSource(Protocol):
+    """A stream of positions."""
+
+    def fixes(self) -> Iterator[Fix]:
+        """Yield the fixes until the source ends.
+
+        Raises:
+            DataError: The source cannot be read.
+        """
+        ...
+
+
+class Pacer:
+    """Keeps a recording to its own pace.
+
+    Args:
+        clock: Tells the time and waits; one that stops waiting early ends the pacing too.
+        realtime: Whether to wait at all.
+    """
+
+    def __init__(self, clock: Clock, *, realtime: bool) -> None:
+        self._clock = clock
+        self._realtime = realtime
+        self._started_s = clock.monotonic_s()
+
+    def wait_until(self, offset_s: float) -> None:
+        """Return when ``offset_s`` seconds have passed since the start."""
+        if not self._realtime:
+            return
+        left_s = self._started_s + offset_s - self._clock.monotonic_s()
+        if left_s > 0:
+            self._clock.sleep(left_s)
+
+
+def recording_start_s(clock: Clock, *, duration_s: float, realtime: bool) -> float:
+    """Return the capture time to give to the first frame of a recording.
+
+    At its own pace a recording happens now. Faster than that, its end is taken to be now: no
+    capture time lies in the future.
+    """
+    return clock.now_s() - (0.0 if realtime else duration_s)
+
+
+def paced(fixes: tuple[Fix, ...], clock: Clock, *, realtime: bool) -> Iterator[Fix]:
+    """Yield recorded fixes, at their own pace where asked."""
+    pacer = Pacer(clock, realtime=realtime)
+    for fix in fixes:
+        pacer.wait_until(fix.captured_at_s - fixes[0].captured_at_s)
+        yield fix

@@ -1,0 +1,159 @@
+"""Video files."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+import numpy as np
+
+from edgehaul.clock import Clock
+from edgehaul.errors import SourceError
+from edgehaul.values import Frame, Image
+from edgehaul_agent.sources.base import Pacer, recording_start_s
+
+_log = logging.getLogger(__name__)
+
+FALLBACK_FPS = 25.0
+_SANE_FPS = (0.1, 1000.0)
+
+
+class VideoFile:
+    """The frames of a video file.
+
+    Frames that the stride passes over are grabbed and not decoded. A file that ends before
+    the number of frames in its header counts the missing ones as bad.
+
+    Args:
+        path: The file.
+        stream: Name of the stream, for the frames.
+        clock: Gives capture times and the pace.
+        realtime: Whether to keep to the clip's own pace.
+        loop: Whether to start again at the end; frame numbers go on.
+        stride: Yield every n-th frame.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        stream: str,
+        clock: Clock,
+        realtime: bool = False,
+        loop: bool = False,
+        stride: int = 1,
+    ) -> None:
+        self.bad = 0
+        self.skipped = 0
+        self._path = path
+        self._stream = stream
+        self._clock = clock
+        self._realtime = realtime
+        self._loop = loop
+        self._stride = stride
+        self._capture: cv2.VideoCapture | None = None
+
+    def __enter__(self) -> Self:
+        """Open the file.
+
+        Raises:
+            SourceError: There is no such file, or it is no video.
+        """
+        self._capture = self._open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frames.
+
+        Raises:
+            SourceError: Not one frame can be decoded.
+        """
+        capture = self._capture if self._capture is not None else self._open()
+        fps = _fps(capture)
+        declared = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        start_s = recording_start_s(
+            self._clock, duration_s=declared / fps, realtime=self._realtime or self._loop
+        )
+        pacer = Pacer(self._clock, realtime=self._realtime)
+        first = 0
+        while True:
+            index = first
+            for index, image in self._pass(capture, first):
+                pacer.wait_until(index / fps)
+                yield Frame(self._stream, index, start_s + index / fps, image)
+            taken = self._taken - first
+            self._report_end(taken, declared)
+            if not self._loop:
+                return
+            first = self._taken
+            capture.release()
+            capture = self._capture = self._open()
+
+    def _pass(self, capture: cv2.VideoCapture, first: int) -> Iterator[tuple[int, Image]]:
+        """Yield number and picture of the frames of one run through the file."""
+        self._taken = first
+        while capture.grab():
+            index = self._taken
+            self._taken += 1
+            if index % self._stride:
+                self.skipped += 1
+                continue
+            decoded, image = capture.retrieve()
+            if decoded and image is not None:
+                yield index, image.astype(np.uint8, copy=False)
+            else:
+                self.bad += 1
+                _log.warning("%s: frame %d cannot be decoded, passed over", self._path, index)
+
+    def _report_end(self, taken: int, declared: int) -> None:
+        if taken == 0:
+            raise SourceError(
+                "not one frame of this video can be decoded",
+                where=self._path,
+                remedy="check that the file is whole, or convert it with ffmpeg",
+            )
+        if taken < declared:
+            self.bad += declared - taken
+            _log.warning(
+                "%s: ends after %d of the %d frames that its header declares",
+                self._path,
+                taken,
+                declared,
+            )
+
+    def _open(self) -> cv2.VideoCapture:
+        if not self._path.is_file():
+            raise SourceError(
+                "no such video file", where=self._path, remedy="correct the path of the source"
+            )
+        # FFmpeg would write decoding faults to stderr by itself; they are counted here.
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        if not capture.isOpened():
+            raise SourceError(
+                "this is no video that can be decoded",
+                where=self._path,
+                remedy="check that the file is whole, or convert it with ffmpeg",
+            )
+        return capture
+
+
+def _fps(capture: cv2.VideoCapture) -> float:
+    fps = float(capture.get(cv2.CAP_PROP_FPS))
+    return fps if _SANE_FPS[0] <= fps <= _SANE_FPS[1] else FALLBACK_FPS

@@ -1,0 +1,39 @@
+"""Recorded traces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgehaul.clock import Clock
+from edgehaul.errors import SourceError
+from edgehaul.motion.fixes import read_trace
+from edgehaul.values import Fix
+from edgehaul_agent.sources.base import paced
+
+
+class TraceFile:
+    """The fixes of a CSV or GPX file.
+
+    Args:
+        path: The file.
+        clock: Gives the pace; the trace has its own times.
+        realtime: Whether to keep to the trace's own pace.
+    """
+
+    def __init__(self, path: Path, *, clock: Clock, realtime: bool = False) -> None:
+        self._path = path
+        self._clock = clock
+        self._realtime = realtime
+
+    def fixes(self) -> Iterator[Fix]:
+        """Yield the fixes, sorted by time.
+
+        Raises:
+            DataError: The file is missing, or a row of it cannot be read.
+        """
+        if not self._path.is_file():
+            raise SourceError(
+                "no such trace", where=self._path, remedy="correct the path of the source"
+            )
+        yield from paced(read_trace(self._path), self._clock, realtime=self._realtime)
