@@ -49,7 +49,7 @@ def _run(arguments: list[str]) -> int:
     # Imported here so that a missing click is reported in one line, as all others are.
     import click  # noqa: PLC0415
 
-    from edgehaul_tools.commands import edgehaul  # noqa: PLC0415
+    from edgehaul_tools.commands import edgehaul  # noqa: PLC0415 - it needs click
 
     try:
         result = edgehaul.main(args=arguments, prog_name=NAME, standalone_mode=False)

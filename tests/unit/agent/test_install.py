@@ -31,7 +31,7 @@ def refuse(manifest: Manifest, _folder: Path) -> str:
 
 
 def install(bundle: Path, root: Path, **options: object) -> InstalledModel:
-    return install_bundle(bundle, root, **{"prove": accept, **options})  # type: ignore[arg-type]
+    return install_bundle(bundle, root, **{"prove": accept, **options})  # type: ignore[arg-type]  # any of the options
 
 
 @pytest.fixture

@@ -1,0 +1,99 @@
+"""The host command answers at once, and every error is one line with its exit code."""
+
+import json
+import re
+import resource
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import click
+import pytest
+
+from edgehaul_tools import cli
+from edgehaul_tools.commands import COMMANDS, edgehaul
+
+HEAVY = ("torch", "onnx", "onnxruntime", "cv2", "numpy", "rich", "matplotlib", "msgspec", "yaml")
+MAX_HELP_CPU_S = 0.150
+EDGEHAUL = Path(sysconfig.get_path("scripts")) / "edgehaul"
+
+
+def cpu_s_of_help() -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([EDGEHAUL, "--help"], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_help_takes_less_than_150_ms_of_cpu() -> None:
+    # The least of a few runs: other processes on the machine only ever add to it.
+    assert min(cpu_s_of_help() for _ in range(5)) < MAX_HELP_CPU_S
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from edgehaul_tools.cli import main; code = main(['--help']);"
+        f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr); sys.exit(code)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stderr.strip() == "[]"
+    for name, entry in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(entry.summary)}$", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_table_has_help(name: str) -> None:
+    context = click.Context(edgehaul)
+    command = edgehaul.get_command(context, name)
+    assert command is not None
+    assert command.get_help(click.Context(command, info_name=name))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["dem"], "there is no command 'dem'; did you mean 'demo'?"),
+        (["--nope"], "o such option"),
+        (["flash"], "see `edgehaul flash --help`"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.startswith("edgehaul: error: ")
+    assert error.count("\n") == 1
+
+
+def test_errors_are_json_where_json_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["nope", "--json"]) == 2
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert error["type"] == "UsageError"
+    assert error["exit_code"] == 2
+    assert "nope" in error["message"]
+
+
+def test_no_arguments_show_the_help_and_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert "Commands:" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert re.fullmatch(r"edgehaul, version \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_module_and_script_are_the_same_command() -> None:
+    script = subprocess.run([EDGEHAUL, "--help"], capture_output=True, text=True, check=True)
+    module = subprocess.run(
+        [sys.executable, "-m", "edgehaul_tools", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert script.stdout == module.stdout
