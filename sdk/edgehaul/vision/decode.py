@@ -17,10 +17,13 @@ from edgehaul.geometry import Box
 from edgehaul.values import Detection
 from edgehaul.vision.heads import HEADS, Candidates, softmax
 from edgehaul.vision.nms import nms
+from edgehaul.vision.outputs import check_outputs
 from edgehaul.vision.preprocess import Placement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+__all__ = ["Decoder", "Detections", "check_outputs", "classify", "decoder_for"]
 
 MAX_CANDIDATES = 3000
 """Boxes that enter suppression, best first: bounds the time of a very low threshold."""

@@ -77,7 +77,7 @@ def _write(picture: NDArray[np.uint8], text: str, box: Box, color: tuple[int, in
     """Write above the box, or inside where there is no room, black on its colour."""
     scale = max(0.35, min(picture.shape[:2]) / 1200)
     (width, height), below = cv2.getTextSize(text, _FONT, scale, 1)
-    x, y = _pixel(Point(box.x1, box.y1))
+    x, y = (max(0, position) for position in _pixel(Point(box.x1, box.y1)))
     y = y if y >= height + below else y + height + below
     cv2.rectangle(picture, (x, y - height - below), (x + width, y), color, cv2.FILLED)
     cv2.putText(picture, text, (x, y - below // 2), _FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)

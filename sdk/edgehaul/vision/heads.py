@@ -10,8 +10,9 @@ nanodet    for each stride class scores (1, n, C) and side distributions (1, n, 
            any order, or both side by side in one tensor (1, N, C + 32)
 yolov8     (1, 4 + C, N) or (1, N, 4 + C): centre and size in canvas pixels, class scores
 yolov5     (1, N, 5 + C): centre and size in canvas pixels, objectness, class scores
-ssd        boxes (1, N, 4) ``x1, y1, x2, y2`` in 0..1 of the canvas and scores, in either
-           order; scores (1, N, C) or (1, N, 1 + C) with the background first
+ssd        boxes (1, N, 4) ``x1, y1, x2, y2`` in 0..1 of the canvas and scores (1, N, C),
+           or (1, N, 1 + C) with the background first; the boxes are the output of four
+           columns, the first one where both have four
 =========  ==========================================================================
 
 Scores are probabilities: the sigmoid or softmax is part of the model. Sources: YOLOX
@@ -164,11 +165,6 @@ def yolov8_is_channels_first(shape: Sequence[int], classes: int) -> bool:
     return rows < columns
 
 
-def is_nanodet_sides(columns: int) -> bool:
-    """Return whether a tensor with so many columns holds side distributions."""
-    return columns == NANODET_SIDES
-
-
 def _nanodet_tables(outputs: Outputs) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return scores (N, C) and side logits (N, 32), fine strides before coarse ones."""
     if len(outputs) == 1:
@@ -178,7 +174,7 @@ def _nanodet_tables(outputs: Outputs) -> tuple[NDArray[np.float32], NDArray[np.f
     by_rows = sorted((output[0] for output in outputs), key=lambda table: -table.shape[0])
     scores, sides = [], []
     for first, second in zip(by_rows[::2], by_rows[1::2], strict=True):
-        swapped = is_nanodet_sides(first.shape[1]) and not is_nanodet_sides(second.shape[1])
+        swapped = first.shape[1] == NANODET_SIDES != second.shape[1]
         scores.append(second if swapped else first)
         sides.append(first if swapped else second)
     return np.concatenate(scores), np.concatenate(sides)
