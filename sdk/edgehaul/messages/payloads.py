@@ -36,6 +36,8 @@ class StateData(_Payload, frozen=True, kw_only=True, tag="state"):
         epoch: The spool's present epoch.
         acknowledge: Whose receipt lets the device delete a message: a collector's, end to
             end, or only the broker's (PUBACK), which is weaker.
+        first_pending: Lowest sequence that the device still holds and can send; what lies
+            below was delivered or declared lost before. 0 means unknown.
         models: The models in use.
         streams: Names of the camera and GPS streams.
         reason: Why it stopped, where it did.
@@ -45,6 +47,7 @@ class StateData(_Payload, frozen=True, kw_only=True, tag="state"):
     agent_version: str = ""
     epoch: str = ""
     acknowledge: AcknowledgeMode = "puback"
+    first_pending: int = 0
     models: tuple[ModelState, ...] = ()
     streams: tuple[str, ...] = ()
     reason: str = ""
@@ -196,12 +199,14 @@ class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
         pending_bytes: Their size.
         produced: Messages numbered in this epoch.
         declared_lost: Messages declared in ``gap`` records in this epoch.
+        write_errors: Commits that failed since start, such as on a full disk.
     """
 
     pending: int = 0
     pending_bytes: int = 0
     produced: int = 0
     declared_lost: int = 0
+    write_errors: int = 0
 
 
 class HealthData(_Payload, frozen=True, kw_only=True, tag="health"):

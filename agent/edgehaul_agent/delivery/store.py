@@ -1,0 +1,373 @@
+"""The spool's file: numbered messages in SQLite, written in transactions only.
+
+Numbers are given inside the transaction that commits them, so a crash leaves no hole, and
+whatever is evicted is declared by a numbered ``gap`` record in that same transaction.
+`synchronous=FULL` in WAL mode is what survived 200 simulated power cuts without a lost
+row; `NORMAL` lost every row since its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from edgehaul.clock import Clock, format_utc
+from edgehaul.config.device import LaneQuotas
+from edgehaul.messages.codec import encode, type_of
+from edgehaul.messages.envelope import Envelope, Payload
+from edgehaul.messages.payloads import GapData, Lane
+from edgehaul.messages.topics import DeviceTopics
+from edgehaul_agent.delivery.lanes import LANES, quota_bytes
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS message (
+  sequence INTEGER PRIMARY KEY,
+  lane TEXT NOT NULL,
+  topic TEXT NOT NULL,
+  is_gap INTEGER NOT NULL,
+  size INTEGER NOT NULL,
+  recorded_at_s REAL NOT NULL,
+  content BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS message_by_lane ON message (lane, sequence);
+"""
+_COLUMNS = "sequence, lane, topic, recorded_at_s, content"
+_EVICTION_TARGET = 0.9
+"""An eviction frees a tenth of the quota at once, so that gap records stay few."""
+_BUSY_TIMEOUT_S = 10.0
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A message that has no number yet; ``data`` is its payload's JSON."""
+
+    kind: str
+    data: bytes
+    topic: str
+    lane: Lane
+    captured_at_s: float
+    subject: str = ""
+
+    @classmethod
+    def of(
+        cls, payload: Payload, *, topic: str, lane: Lane, captured_at_s: float, subject: str = ""
+    ) -> Draft:
+        """Write the payload as JSON, so that a faulty one is the caller's error.
+
+        Raises:
+            TypeError: It holds a value that JSON cannot.
+        """
+        data = msgspec.json.encode(payload)
+        return cls(type_of(payload), data, topic, lane, captured_at_s, subject)
+
+
+class SpooledMessage(msgspec.Struct, frozen=True):
+    """A committed message; ``content`` is the envelope's JSON."""
+
+    sequence: int
+    lane: Lane
+    topic: str
+    recorded_at_s: float
+    content: bytes
+
+
+class Receipts(msgspec.Struct, frozen=True):
+    """What need not be kept any more: all up to one sequence, and single ones above it."""
+
+    up_to: int = 0
+    sequences: tuple[int, ...] = ()
+
+
+class Totals(msgspec.Struct):
+    """Running totals of one epoch; a copy is worked on and kept only if the commit succeeds.
+
+    Attributes:
+        last_sequence: Highest number given.
+        declared_lost: Messages declared in gap records.
+        pending: Messages in the file.
+        pending_bytes: Their size.
+        lane_bytes: Size by lane of what counts against the quotas (gap records do not).
+    """
+
+    last_sequence: int = 0
+    declared_lost: int = 0
+    pending: int = 0
+    pending_bytes: int = 0
+    lane_bytes: dict[str, int] = msgspec.field(default_factory=dict)
+
+    def copy(self) -> Totals:
+        """Return a copy that can be changed on its own."""
+        return msgspec.structs.replace(self, lane_bytes=dict(self.lane_bytes))
+
+    def add(self, lane: Lane, size: int, *, is_gap: bool, count: int = 1) -> None:
+        """Add messages (or take them away, where both numbers are negative)."""
+        self.pending += count
+        self.pending_bytes += size
+        if not is_gap:
+            self.lane_bytes[lane] = self.lane_bytes.get(lane, 0) + size
+
+
+class SpoolStore:
+    """One spool file, for one writing thread.
+
+    Args:
+        path: The file; made where it is missing.
+        topics: The device's topics.
+        quotas: Most MiB for each lane.
+        clock: Gives the time of recording.
+
+    Raises:
+        sqlite3.DatabaseError: The file is no usable spool.
+    """
+
+    def __init__(
+        self, path: Path, topics: DeviceTopics, quotas: LaneQuotas, *, clock: Clock
+    ) -> None:
+        self._topics = topics
+        self._quotas = {lane: quota_bytes(quotas, lane) for lane in LANES}
+        self._clock = clock
+        self._database = connect(path)
+        try:
+            self._prepare()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _prepare(self) -> None:
+        damage = self._database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if damage != "ok":
+            raise sqlite3.DatabaseError(damage)
+        self._database.executescript(_SCHEMA)
+        # The epoch is committed before the first number is given under it.
+        self._database.execute(
+            "INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (uuid.uuid4().hex[:16],)
+        )
+        self.epoch = self.recall("epoch")
+        self.totals = self._count()
+
+    def _count(self) -> Totals:
+        totals = Totals(
+            last_sequence=int(self.recall("last_sequence") or 0),
+            declared_lost=int(self.recall("declared_lost") or 0),
+        )
+        rows = self._database.execute(
+            "SELECT lane, is_gap, SUM(size), COUNT(*) FROM message GROUP BY lane, is_gap"
+        )
+        for lane, is_gap, size, count in rows:
+            totals.add(lane, size, is_gap=bool(is_gap), count=count)
+        return totals
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def recall(self, key: str) -> str:
+        """Return what was remembered under ``key``; empty for nothing."""
+        row = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else ""
+
+    def commit(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        receipts: Receipts = Receipts(),  # noqa: B008 - frozen
+        refused: Mapping[Lane, int] | None = None,
+        notes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Number and write ``drafts``, and apply all else, in one durable transaction.
+
+        Args:
+            drafts: The messages, in order.
+            receipts: What to delete.
+            refused: Messages by lane that could not be written earlier: they are numbered
+                now and declared lost.
+            notes: What to remember beyond a restart.
+
+        Raises:
+            sqlite3.Error: Nothing of it was written.
+        """
+        totals = self.totals.copy()
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            self._delete(receipts, totals)
+            for draft in drafts:
+                self._insert(draft, totals)
+            for lane, count in (refused or {}).items():
+                first = totals.last_sequence + 1
+                totals.last_sequence += count
+                self._declare(first, totals.last_sequence, lane, "disk_full", totals)
+            for lane in LANES:
+                self._evict(lane, totals)
+            self._remember(totals, notes or {})
+            self._database.execute("COMMIT")
+        except BaseException:
+            # SQLite has rolled back by itself after some errors, such as a full disk.
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+        self.totals = totals
+
+    def _remember(self, totals: Totals, notes: Mapping[str, str]) -> None:
+        rows = {
+            **notes,
+            "last_sequence": str(totals.last_sequence),
+            "declared_lost": str(totals.declared_lost),
+        }
+        self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows.items())
+
+    def _insert(self, draft: Draft, totals: Totals, *, is_gap: bool = False) -> None:
+        totals.last_sequence += 1
+        recorded_at_s = self._clock.now_s()
+        content = encode(
+            Envelope(
+                id=f"{self.epoch}-{totals.last_sequence}",
+                source=self._topics.source,
+                type=draft.kind,
+                time=format_utc(draft.captured_at_s),
+                subject=draft.subject,
+                data=cast("Payload", msgspec.Raw(draft.data)),
+                sequence=totals.last_sequence,
+                epoch=self.epoch,
+                recordedtime=format_utc(recorded_at_s),
+            )
+        )
+        size = len(content)
+        self._database.execute(
+            "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                totals.last_sequence,
+                draft.lane,
+                draft.topic,
+                is_gap,
+                size,
+                recorded_at_s,
+                content,
+            ),
+        )
+        totals.add(draft.lane, size, is_gap=is_gap)
+
+    def _declare(self, first: int, last: int, lane: Lane, reason: str, totals: Totals) -> None:
+        gap = GapData(first_sequence=first, last_sequence=last, lane=lane, reason=reason)
+        totals.declared_lost += gap.count
+        # In the first lane, and never evicted itself: an evicted declaration would be a
+        # silent loss.
+        draft = Draft.of(
+            gap,
+            topic=self._topics.gap,
+            lane=LANES[0],
+            captured_at_s=self._clock.now_s(),
+            subject=lane,
+        )
+        self._insert(draft, totals, is_gap=True)
+
+    def _delete(self, receipts: Receipts, totals: Totals) -> None:
+        removed = list(
+            self._database.execute(
+                "DELETE FROM message WHERE sequence <= ? RETURNING lane, is_gap, size",
+                (receipts.up_to,),
+            )
+        )
+        for sequence in receipts.sequences:
+            removed += self._database.execute(
+                "DELETE FROM message WHERE sequence = ? RETURNING lane, is_gap, size", (sequence,)
+            )
+        for lane, is_gap, size in removed:
+            totals.add(lane, -size, is_gap=bool(is_gap), count=-1)
+
+    def _evict(self, lane: Lane, totals: Totals) -> None:
+        excess = totals.lane_bytes.get(lane, 0) - self._quotas[lane]
+        if excess <= 0:
+            return
+        excess += int(self._quotas[lane] * (1 - _EVICTION_TARGET))
+        chosen: list[int] = []
+        oldest = self._database.execute(
+            "SELECT sequence, size FROM message WHERE lane = ? AND is_gap = 0 ORDER BY sequence",
+            (lane,),
+        )
+        for sequence, size in oldest:
+            if excess <= 0:
+                break
+            excess -= size
+            chosen.append(sequence)
+            totals.add(lane, -size, is_gap=False, count=-1)
+        oldest.close()
+        self._database.executemany(
+            "DELETE FROM message WHERE sequence = ?", ((sequence,) for sequence in chosen)
+        )
+        for first, last in _runs(chosen):
+            self._declare(first, last, lane, "quota", totals)
+
+
+class SpoolReader:
+    """Reads a spool file beside its writer (WAL lets both go on).
+
+    Args:
+        path: The file, which a `SpoolStore` has made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._database = connect(path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def lane(self, lane: Lane, *, after: int, up_to: int, limit: int) -> list[SpooledMessage]:
+        """Return the next messages of ``lane`` above ``after`` and not above ``up_to``."""
+        rows = self._database.execute(
+            f"SELECT {_COLUMNS} FROM message WHERE lane = ?"  # noqa: S608 - a constant
+            " AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?",
+            (lane, after, up_to, limit),
+        )
+        return [SpooledMessage(*row) for row in rows]
+
+    def oldest(self, limit: int) -> list[SpooledMessage]:
+        """Return the messages with the lowest sequences, of all lanes."""
+        rows = self._database.execute(
+            f"SELECT {_COLUMNS} FROM message ORDER BY sequence LIMIT ?",  # noqa: S608 - constant
+            (limit,),
+        )
+        return [SpooledMessage(*row) for row in rows]
+
+    def first_sequence(self) -> int:
+        """Return the lowest sequence still held; 0 where the spool is empty."""
+        row = self._database.execute("SELECT MIN(sequence) FROM message").fetchone()
+        return int(row[0] or 0)
+
+    def last_before(self, recorded_at_s: float) -> int:
+        """Return the highest sequence recorded before that time; 0 for none."""
+        row = self._database.execute(
+            "SELECT sequence FROM message WHERE recorded_at_s < ? ORDER BY sequence DESC LIMIT 1",
+            (recorded_at_s,),
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file so that a commit returns only when it is on the disk."""
+    database = sqlite3.connect(
+        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA journal_size_limit = 4194304")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _runs(sequences: Iterable[int]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    for sequence in sequences:
+        if runs and runs[-1][1] == sequence - 1:
+            runs[-1] = (runs[-1][0], sequence)
+        else:
+            runs.append((sequence, sequence))
+    return runs

@@ -1,0 +1,1 @@
+"""Where received messages are kept."""
