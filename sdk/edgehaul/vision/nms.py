@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+BLOCK = 64
+"""Boxes compared with each other at a time."""
+
+
 def iou_matrix(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the intersection over union of every box of ``a`` with every box of ``b``.
 
@@ -57,13 +61,39 @@ def nms(
     order = np.argsort(-scores, kind="stable")
     kept: list[int] = []
     while order.size and (limit is None or len(kept) < limit):
-        best, order = order[0], order[1:]
-        kept.append(int(best))
-        overlaps = iou_matrix(boxes[best][None], boxes[order])[0] > iou_threshold
-        if class_ids is not None:
-            overlaps &= class_ids[order] == class_ids[best]
-        order = order[~overlaps]
-    return np.asarray(kept, dtype=np.int64)
+        # In blocks: one large matrix is slow for many boxes, one row at a time for few.
+        block, order = order[:BLOCK], order[BLOCK:]
+        chosen = block[_undropped(_overlapping(boxes, class_ids, block, block, iou_threshold))]
+        kept.extend(chosen.tolist())
+        if order.size:
+            dropped = _overlapping(boxes, class_ids, chosen, order, iou_threshold).any(axis=0)
+            order = order[~dropped]
+    return np.asarray(kept[:limit], dtype=np.int64)
+
+
+def _overlapping(
+    boxes: NDArray[np.float32],
+    class_ids: NDArray[np.int64] | None,
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    iou_threshold: float,
+) -> NDArray[np.bool_]:
+    """Return whether each box of ``rows`` would drop each box of ``columns``."""
+    overlapping: NDArray[np.bool_] = iou_matrix(boxes[rows], boxes[columns]) > iou_threshold
+    if class_ids is not None:
+        overlapping &= class_ids[rows][:, None] == class_ids[columns][None, :]
+    return overlapping
+
+
+def _undropped(overlapping: NDArray[np.bool_]) -> list[int]:
+    """Return the rows that no earlier returned row drops."""
+    dropped = np.zeros(len(overlapping), dtype=np.bool_)
+    kept = []
+    for row, drops in enumerate(overlapping):
+        if not dropped[row]:
+            kept.append(row)
+            dropped |= drops
+    return kept
 
 
 def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
