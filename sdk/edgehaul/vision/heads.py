@@ -144,7 +144,11 @@ def grid(
         y, x = np.mgrid[:rows, :columns]
         corners.append(np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32))
         sizes.append(np.full(rows * columns, stride, dtype=np.float32))
-    return np.concatenate(corners), np.concatenate(sizes)
+    grids = np.concatenate(corners), np.concatenate(sizes)
+    for array in grids:
+        # Shared by every decoder of this size: nobody may change it.
+        array.flags.writeable = False
+    return grids
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
