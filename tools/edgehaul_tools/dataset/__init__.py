@@ -1,0 +1,1 @@
+"""Datasets: readers of the common forms, splits that do not leak, and virtual ones."""

@@ -1,0 +1,76 @@
+"""Faults of a dataset, collected so that the user sees all of them at once."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+
+from edgehaul.errors import DatasetError
+from edgehaul.geometry import Box
+
+_LOGGER = logging.getLogger(__name__)
+_SHOWN = 20
+_OUTSIDE_TOLERANCE_PX = 1.0
+"""Labelling tools round; a box this little outside its picture is cut without a word."""
+
+
+class FaultBook:
+    """Collects what is wrong with a dataset while it is read.
+
+    Attributes:
+        mended: Marks that were dropped or cut; reading goes on without them.
+        fatal: Faults that make the dataset unusable.
+    """
+
+    def __init__(self) -> None:
+        self.mended: list[str] = []
+        self.fatal: list[str] = []
+
+    def checked_box(self, box: Box, width: int, height: int, where: str) -> Box | None:
+        """Return the part of a box inside its picture, or None (and note it) if there is none.
+
+        Args:
+            box: As it is written, in pixels.
+            width: Width of the picture.
+            height: Height of the picture.
+            where: File and object, for the note.
+        """
+        sides = (box.x1, box.y1, box.x2, box.y2)
+        written = "[" + ", ".join(f"{side:g}" for side in sides) + "]"
+        if not all(math.isfinite(side) for side in sides):
+            self.mended.append(f"{where}: box {written} is no number; dropped")
+            return None
+        if box.x2 <= box.x1 or box.y2 <= box.y1:
+            self.mended.append(f"{where}: box {written} has no area; dropped")
+            return None
+        inside = box.clipped(width, height)
+        if inside.area == 0:
+            self.mended.append(f"{where}: box {written} is outside {width}x{height}; dropped")
+            return None
+        cut = max(
+            abs(a - b)
+            for a, b in zip(sides, (inside.x1, inside.y1, inside.x2, inside.y2), strict=True)
+        )
+        if cut > _OUTSIDE_TOLERANCE_PX:
+            self.mended.append(f"{where}: box {written} reaches outside {width}x{height}; cut")
+        return inside
+
+    def raise_fatal(self, root: Path) -> None:
+        """Raise all fatal faults as one error, the first 20 of them in full.
+
+        Raises:
+            DatasetError: There is at least one.
+        """
+        if self.mended:
+            _LOGGER.warning("%s: %d marks were mended or dropped", root, len(self.mended))
+        if not self.fatal:
+            return
+        count = len(self.fatal)
+        shown = " | ".join(self.fatal[:_SHOWN])
+        rest = f" | and {count - _SHOWN} more" if count > _SHOWN else ""
+        raise DatasetError(
+            f"{count} fault{'s' if count > 1 else ''} in this dataset: {shown}{rest}",
+            where=root,
+            remedy="mend or remove these files and their marks, then run it again",
+        )

@@ -1,0 +1,69 @@
+"""What a dataset is, whatever form it was read from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from edgehaul.geometry import Box
+
+
+@dataclass(frozen=True)
+class TrueBox:
+    """One object that somebody marked in a picture.
+
+    Attributes:
+        box: Where, in pixels of the picture.
+        class_id: Index into the dataset's labels.
+    """
+
+    box: Box
+    class_id: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture and what is in it.
+
+    Attributes:
+        path: The picture's file.
+        group: The camera, vehicle, video or day that it is from; a group is never split.
+        width: Width in pixels.
+        height: Height in pixels.
+        boxes: The objects in it; none means that it shows background alone.
+        ignored: Crowds, difficult and cut-off objects: to find or to miss them is no fault.
+    """
+
+    path: Path
+    group: str
+    width: int
+    height: int
+    boxes: tuple[TrueBox, ...]
+    ignored: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True)
+class DetectionDataset:
+    """Pictures with their objects.
+
+    Attributes:
+        root: Folder (or file) that was read.
+        labels: Names of the classes by id; empty where the pictures are not marked at all.
+        samples: The pictures, in the order of their paths.
+        faults: Marks that were mended or dropped while reading, one line for each.
+    """
+
+    root: Path
+    labels: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    faults: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def subset(self, samples: Iterable[Sample]) -> Self:
+        """Return the same dataset with these samples alone."""
+        return dataclasses.replace(self, samples=tuple(samples), faults=())

@@ -1,0 +1,116 @@
+"""Labelled GPS traces: trips with the spans in which something was wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edgehaul.clock import parse_utc
+from edgehaul.errors import DataError, DatasetError
+from edgehaul.motion.fixes import read_trace
+from edgehaul.values import Fix
+from edgehaul_tools.dataset.faults import FaultBook
+
+
+@dataclass(frozen=True)
+class AnomalySpan:
+    """A span of a trip in which something was wrong.
+
+    Attributes:
+        label: What.
+        started_at_s: UTC seconds of its beginning.
+        ended_at_s: UTC seconds of its end.
+    """
+
+    label: str
+    started_at_s: float
+    ended_at_s: float
+
+
+@dataclass(frozen=True)
+class LabelledTrace:
+    """One trip.
+
+    Attributes:
+        name: Name of the trip.
+        fixes: What the receiver said, by time.
+        anomalies: The spans in which something was wrong, by time.
+    """
+
+    name: str
+    fixes: tuple[Fix, ...]
+    anomalies: tuple[AnomalySpan, ...]
+
+
+class _Span(msgspec.Struct):
+    label: str
+    started_at: str
+    ended_at: str
+
+
+class _Labels(msgspec.Struct):
+    labels: tuple[str, ...]
+    trips: dict[str, list[_Span]]
+
+
+def read_truck_dataset(path: str | Path) -> tuple[LabelledTrace, ...]:
+    """Read trips in the form that ``edgehaul data virtual truck`` writes.
+
+    Args:
+        path: Folder with ``labels.json`` and ``trips/NAME.csv`` or ``trips/NAME.gpx``.
+
+    Raises:
+        DatasetError: A file is missing or wrong, or a label is not listed; all at once.
+    """
+    root = Path(path)
+    content = _decode(root / "labels.json")
+    faults = FaultBook()
+    traces = []
+    for name, spans in sorted(content.trips.items()):
+        anomalies = [_span(name, span, content.labels, faults) for span in spans]
+        csv, gpx = root / "trips" / f"{name}.csv", root / "trips" / f"{name}.gpx"
+        try:
+            fixes = read_trace(csv if csv.is_file() or not gpx.is_file() else gpx)
+        except DataError as error:
+            faults.fatal.append(str(error))
+            continue
+        kept = sorted((a for a in anomalies if a), key=lambda a: a.started_at_s)
+        traces.append(LabelledTrace(name, fixes, tuple(kept)))
+    faults.raise_fatal(root)
+    if not traces:
+        raise DatasetError("no trips are here", where=root, remedy="list them in labels.json")
+    return tuple(traces)
+
+
+def _decode(path: Path) -> _Labels:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Labels)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            "there is no such file",
+            where=path,
+            remedy="make one with `edgehaul data virtual truck`, or list your trips in it",
+        ) from error
+    except msgspec.DecodeError as error:
+        raise DatasetError(
+            f"these are no labels: {error}",
+            where=path,
+            remedy="write labels, and trips with label, started_at and ended_at",
+        ) from error
+
+
+def _span(name: str, span: _Span, labels: tuple[str, ...], faults: FaultBook) -> AnomalySpan | None:
+    if span.label not in labels:
+        faults.fatal.append(f"trip {name}: label {span.label!r} is not one of {', '.join(labels)}")
+        return None
+    try:
+        started_at_s, ended_at_s = parse_utc(span.started_at), parse_utc(span.ended_at)
+    except ValueError as error:
+        faults.fatal.append(f"trip {name}: {error}")
+        return None
+    if ended_at_s < started_at_s:
+        faults.fatal.append(f"trip {name}: {span.label} ends at {span.ended_at}, before it starts")
+        return None
+    return AnomalySpan(span.label, started_at_s, ended_at_s)

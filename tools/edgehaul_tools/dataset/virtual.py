@@ -1,0 +1,163 @@
+"""Datasets made with the virtual devices: parcels on conveyors, and trips of trucks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+
+from edgehaul.clock import format_utc
+from edgehaul.errors import DatasetError, UsageError
+from edgehaul.motion.fixes import write_csv
+from edgehaul.values import Fix
+from edgehaul.virtual.conveyor import PARCEL_LABELS, Conveyor, ConveyorFrame
+from edgehaul.virtual.truck import ANOMALY_LABELS, TruckTrip
+from edgehaul_tools.dataset.coco import write_coco
+from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
+
+Progress = Callable[[int, int], None]
+"""Called with the number of items done and the number of all."""
+
+_SEED_OFFSET = 1_000_000
+"""Conveyors and trucks of datasets have seeds from here on: no live one with a small seed is
+ever one that was learnt from."""
+_SEEDS_PER_DATASET = 10_000
+_IMAGES_PER_SCENE = 20
+_FEWEST_SCENES = 10
+_FRAMES_BETWEEN = 40
+_JPEG_QUALITY = 90
+
+
+def generate_conveyor_dataset(
+    out: Path,
+    images: int,
+    seed: int,
+    *,
+    width: int = 640,
+    height: int = 480,
+    progress: Progress | None = None,
+) -> DetectionDataset:
+    """Render pictures of many conveyors and write them as a COCO dataset.
+
+    Every conveyor ("scene") is one group. Its pictures are at least 1.6 s apart. Parcels at
+    the edges that are too cut off to tell their class are marked ``iscrowd``.
+
+    Args:
+        out: New or empty folder: ``annotations.json`` and ``images/*.jpg``.
+        images: Number of pictures.
+        seed: The same seed gives the same dataset.
+        width: Width of the pictures in pixels.
+        height: Height of the pictures in pixels.
+        progress: Told of each picture.
+
+    Raises:
+        UsageError: The number of pictures is not in 1..100,000.
+        DatasetError: The folder is not empty.
+    """
+    if not 1 <= images <= 100_000:  # noqa: PLR2004 - more would use up the scenes' seeds
+        raise UsageError(f"{images} pictures cannot be made", remedy="ask for 1 to 100000")
+    _prepare(out, "images")
+    scenes = min(images, max(_FEWEST_SCENES, round(images / _IMAGES_PER_SCENE)))
+    samples = []
+    for scene in range(scenes):
+        count = images // scenes + (scene < images % scenes)
+        scene_seed = _SEED_OFFSET + seed * _SEEDS_PER_DATASET + scene
+        conveyor = Conveyor(seed=scene_seed, width=width, height=height)
+        for index in _spread(scene_seed, count):
+            samples.append(_save(out, conveyor, conveyor.frame(index)))
+            if progress:
+                progress(len(samples), images)
+    dataset = DetectionDataset(out, PARCEL_LABELS, tuple(sorted(samples, key=lambda s: s.path)))
+    write_coco(dataset, out / "annotations.json")
+    return dataset
+
+
+def _prepare(out: Path, folder: str) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DatasetError(
+            "this is no empty folder", where=out, remedy="give a new folder, or remove this one"
+        )
+    (out / folder).mkdir(parents=True)
+
+
+def _spread(seed: int, count: int) -> list[int]:
+    """Return frame numbers with random gaps, beginning when the belt is full."""
+    gaps = np.random.default_rng(seed).integers(_FRAMES_BETWEEN, 3 * _FRAMES_BETWEEN, count)
+    return [150 + int(index) for index in np.cumsum(gaps)]
+
+
+def _save(out: Path, conveyor: Conveyor, frame: ConveyorFrame) -> Sample:
+    group = f"scene_{conveyor.seed:08d}"
+    path = out / "images" / f"{group}_frame_{frame.index:06d}.jpg"
+    if not cv2.imwrite(str(path), frame.image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
+        raise DatasetError("the picture cannot be written", where=path, remedy="free some space")
+    boxes = tuple(TrueBox(p.box, PARCEL_LABELS.index(p.label)) for p in frame.truth)
+    ignored = tuple(parcel.box for parcel in frame.partial)
+    return Sample(path, group, conveyor.width, conveyor.height, boxes, ignored)
+
+
+def generate_truck_dataset(
+    out: Path,
+    trips: int,
+    seed: int,
+    *,
+    duration_s: float = 1800.0,
+    progress: Progress | None = None,
+) -> None:
+    """Drive virtual trucks and write their traces and faults.
+
+    Args:
+        out: New or empty folder: ``trips/*.csv``, the same as ``trips/*.gpx``, and
+            ``labels.json`` with the spans of the drivers' faults.
+        trips: Number of trips.
+        seed: The same seed gives the same dataset.
+        duration_s: Length of each trip.
+        progress: Told of each trip.
+
+    Raises:
+        UsageError: The number of trips is not in 1..10,000.
+        DatasetError: The folder is not empty.
+    """
+    if not 1 <= trips <= _SEEDS_PER_DATASET:
+        raise UsageError(f"{trips} trips cannot be made", remedy="ask for 1 to 10000")
+    _prepare(out, "trips")
+    spans: dict[str, list[dict[str, str]]] = {}
+    for number in range(trips):
+        trip_seed = _SEED_OFFSET + seed * _SEEDS_PER_DATASET + number
+        trip = TruckTrip(seed=trip_seed, duration_s=duration_s)
+        name = f"truck_{trip_seed:08d}"
+        write_csv(out / "trips" / f"{name}.csv", trip.fixes)
+        (out / "trips" / f"{name}.gpx").write_text(_gpx(name, trip.fixes), encoding="utf-8")
+        spans[name] = [
+            {
+                "label": anomaly.label,
+                "started_at": format_utc(anomaly.started_at_s),
+                "ended_at": format_utc(anomaly.ended_at_s),
+            }
+            for anomaly in trip.anomalies
+        ]
+        if progress:
+            progress(number + 1, trips)
+    content = {"labels": ANOMALY_LABELS, "trips": spans}
+    (out / "labels.json").write_bytes(msgspec.json.format(msgspec.json.encode(content)))
+
+
+def _gpx(name: str, fixes: tuple[Fix, ...]) -> str:
+    """Return a trace as GPX 1.1; speed and course in the extension that Garmin defines."""
+    points = "\n".join(
+        f'<trkpt lat="{f.latitude_deg:.7f}" lon="{f.longitude_deg:.7f}">'
+        f"<time>{format_utc(f.captured_at_s)}</time><extensions><gpxtpx:TrackPointExtension>"
+        f"<gpxtpx:speed>{f.speed_mps:.2f}</gpxtpx:speed>"
+        f"<gpxtpx:course>{f.heading_deg:.1f}</gpxtpx:course>"
+        "</gpxtpx:TrackPointExtension></extensions></trkpt>"
+        for f in fixes
+    )
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<gpx version="1.1" creator="EdgeHaul" xmlns="http://www.topografix.com/GPX/1/1"'
+        ' xmlns:gpxtpx="http://www.garmin.com/xmlschemas/TrackPointExtension/v2">\n'
+        f"<trk><name>{name}</name><trkseg>\n{points}\n</trkseg></trk></gpx>\n"
+    )
