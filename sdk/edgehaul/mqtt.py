@@ -206,10 +206,18 @@ class Connector:
         self._spoken = ""
         for candidate in candidates[:-1]:
             try:
-                return self._open(session, candidate)
+                return self._open_newer(session, candidate)
             except _ProtocolRefusedError:
                 _LOG.info("%s does not speak MQTT %s", self.address.where, candidate)
         return self._open(session, candidates[-1])
+
+    def _open_newer(self, session: Session, protocol: str) -> MqttLink:
+        # Older brokers (amqtt 0.12) wait for ever over a will of MQTT 5 that they misread,
+        # but refuse at once a connect without a will.
+        if session.will_topic:
+            plain = msgspec.structs.replace(session, will_topic="", keep_s=0)
+            self._open(plain, protocol).close()
+        return self._open(session, protocol)
 
     def _open(self, session: Session, protocol: str) -> MqttLink:
         inbox: queue.SimpleQueue[LinkEvent] = queue.SimpleQueue()

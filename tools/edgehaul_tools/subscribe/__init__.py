@@ -1,0 +1,1 @@
+"""The commands ``subscribe`` and ``collect``, and a broker for trials."""

@@ -1,0 +1,60 @@
+"""A message as one line for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from edgehaul.messages.payloads import (
+    AnomalyEvent,
+    CountEvent,
+    DetectionsData,
+    EventData,
+    GapData,
+    HealthData,
+    PositionData,
+    StateData,
+    TrackEvent,
+)
+from edgehaul.subscriber.client import ReceivedMessage
+
+
+def describe(message: ReceivedMessage) -> str:
+    """Return the message's time, topic and gist."""
+    envelope = message.envelope
+    mark = " (backlog)" if envelope.historical else ""
+    topic = message.topic.partition("/v1/")[2] or message.topic
+    return f"{envelope.time} {topic}{mark} {_gist(envelope.data)}"
+
+
+def _gist(data: object) -> str:
+    match data:
+        case DetectionsData():
+            found = Counter(item.label for item in data.objects)
+            return ", ".join(f"{count} {label}" for label, count in found.items()) or "nothing"
+        case EventData():
+            return _event(data.event)
+        case PositionData(fix=fix):
+            speed = "" if fix.speed_mps is None else f" {fix.speed_mps:.1f} m/s"
+            return f"{fix.latitude_deg:.6f} {fix.longitude_deg:.6f}{speed}"
+    return _condition(data)
+
+
+def _condition(data: object) -> str:
+    match data:
+        case StateData():
+            return f"{data.status} {data.reason}".rstrip()
+        case HealthData(spool=spool):
+            return f"{data.rss_mb:.0f} MiB, {spool.pending} pending of {spool.produced}"
+        case GapData():
+            return f"{data.count} messages of lane {data.lane} lost: {data.reason}"
+    return repr(data)
+
+
+def _event(event: TrackEvent | CountEvent | AnomalyEvent) -> str:
+    match event:
+        case TrackEvent(after=after):
+            return f"track {event.track_id} {event.phase} {after.label if after else ''}".rstrip()
+        case CountEvent():
+            return f"{event.label} crossed {event.line} {event.direction}"
+        case AnomalyEvent():
+            return f"{event.label} ({event.score:.2f}) {event.started_at} to {event.ended_at}"
