@@ -32,8 +32,9 @@ install: $(STAMP)
 # uv where there is one; pip where there is none, or where uv cannot reach what pip can.
 $(STAMP): pyproject.toml
 	@echo "Installing into $(VENV), once; this takes a few minutes."
-	@if command -v uv >/dev/null 2>&1 && $(MAKE) --no-print-directory install-uv; then :; \
-	else $(MAKE) --no-print-directory install-pip; fi
+	@if ! command -v uv >/dev/null 2>&1; then $(MAKE) --no-print-directory install-pip; \
+	elif ! $(MAKE) --no-print-directory install-uv; then \
+	  echo "uv could not install; trying pip"; $(MAKE) --no-print-directory install-pip; fi
 	@touch $@
 
 .PHONY: install-uv install-pip
