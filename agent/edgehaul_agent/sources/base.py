@@ -50,13 +50,30 @@ class FrameSource(Protocol):
 
 
 class FixSource(Protocol):
-    """A stream of positions."""
+    """A stream of positions, opened by ``with``."""
+
+    def __enter__(self) -> Self:
+        """Open the source.
+
+        Raises:
+            DataError: It cannot be opened or read.
+        """
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the source."""
+        ...
 
     def fixes(self) -> Iterator[Fix]:
         """Yield the fixes until the source ends.
 
         Raises:
-            DataError: The source cannot be read.
+            SourceError: The source fails for good.
         """
         ...
 

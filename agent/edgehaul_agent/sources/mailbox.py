@@ -28,7 +28,6 @@ class Mailbox(Generic[T]):
         self._changed = threading.Condition()
         self._closed = False
         self._abandoned = False
-        self._error: BaseException | None = None
 
     def put(self, item: T) -> bool:
         """Hand over an item; return False when nobody takes any more."""
@@ -44,11 +43,10 @@ class Mailbox(Generic[T]):
             self._changed.notify_all()
             return True
 
-    def close(self, error: BaseException | None = None) -> None:
-        """Say that no more will come; ``error`` is raised to the consumer after the last item."""
+    def close(self) -> None:
+        """Say that no more will come."""
         with self._changed:
             self._closed = True
-            self._error = error
             self._changed.notify_all()
 
     def abandon(self) -> None:
@@ -63,8 +61,6 @@ class Mailbox(Generic[T]):
             with self._changed:
                 self._changed.wait_for(lambda: self._items or self._closed)
                 if not self._items:
-                    if self._error is not None:
-                        raise self._error
                     return
                 item = self._items.popleft()
                 self._changed.notify_all()

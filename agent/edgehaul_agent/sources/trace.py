@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
@@ -25,9 +27,10 @@ class TraceFile:
         self._path = path
         self._clock = clock
         self._realtime = realtime
+        self._fixes: tuple[Fix, ...] = ()
 
-    def fixes(self) -> Iterator[Fix]:
-        """Yield the fixes, sorted by time.
+    def __enter__(self) -> Self:
+        """Read the file.
 
         Raises:
             DataError: The file is missing, or a row of it cannot be read.
@@ -36,4 +39,18 @@ class TraceFile:
             raise SourceError(
                 "no such trace", where=self._path, remedy="correct the path of the source"
             )
-        yield from paced(read_trace(self._path), self._clock, realtime=self._realtime)
+        self._fixes = read_trace(self._path)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Forget the fixes."""
+        self._fixes = ()
+
+    def fixes(self) -> Iterator[Fix]:
+        """Yield the fixes, sorted by time."""
+        yield from paced(self._fixes, self._clock, realtime=self._realtime)

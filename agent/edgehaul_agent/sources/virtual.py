@@ -79,6 +79,18 @@ class VirtualReceiver:
         self._realtime = config.realtime
         self._clock = clock
 
+    def __enter__(self) -> Self:
+        """Return itself: there is nothing to open."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Do nothing: there is nothing to close."""
+
     def fixes(self) -> Iterator[Fix]:
         """Yield the fixes."""
         yield from paced(self._trip.fixes, self._clock, realtime=self._realtime)

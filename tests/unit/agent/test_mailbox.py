@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import threading
 
-import pytest
-
-from edgehaul.errors import SourceError
 from edgehaul_agent.sources.mailbox import EVERY_CAPACITY, Mailbox
 
 
@@ -30,16 +27,6 @@ def test_latest_keeps_the_newest_and_counts_the_rest() -> None:
     mailbox.close()
     assert list(mailbox) == [9]
     assert mailbox.dropped == 9
-
-
-def test_an_error_comes_after_the_last_item() -> None:
-    mailbox: Mailbox[int] = Mailbox("every")
-    mailbox.put(1)
-    mailbox.close(SourceError("unplugged"))
-    items = iter(mailbox)
-    assert next(items) == 1
-    with pytest.raises(SourceError, match="unplugged"):
-        next(items)
 
 
 def test_a_producer_does_not_wait_for_a_consumer_that_is_gone() -> None:

@@ -17,7 +17,7 @@ from edgehaul.config.device import (
     VirtualTruckSource,
 )
 from edgehaul.errors import DataError, SourceError
-from edgehaul.values import Frame
+from edgehaul.values import Fix, Frame
 from edgehaul_agent.sources.base import FrameSource
 from edgehaul_agent.sources.factory import fix_source, frame_source
 
@@ -79,6 +79,11 @@ def opened(source: Any, folder: Path, clock: FakeClock, *, stride: int = 1) -> F
 def read(source: FrameSource) -> list[Frame]:
     with source:
         return list(source.frames())
+
+
+def fixes_of(config: GpsConfig, folder: Path, clock: FakeClock) -> list[Fix]:
+    with fix_source(config, folder=folder, clock=clock) as source:
+        return list(source.fixes())
 
 
 def test_a_video_gives_every_frame_with_its_time(video: Path, clock: FakeClock) -> None:
@@ -169,7 +174,7 @@ def test_the_virtual_camera_renders_the_same_scene_again(clock: FakeClock) -> No
 
 def test_the_virtual_receiver_gives_a_trip(clock: FakeClock) -> None:
     config = GpsConfig(name="truck", source=VirtualTruckSource(duration_s=60, realtime=True))
-    fixes = list(fix_source(config, folder=Path(), clock=clock).fixes())
+    fixes = fixes_of(config, Path(), clock)
     times = [fix.captured_at_s for fix in fixes]
     assert times == sorted(times)
     assert clock.passed_s == pytest.approx(times[-1] - times[0])
@@ -180,7 +185,7 @@ def test_a_trace_is_read(tmp_path: Path, clock: FakeClock) -> None:
         "time,lat,lon\n2026-01-01T00:00:00Z,1,2\n2026-01-01T00:00:05Z,1,2.001\n"
     )
     config = GpsConfig(name="truck", source=TraceSource(path="trip.csv", realtime=True))
-    fixes = list(fix_source(config, folder=tmp_path, clock=clock).fixes())
+    fixes = fixes_of(config, tmp_path, clock)
     assert [f.longitude_deg for f in fixes] == [2, 2.001]
     assert clock.passed_s == pytest.approx(5)
 
@@ -188,10 +193,10 @@ def test_a_trace_is_read(tmp_path: Path, clock: FakeClock) -> None:
 def test_a_missing_or_broken_trace_is_named(tmp_path: Path, clock: FakeClock) -> None:
     config = GpsConfig(name="truck", source=TraceSource(path="trip.csv"))
     with pytest.raises(SourceError, match=r"trip\.csv: no such trace"):
-        list(fix_source(config, folder=tmp_path, clock=clock).fixes())
+        fixes_of(config, tmp_path, clock)
     (tmp_path / "trip.csv").write_text("time,lat,lon\n2026-01-01T00:00:00Z,abc,2\n")
     with pytest.raises(DataError, match=r"trip\.csv:2"):
-        list(fix_source(config, folder=tmp_path, clock=clock).fixes())
+        fixes_of(config, tmp_path, clock)
 
 
 @pytest.mark.shared_data

@@ -1,0 +1,7 @@
+"""``python -m edgehaul_agent``."""
+
+import sys
+
+from edgehaul_agent.cli import main
+
+sys.exit(main())

@@ -1,0 +1,81 @@
+"""``edgehaul-agent check``: try everything that a configuration names, without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import msgspec
+
+from edgehaul.clock import Clock
+from edgehaul.config.device import GpsConfig, StreamConfig
+from edgehaul.errors import EdgeHaulError, SourceError
+from edgehaul_agent.assembly import Assembly
+from edgehaul_agent.delivery.mqtt import check_broker
+
+
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was tried.
+
+    Attributes:
+        kind: What kind of thing.
+        name: Which one.
+        detail: What was found, or what is wrong and what to do.
+        exit_code: 0 where it works, else that of the error.
+    """
+
+    kind: Literal["model", "source", "broker"]
+    name: str
+    detail: str
+    exit_code: int = 0
+
+
+def check_device(assembly: Assembly, clock: Clock) -> list[CheckResult]:
+    """Try the model and the source of every stream, then the broker."""
+    results = []
+    for stream in assembly.streams():
+        if stream.model:
+            results.append(_try("model", stream.name, partial(_check_model, assembly, stream)))
+        results.append(_try("source", stream.name, partial(_check_source, assembly, stream, clock)))
+    mqtt = assembly.mqtt
+    results.append(
+        _try(
+            "broker",
+            f"{mqtt.host}:{mqtt.port}",
+            lambda: f"speaks MQTT {check_broker(mqtt, assembly.topics)}",
+        )
+    )
+    return results
+
+
+def _try(
+    kind: Literal["model", "source", "broker"], name: str, look: Callable[[], str]
+) -> CheckResult:
+    try:
+        return CheckResult(kind=kind, name=name, detail=look())
+    except EdgeHaulError as error:
+        return CheckResult(kind=kind, name=name, detail=str(error), exit_code=error.exit_code)
+
+
+def _check_model(assembly: Assembly, stream: StreamConfig | GpsConfig) -> str:
+    if isinstance(stream, StreamConfig):
+        assembly.picture_model(stream)
+    else:
+        assembly.trace_model(stream)
+    used = assembly.used_models[stream.model]
+    return f"{used.name} {used.version}, variant {used.variant}"
+
+
+def _check_source(assembly: Assembly, stream: StreamConfig | GpsConfig, clock: Clock) -> str:
+    if isinstance(stream, StreamConfig):
+        with assembly.frame_source(stream, clock) as frames:
+            for frame in frames.frames():
+                height, width = frame.image.shape[:2]
+                return f"{stream.source.__struct_config__.tag}, {width}x{height} pixels"
+    else:
+        with assembly.fix_source(stream, clock) as fixes:
+            for fix in fixes.fixes():
+                place = f"{fix.latitude_deg:.5f}, {fix.longitude_deg:.5f}"
+                return f"{stream.source.__struct_config__.tag}, starts at {place}"
+    raise SourceError("the source gives nothing", remedy="check what it records")

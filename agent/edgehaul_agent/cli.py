@@ -1,0 +1,269 @@
+"""``edgehaul-agent``: the command line of the device."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import cv2
+import msgspec
+
+import edgehaul
+from edgehaul.clock import SystemClock
+from edgehaul.config.device import DeviceConfig
+from edgehaul.config.loader import load
+from edgehaul.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    ConfigError,
+    EdgeHaulError,
+    UsageError,
+)
+from edgehaul_agent.app import Agent, raise_for_failures
+from edgehaul_agent.assembly import Assembly
+from edgehaul_agent.checks import check_device
+from edgehaul_agent.proof import prove
+from edgehaul_agent.update.install import install_bundle
+from edgehaul_agent.update.slots import ModelStore
+
+NAME = "edgehaul-agent"
+DRAIN_TIMEOUT_S = 30.0
+_LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class InstalledReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``install`` did, and one line of ``status``.
+
+    Attributes:
+        name: Name of the model.
+        version: Its version.
+        variant: The variant chosen for this box.
+        folder: Where its files lie.
+        previous_version: Version in the other slot; empty for none.
+        fault: What is wrong with it; empty for nothing.
+    """
+
+    name: str
+    version: str = ""
+    variant: str = ""
+    folder: str = ""
+    previous_version: str = ""
+    fault: str = ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``edgehaul-agent`` and return its exit code.
+
+    Args:
+        arguments: The command line without the program's name; none takes the process's own.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    try:
+        options = _parser().parse_args(words)
+        _set_up_logging(options.log_level)
+        command: Callable[[argparse.Namespace], int] = options.command
+        return command(options)
+    except EdgeHaulError as error:
+        return _report(error, as_json=as_json)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
+    stop = threading.Event()
+    assembly = _assembly(options.config)
+    _stop_on_signals(stop)
+    report = Agent(assembly, stop, drain_timeout_s=options.drain_timeout_s).run()
+    if options.json:
+        _print_json(report)
+    else:
+        for name, stream in report.streams.items():
+            print(
+                f"{name}: {stream.processed} of {stream.frames} processed, "
+                f"{stream.dropped} dropped, {stream.bad} bad"
+            )
+        spool = report.spool
+        print(
+            f"{spool.produced} messages produced, {spool.pending} not delivered yet, "
+            f"{spool.declared_lost} declared lost"
+        )
+    raise_for_failures(report)
+    return EXIT_OK
+
+
+def _check(options: argparse.Namespace) -> int:
+    results = check_device(_assembly(options.config), SystemClock())
+    if options.json:
+        _print_json(results)
+    else:
+        for result in results:
+            verdict = "FAIL" if result.exit_code else "ok"
+            print(f"{verdict:4}  {result.kind} {result.name}: {result.detail}")
+    return max((result.exit_code for result in results), default=EXIT_OK)
+
+
+def _install(options: argparse.Namespace) -> int:
+    bundle, root = Path(options.bundle), Path(options.root)
+    installed = install_bundle(
+        bundle,
+        root,
+        prove=prove,
+        device_type=options.device_type,
+        allow_downgrade=options.allow_downgrade,
+    )
+    report = InstalledReport(
+        name=installed.name,
+        version=installed.manifest.version,
+        variant=installed.variant,
+        folder=str(installed.folder),
+    )
+    if options.json:
+        _print_json(report)
+    else:
+        print(f"installed {report.name} {report.version}, variant {report.variant}")
+    return EXIT_OK
+
+
+def _status(options: argparse.Namespace) -> int:
+    if (options.root is None) == (options.config is None):
+        raise UsageError("either --root or --config must be given", remedy=f"see {NAME} status -h")
+    root = Path(options.root) if options.root else _assembly(options.config).root
+    store = ModelStore(root)
+    reports = [_model_report(store, name) for name in store.names()]
+    if options.json:
+        _print_json(reports)
+        return EXIT_OK
+    if not reports:
+        print(f"no model is installed below {root}")
+    for report in reports:
+        before = f" (before: {report.previous_version})" if report.previous_version else ""
+        text = report.fault or f"{report.version}, variant {report.variant}{before}"
+        print(f"{report.name}: {text}")
+    return EXIT_OK
+
+
+def _model_report(store: ModelStore, name: str) -> InstalledReport:
+    try:
+        state, installed = store.state(name), store.active(name)
+    except EdgeHaulError as error:
+        return InstalledReport(name=name, fault=str(error))
+    return InstalledReport(
+        name=name,
+        version=installed.manifest.version,
+        variant=installed.variant,
+        folder=str(installed.folder),
+        previous_version=state.previous_version if state else "",
+    )
+
+
+def _assembly(config_path: str) -> Assembly:
+    path = Path(config_path)
+    return Assembly(load(path, DeviceConfig), path.resolve().parent)
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    """Let SIGTERM and SIGINT end the run orderly; a second one ends the process at once."""
+
+    def begin_to_stop(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, begin_to_stop)
+    signal.signal(signal.SIGINT, begin_to_stop)
+
+
+def _set_up_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    # What OpenCV warns of is told by our own errors, in one line.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+
+
+def _print_json(value: object) -> None:
+    print(msgspec.json.encode(value).decode())
+
+
+def _report(error: EdgeHaulError, *, as_json: bool) -> int:
+    """Print the error on stderr, as one line (or one JSON object), and return its exit code."""
+    if as_json:
+        content: dict[str, object] = {
+            "type": type(error).__name__,
+            "message": error.message,
+            "where": error.where,
+            "remedy": error.remedy,
+            "exit_code": error.exit_code,
+        }
+        if isinstance(error, ConfigError):
+            content["faults"] = error.faults
+        print(msgspec.json.encode({"error": content}).decode(), file=sys.stderr)
+    else:
+        for line in str(error).splitlines():
+            print(f"{NAME}: error: {line}", file=sys.stderr)
+    return error.exit_code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports wrong usage like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, remedy=f"see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=NAME, description="Run models on this device and report over MQTT.")
+    parser.add_argument("--version", action="version", version=f"{NAME} {edgehaul.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = _command(commands, "run", _run, "run until the sources end, or SIGTERM comes")
+    run.add_argument("--config", required=True, metavar="FILE", help="the device's configuration")
+    run.add_argument(
+        "--drain-timeout-s",
+        type=float,
+        default=DRAIN_TIMEOUT_S,
+        metavar="S",
+        help="how long to wait at the end until everything is delivered (default %(default)s)",
+    )
+
+    check = _command(commands, "check", _check, "try models, sources and broker, and leave")
+    check.add_argument("--config", required=True, metavar="FILE", help="the device's configuration")
+
+    install = _command(commands, "install", _install, "install a bundle and prove it on this box")
+    install.add_argument("bundle", metavar="BUNDLE", help="the bundle file")
+    install.add_argument("--root", required=True, metavar="DIR", help="the device's root folder")
+    install.add_argument(
+        "--device-type", default="", metavar="TYPE", help="refuse bundles for other types"
+    )
+    install.add_argument(
+        "--allow-downgrade", action="store_true", help="let an older version replace a newer one"
+    )
+
+    status = _command(commands, "status", _status, "tell which models are installed")
+    status.add_argument("--root", metavar="DIR", help="the device's root folder")
+    status.add_argument("--config", metavar="FILE", help="the device's configuration")
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[_Parser],
+    name: str,
+    function: Callable[[argparse.Namespace], int],
+    text: str,
+) -> _Parser:
+    command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    command.set_defaults(command=function)
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.add_argument(
+        "--log-level", choices=_LOG_LEVELS, default="warning", help="default: %(default)s"
+    )
+    return command

@@ -1,0 +1,136 @@
+"""Models that look at pictures: detectors and classifiers behind one call."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Protocol
+
+import msgspec
+
+from edgehaul.bundle.spec import ImageInput, ModelSpec
+from edgehaul.errors import SpecMismatchError
+from edgehaul.geometry import Box
+from edgehaul.values import Detection, Image
+from edgehaul.vision.decode import classify, decoder_for
+from edgehaul.vision.outputs import check_outputs
+from edgehaul.vision.preprocess import Preprocessor
+from edgehaul_agent.inference.engine import Engine, check_input
+
+UNCERTAIN_PART = 0.4
+"""Detections down to this part of the threshold are given too: they keep tracks alive."""
+
+
+class PictureModel(Protocol):
+    """A model ready to look at pictures. One thread at a time."""
+
+    @property
+    def certain_score(self) -> float:
+        """Score from which a detection counts; those below it only help the tracker."""
+        ...
+
+    @property
+    def gives_objects(self) -> bool:
+        """Whether it finds objects that can be followed; a classifier judges the whole."""
+        ...
+
+    def look(self, image: Image) -> tuple[Detection, ...]:
+        """Return what is in the picture, best first.
+
+        Raises:
+            DataError: The picture cannot be used.
+            ModelError: The model failed.
+        """
+        ...
+
+
+class Detector:
+    """Finds objects.
+
+    Args:
+        engine: Runs the model.
+        spec: What goes in and comes out.
+        score_threshold: Overrides the one of the spec.
+    """
+
+    gives_objects = True
+
+    def __init__(
+        self, engine: Engine, spec: ModelSpec, *, score_threshold: float | None = None
+    ) -> None:
+        assert isinstance(spec.input, ImageInput)  # noqa: S101 - see open_picture_model
+        threshold = spec.output.score_threshold if score_threshold is None else score_threshold
+        output = msgspec.structs.replace(spec.output, score_threshold=threshold * UNCERTAIN_PART)
+        self.certain_score = threshold
+        self._engine = engine
+        self._labels = spec.output.labels
+        self._preprocess = Preprocessor(spec.input)
+        self._decode = decoder_for(msgspec.structs.replace(spec, output=output))
+
+    def look(self, image: Image) -> tuple[Detection, ...]:
+        """Return the objects in the picture, uncertain ones among them, best first."""
+        tensor, placement = self._preprocess(image)
+        return self._decode(self._engine.run(tensor), placement).to_values(self._labels)
+
+
+class Classifier:
+    """Judges pictures as a whole: at most one detection, which covers the picture.
+
+    Args:
+        engine: Runs the model.
+        spec: What goes in and comes out.
+        score_threshold: Overrides the one of the spec.
+    """
+
+    gives_objects = False
+
+    def __init__(
+        self, engine: Engine, spec: ModelSpec, *, score_threshold: float | None = None
+    ) -> None:
+        assert isinstance(spec.input, ImageInput)  # noqa: S101 - see open_picture_model
+        self.certain_score = (
+            spec.output.score_threshold if score_threshold is None else score_threshold
+        )
+        self._engine = engine
+        self._spec = spec
+        self._preprocess = Preprocessor(spec.input)
+
+    def look(self, image: Image) -> tuple[Detection, ...]:
+        """Return the likeliest class, where it reaches the threshold."""
+        tensor, _ = self._preprocess(image)
+        label, score = classify(self._engine.run(tensor), self._spec)[0]
+        if score < self.certain_score:
+            return ()
+        height, width = image.shape[:2]
+        labels = self._spec.output.labels
+        class_id = labels.index(label) if label in labels else int(label)
+        return (Detection(Box(0.0, 0.0, float(width), float(height)), class_id, label, score),)
+
+
+def open_picture_model(
+    engine: Engine,
+    spec: ModelSpec,
+    *,
+    where: str | PathLike[str],
+    score_threshold: float | None = None,
+) -> PictureModel:
+    """Return the model for a camera stream, once its inputs and outputs are those of the spec.
+
+    Args:
+        engine: The model, loaded.
+        spec: What the bundle says of it.
+        where: The model file, for errors.
+        score_threshold: Overrides the one of the spec.
+
+    Raises:
+        SpecMismatchError: Spec and model contradict each other, or it is no model for pictures.
+    """
+    if not isinstance(spec.input, ImageInput) or spec.task not in {"detect", "classify"}:
+        raise SpecMismatchError(
+            f"a model for the task {spec.task!r} cannot run on a camera stream",
+            where=where,
+            remedy="name a detector or a classifier as the stream's model",
+        )
+    check_input(engine, spec.input, where=where)
+    check_outputs(spec, [info.shape for info in engine.outputs], where=str(where))
+    kind = Detector if spec.task == "detect" else Classifier
+    return kind(engine, spec, score_threshold=score_threshold)

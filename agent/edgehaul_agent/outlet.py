@@ -1,0 +1,78 @@
+"""Where the results of one stream go."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from edgehaul.messages.envelope import Payload
+from edgehaul.messages.payloads import (
+    AnomalyEvent,
+    CountEvent,
+    DetectionsData,
+    EventData,
+    Lane,
+    PositionData,
+    TrackEvent,
+)
+from edgehaul.messages.topics import DeviceTopics
+from edgehaul.values import Fix
+
+
+class Outbox(Protocol):
+    """Takes messages and sees to it that they arrive; the spool is one."""
+
+    def put(
+        self,
+        payload: Payload,
+        *,
+        topic: str,
+        lane: Lane,
+        captured_at_s: float,
+        subject: str = "",
+    ) -> None:
+        """Take a message; waits while there is no room.
+
+        Raises:
+            SpoolError: It cannot be taken.
+        """
+        ...
+
+
+class StreamOutlet:
+    """Puts the results of one stream under their topics and into their lanes.
+
+    Args:
+        outbox: Takes the messages.
+        topics: The device's topics.
+        stream: Name of the stream.
+    """
+
+    def __init__(self, outbox: Outbox, topics: DeviceTopics, stream: str) -> None:
+        self._outbox = outbox
+        self._topics = topics
+        self._stream = stream
+
+    def detections(self, data: DetectionsData, *, captured_at_s: float) -> None:
+        """Tell what one frame shows."""
+        self._put(data, self._topics.detections(self._stream), "telemetry", captured_at_s)
+
+    def event(
+        self,
+        event: TrackEvent | CountEvent | AnomalyEvent,
+        *,
+        captured_at_s: float,
+        position: Fix | None = None,
+    ) -> None:
+        """Tell that something happened; anomalies are alarms."""
+        lane: Lane = "alarm" if isinstance(event, AnomalyEvent) else "event"
+        data = EventData(event=event, position=position)
+        self._put(data, self._topics.events(self._stream), lane, captured_at_s)
+
+    def position(self, data: PositionData, *, captured_at_s: float) -> None:
+        """Tell where the device was."""
+        self._put(data, self._topics.positions(self._stream), "telemetry", captured_at_s)
+
+    def _put(self, payload: Payload, topic: str, lane: Lane, captured_at_s: float) -> None:
+        self._outbox.put(
+            payload, topic=topic, lane=lane, captured_at_s=captured_at_s, subject=self._stream
+        )

@@ -1,0 +1,333 @@
+"""From a source to messages, for one stream: the composition of the stages."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from edgehaul.clock import Clock
+from edgehaul.config.device import GpsConfig, StreamConfig
+from edgehaul.errors import DataError
+from edgehaul.geometry import Box
+from edgehaul.messages.payloads import (
+    AnomalyEvent,
+    DetectedObject,
+    DetectionsData,
+    PositionData,
+)
+from edgehaul.motion.clean import FixGate
+from edgehaul.values import Detection, Fix, Frame
+from edgehaul_agent.events.anomalies import AnomalyMerger
+from edgehaul_agent.events.lines import LineCounter
+from edgehaul_agent.events.tracks import LifeSettings, TrackLife
+from edgehaul_agent.health.metrics import StreamMetrics
+from edgehaul_agent.inference.pictures import PictureModel
+from edgehaul_agent.inference.traces import TraceModel
+from edgehaul_agent.outlet import StreamOutlet
+from edgehaul_agent.sources.base import FixSource, FrameSource
+from edgehaul_agent.sources.mailbox import Mailbox
+from edgehaul_agent.tracking.tracker import TrackedFrame, Tracker, TrackerSettings
+
+_log = logging.getLogger(__name__)
+
+
+class _TakenFrame(msgspec.Struct, frozen=True):
+    """A frame and when it came out of its source, on the monotonic clock."""
+
+    frame: Frame
+    taken_at_s: float
+
+
+class StreamPipeline:
+    """One camera stream. Open it with ``with``, then call :meth:`run` once.
+
+    Decoding has a thread of its own; model, tracker and rules share the caller's, since a
+    tracker belongs to one thread. A frame is done when all its messages are in the outbox.
+
+    Args:
+        config: The stream.
+        source: Where frames come from.
+        model: Looks at them; belongs to this stream alone.
+        outlet: Takes the results.
+        clock: Measures latencies.
+    """
+
+    def __init__(
+        self,
+        config: StreamConfig,
+        *,
+        source: FrameSource,
+        model: PictureModel,
+        outlet: StreamOutlet,
+        clock: Clock,
+    ) -> None:
+        self.name = config.name
+        self.metrics = StreamMetrics(clock, self)
+        self._config = config
+        self._source = source
+        self._model = model
+        self._outlet = outlet
+        self._clock = clock
+        self._mailbox: Mailbox[_TakenFrame] = Mailbox(config.policy)
+        self._unusable = 0
+        self._last_captured_at_s = 0.0
+        settings = TrackerSettings(certain_score=model.certain_score)
+        self._tracker = Tracker(settings)
+        self._life = TrackLife(LifeSettings(confirm_hits=settings.confirm_hits))
+        self._counters = [
+            LineCounter(line.name, line.points, confirm_hits=settings.confirm_hits)
+            for line in config.lines
+        ]
+
+    def __enter__(self) -> Self:
+        """Open the source.
+
+        Raises:
+            SourceError: It cannot be opened.
+        """
+        self._source.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the source."""
+        self._source.__exit__(kind, error, trace)
+
+    def run(self, stop: threading.Event) -> None:
+        """Process frames until the source ends or ``stop`` is set.
+
+        Frames that were taken out of the source before ``stop`` are processed to the end.
+
+        Raises:
+            SourceError: The source failed for good; what it gave before is processed.
+            ModelError: The model failed.
+            SpoolError: Results can no longer be stored.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix=f"read-{self.name}") as executor:
+            reading = executor.submit(self._read, stop)
+            try:
+                for taken in self._mailbox:
+                    self._process(taken)
+            finally:
+                self._mailbox.abandon()
+            self._finish()
+            reading.result()
+
+    def dropped(self) -> int:
+        """Frames refused by policy or stride."""
+        return self._mailbox.dropped + self._source.skipped
+
+    def bad(self) -> int:
+        """Frames that could not be decoded or used."""
+        return self._source.bad + self._unusable
+
+    def _read(self, stop: threading.Event) -> None:
+        try:
+            for frame in self._source.frames():
+                taken = _TakenFrame(frame, self._clock.monotonic_s())
+                if not self._mailbox.put(taken) or stop.is_set():
+                    return
+        finally:
+            self._mailbox.close()
+
+    def _process(self, taken: _TakenFrame) -> None:
+        frame = taken.frame
+        try:
+            found = self._model.look(frame.image)
+        except DataError as error:
+            self._unusable += 1
+            _log.warning("%s: frame %d passed over: %s", self.name, frame.index, error)
+            return
+        tracked = self._follow(frame, found)
+        latency_ms = (self._clock.monotonic_s() - taken.taken_at_s) * 1000
+        self._last_captured_at_s = frame.captured_at_s
+        if "detections" in self._config.publish:
+            self._tell_detections(frame, found, tracked.track_ids, latency_ms)
+        self._tell_events(tracked, frame.captured_at_s)
+        self.metrics.processed(latency_ms)
+
+    def _follow(self, frame: Frame, found: Sequence[Detection]) -> TrackedFrame:
+        if not self._model.gives_objects:
+            return TrackedFrame((), (), (None,) * len(found))
+        height, width = frame.image.shape[:2]
+        return self._tracker.update(
+            found,
+            frame=frame.index,
+            captured_at_s=frame.captured_at_s,
+            width=width,
+            height=height,
+        )
+
+    def _tell_detections(
+        self,
+        frame: Frame,
+        found: Sequence[Detection],
+        track_ids: Sequence[int | None],
+        latency_ms: float,
+    ) -> None:
+        height, width = frame.image.shape[:2]
+        objects = tuple(
+            _object_of(detection, track_id)
+            for detection, track_id in zip(found, track_ids, strict=True)
+            if detection.score >= self._model.certain_score
+        )
+        data = DetectionsData(
+            frame=frame.index,
+            width=width,
+            height=height,
+            objects=objects,
+            model=self._config.model,
+            latency_ms=round(latency_ms, 2),
+        )
+        self._outlet.detections(data, captured_at_s=frame.captured_at_s)
+
+    def _tell_events(self, tracked: TrackedFrame, captured_at_s: float) -> None:
+        lives = self._life.update(tracked.seen, tracked.ended)
+        if "tracks" in self._config.publish:
+            for life in lives:
+                self._outlet.event(life, captured_at_s=captured_at_s)
+        for counter in self._counters:
+            for count in counter.update(tracked.seen, tracked.ended):
+                if "counts" in self._config.publish:
+                    self._outlet.event(count, captured_at_s=captured_at_s)
+
+    def _finish(self) -> None:
+        """End the tracks that are still alive."""
+        ended = TrackedFrame((), self._tracker.close(), ())
+        self._tell_events(ended, self._last_captured_at_s)
+
+
+class GpsPipeline:
+    """One GPS stream. Open it with ``with``, then call :meth:`run` once.
+
+    Args:
+        config: The stream.
+        source: Where fixes come from.
+        model: Judges the trace; none publishes positions alone.
+        outlet: Takes the results.
+        clock: Measures latencies.
+    """
+
+    def __init__(
+        self,
+        config: GpsConfig,
+        *,
+        source: FixSource,
+        model: TraceModel | None,
+        outlet: StreamOutlet,
+        clock: Clock,
+    ) -> None:
+        self.name = config.name
+        self.metrics = StreamMetrics(clock, self)
+        self._config = config
+        self._source = source
+        self._model = model
+        self._outlet = outlet
+        self._clock = clock
+        self._gate = FixGate()
+        self._last_published_s: float | None = None
+        self._last_fix: Fix | None = None
+        self._merger = AnomalyMerger(
+            config.model,
+            normal_label=model.normal_label if model else "",
+            least_score=model.least_score if model else 0.0,
+        )
+
+    def __enter__(self) -> Self:
+        """Open the source.
+
+        Raises:
+            DataError: It cannot be opened or read.
+        """
+        self._source.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the source."""
+        self._source.__exit__(kind, error, trace)
+
+    def run(self, stop: threading.Event) -> None:
+        """Process fixes until the source ends or ``stop`` is set.
+
+        Raises:
+            SourceError: The source failed for good.
+            ModelError: The model failed.
+            SpoolError: Results can no longer be stored.
+        """
+        for fix in self._source.fixes():
+            self._process(fix)
+            if stop.is_set():
+                break
+        self._tell_anomalies(self._merger.close())
+
+    def dropped(self) -> int:
+        """Fixes refused by policy: none."""
+        return 0
+
+    def bad(self) -> int:
+        """Fixes that were not believed are published as not valid, so none is lost."""
+        return 0
+
+    def _process(self, fix: Fix) -> None:
+        taken_at_s = self._clock.monotonic_s()
+        valid = self._gate.accept(fix)
+        anomalies = self._judge(fix)
+        latency_ms = (self._clock.monotonic_s() - taken_at_s) * 1000
+        if self._position_is_due(fix):
+            data = PositionData(fix=fix, valid=valid)
+            self._outlet.position(data, captured_at_s=fix.captured_at_s)
+        if valid:
+            self._last_fix = fix
+        self._tell_anomalies(anomalies)
+        self.metrics.processed(latency_ms)
+
+    def _judge(self, fix: Fix) -> list[AnomalyEvent]:
+        events = []
+        for verdict in self._model.judge(fix) if self._model else ():
+            events += self._merger.update(
+                verdict.label,
+                verdict.score,
+                started_at_s=verdict.started_at_s,
+                ended_at_s=verdict.ended_at_s,
+                fix=verdict.fix,
+            )
+        return events
+
+    def _position_is_due(self, fix: Fix) -> bool:
+        last_s, now_s = self._last_published_s, fix.captured_at_s
+        if last_s is not None and 0 <= now_s - last_s < self._config.publish_every_s:
+            return False
+        self._last_published_s = now_s
+        return True
+
+    def _tell_anomalies(self, events: list[AnomalyEvent]) -> None:
+        for event in events:
+            fix = self._last_fix or event.position
+            captured_at_s = fix.captured_at_s if fix else self._clock.now_s()
+            self._outlet.event(event, captured_at_s=captured_at_s, position=event.position)
+
+
+def _object_of(detection: Detection, track_id: int | None) -> DetectedObject:
+    """Return a detection as messages show it: a hundredth of a pixel is exact enough."""
+    box = detection.box
+    return DetectedObject(
+        label=detection.label,
+        score=round(detection.score, 4),
+        box=Box(round(box.x1, 2), round(box.y1, 2), round(box.x2, 2), round(box.y2, 2)),
+        track_id=track_id,
+    )
