@@ -14,7 +14,8 @@ _BELT_BGR = ((52.0, 50.0, 48.0), (62.0, 72.0, 52.0), (84.0, 66.0, 48.0), (40.0, 
 _FLOOR_BGR = ((128.0, 134.0, 138.0), (112.0, 122.0, 118.0), (142.0, 138.0, 128.0))
 _BELT_SHARE = 0.76
 _NOISE_ZERO = 64
-_NOISE_BANK = 6
+_NOISE_BANK = 2
+_NOISE_MARGIN = 64
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Scene:
     def expose(self, picture: Picture, gain: float, rng: np.random.Generator) -> Picture:
         """Return the picture as the camera gives it: lamps, gain and fresh noise."""
         lit = cv2.multiply(picture, self.light, scale=1 / 255)
-        bank, y, x = (int(v) for v in rng.integers((_NOISE_BANK, 16, 16)))
+        bank, y, x = (int(v) for v in rng.integers((_NOISE_BANK, _NOISE_MARGIN, _NOISE_MARGIN)))
         height, width = picture.shape[:2]
         grain = self.noise[bank, y : y + height, x : x + width]
         noisy = cv2.addWeighted(lit, self.exposure * gain, grain, 1.0, -_NOISE_ZERO)
@@ -190,6 +191,6 @@ def _lamps(rng: np.random.Generator, width: int, height: int) -> Picture:
 
 def _sensor_noise(rng: np.random.Generator, width: int, height: int) -> Picture:
     sigma = rng.uniform(3.0, 6.5)
-    shape = (_NOISE_BANK, height + 16, width + 16, 3)
+    shape = (_NOISE_BANK, height + _NOISE_MARGIN, width + _NOISE_MARGIN, 3)
     grain = rng.standard_normal(shape, dtype=np.float32) * np.float32(sigma)
     return _bytes(grain + _NOISE_ZERO)

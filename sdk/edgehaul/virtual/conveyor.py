@@ -33,6 +33,7 @@ _PAIR_SHARE = 0.25
 _PITCH = 0.43
 _JITTER = 0.035
 _SPEED_PER_S = 0.27
+_REACH = 0.28
 _SPRITES_KEPT = 48
 _MIN_SIDE_PX = 96
 
@@ -190,11 +191,13 @@ class Conveyor:
 
     def _parcels_near(self, travel: float) -> Iterator[_Placed]:
         """Yield the parcels that may show in the picture at this travel of the belt."""
-        pitch, reach = _PITCH * self.height, 0.35 * self.height
-        first = max(0, math.floor((travel - self.width - reach) / pitch))
-        last = math.floor((travel + reach) / pitch)
+        pitch, reach = _PITCH * self.height, _REACH * self.height
+        first = max(0, math.floor((travel - self.width) / pitch) - 2)
+        last = math.floor(travel / pitch) + 1
         for slot in range(first, last + 1):
-            yield from self._slot(slot)
+            for parcel in self._slot(slot):
+                if -reach < travel - parcel.along_px < self.width + reach:
+                    yield parcel
 
     def _slot(self, slot: int) -> tuple[_Placed, ...]:
         """Return the parcels planned for one stretch of the belt: none, one, or two abreast."""

@@ -1,6 +1,6 @@
 """Parcels as the conveyor's camera sees them: cardboard, tape, label, damage and shadow.
 
-Each parcel is drawn once, at twice its size, and then laid on frames with two
+Each parcel is drawn once, its face at twice its size, and then laid on frames with two
 integer operations; that is what makes the conveyor fast.
 """
 
@@ -92,56 +92,59 @@ def draw_parcel(
         blur_px: Sigma of the lens blur.
         motion_px: Way of the belt during one exposure.
     """
-    zoom = _SUPERSAMPLING
-    face, mask = _draw_face(shape, rng, zoom)
-    side_px = shape.side_px * zoom
-    margin = round(0.35 * max(face.shape[:2])) + 2 * side_px
+    face, mask = _draw_face(shape, rng, _SUPERSAMPLING)
+    side_px = shape.side_px
+    margin = round(0.09 * max(mask.shape)) + 2 * side_px + motion_px + 2
     face, mask = _turn(face, mask, shape.angle_deg, margin)
 
+    # The near side is a part of the box; it hangs below each point of the top face.
     below = np.ones((side_px + 1, 1), np.uint8)
     solid = np.asarray(cv2.dilate(mask, below, anchor=(0, side_px)), np.float32)
-    side_colour = face.mean(axis=(0, 1)) / max(float(mask.mean()), 1e-3) * 0.5
-    paint = face * mask[..., None] + side_colour * (solid - mask)[..., None]
+    side_colour = np.array(cv2.mean(face)[:3], np.float32) / max(cv2.mean(mask)[0], 1e-3) * 0.5
+    paint = face + side_colour * (solid - mask)[..., None]
 
     step = np.array([[1, 0, 0.9 * side_px], [0, 1, 0.7 * side_px]], np.float32)
     shadow = cv2.warpAffine(solid, step, (solid.shape[1], solid.shape[0]))
-    shadow = 0.62 * cv2.GaussianBlur(shadow, (0, 0), 0.55 * side_px + 1)
+    shadow = 0.62 * cv2.GaussianBlur(shadow, (0, 0), 0.55 * side_px + 0.5)
     keep = (1.0 - solid) * (1.0 - shadow)
     return _finish(paint, keep, solid, blur_px=blur_px, motion_px=motion_px)
 
 
 def _finish(paint: Face, keep: Face, solid: Face, *, blur_px: float, motion_px: int) -> Sprite:
-    """Shrink to the real size, blur as lens and exposure do, and measure the parcel."""
-    size = (solid.shape[1] // _SUPERSAMPLING, solid.shape[0] // _SUPERSAMPLING)
-    sharp_paint, sharp_keep, extent = (
-        cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in (paint, keep, solid)
-    )
+    """Blur as lens and exposure do, and measure the parcel."""
     exposure = (max(1, motion_px), 1)
     soft_paint, soft_keep = (
-        cv2.GaussianBlur(cv2.blur(layer, exposure), (0, 0), blur_px)
-        for layer in (sharp_paint, sharp_keep)
+        cv2.GaussianBlur(cv2.blur(layer, exposure), (0, 0), blur_px) for layer in (paint, keep)
     )
-    rows, columns = np.nonzero(extent > 0.5)  # noqa: PLR2004 - at least half of the pixel
+    rows, columns = np.nonzero(solid > 0.5)  # noqa: PLR2004 - at least half of the pixel
     box = Box(
         float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1)
     )
-    keep_bytes = np.clip(np.round(soft_keep * 255.0), 0, 255).astype(np.uint8)
+    keep_bytes = np.clip(soft_keep * 255.0 + 0.5, 0, 255).astype(np.uint8)
     return Sprite(
-        paint=np.clip(np.round(soft_paint), 0, 255).astype(np.uint8),
-        keep=np.ascontiguousarray(np.repeat(keep_bytes[..., None], 3, axis=2)),
+        paint=np.clip(soft_paint + 0.5, 0, 255).astype(np.uint8),
+        keep=np.asarray(cv2.merge([keep_bytes] * 3), np.uint8),
         box=box,
     )
 
 
 def _turn(face: Face, mask: Face, angle_deg: float, margin: int) -> tuple[Face, Face]:
+    """Turn a face and its mask, and shrink them to the real size with a margin around them.
+
+    Returns:
+        The face, black and fading out where there is none, and its mask.
+    """
     height, width = mask.shape
-    size = (width + 2 * margin, height + 2 * margin)
+    wide = 2 * margin
+    size = (width + 2 * wide, height + 2 * wide)
+    size = (size[0] // 2 * 2, size[1] // 2 * 2)
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), -angle_deg, 1.0)
-    turn[:, 2] += margin
-    turned_face = cv2.warpAffine(face, turn, size, borderMode=cv2.BORDER_REPLICATE)
-    turned_mask = cv2.warpAffine(mask, turn, size)
-    turned_face *= (turned_mask > 0)[..., None]
-    return turned_face.astype(np.float32), turned_mask.astype(np.float32)
+    turn[:, 2] += wide
+    small = (size[0] // _SUPERSAMPLING, size[1] // _SUPERSAMPLING)
+    layers = np.dstack([face * mask[..., None], mask])
+    turned = cv2.resize(cv2.warpAffine(layers, turn, size), small, interpolation=cv2.INTER_AREA)
+    turned = np.asarray(turned, np.float32)
+    return np.ascontiguousarray(turned[..., :3]), np.ascontiguousarray(turned[..., 3])
 
 
 def _draw_face(shape: ParcelShape, rng: np.random.Generator, zoom: int) -> tuple[Face, Face]:
@@ -245,7 +248,7 @@ def _print_symbols(face: Face, rng: np.random.Generator) -> None:
     """Print "this way up" arrows and a line of text in ink, on some parcels."""
     height, width = face.shape[:2]
     size = round(min(height, width) * 0.2)
-    ink = tuple(float(v) for v in face.mean(axis=(0, 1)) * 0.45)
+    ink = tuple(0.45 * value for value in cv2.mean(face)[:3])
     if rng.random() < 0.45:  # noqa: PLR2004 - share of the parcels with arrows
         x, y = int(rng.integers(6, width - 2 * size)), int(rng.integers(6, height - size - 6))
         for left in (x, x + size * 3 // 4):
