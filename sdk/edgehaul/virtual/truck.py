@@ -214,8 +214,9 @@ def _fix(
         captured_at_s=STARTED_AT_S + moment.time_s,
         latitude_deg=_ORIGIN_LATITUDE_DEG + math.degrees(north_m / EARTH_RADIUS_M),
         longitude_deg=_ORIGIN_LONGITUDE_DEG + math.degrees(east_m / per_radian),
-        speed_mps=moment.speed_mps if speed_mps is None else speed_mps,
-        heading_deg=moment.heading_deg if heading_deg is None else heading_deg,
+        # Plain floats: NumPy's own cannot be written as JSON.
+        speed_mps=float(moment.speed_mps if speed_mps is None else speed_mps),
+        heading_deg=float(moment.heading_deg if heading_deg is None else heading_deg),
         accuracy_m=accuracy_m,
     )
 
