@@ -32,7 +32,7 @@ RESEND_S = (3.0, 60.0)
 """First and longest time without progress before messages are sent again."""
 BACKLOG_AGE_S = 5.0
 """Older messages at the time of the connect are backlog (``historical``)."""
-_BURST_S = 0.1
+_BURST_S = 0.25
 _IDLE_S = 0.5
 _COLLECTOR_NOTE = "collector"
 _LIVE_FLAG = b'"historical":false'
@@ -212,7 +212,8 @@ class Sender:
         # Live messages that were only just sent deserve some time to be acknowledged.
         is_late = now_s - self._heard_at_s > RESEND_S[0]
         last = max(self._cursors.boundary, self._highest_sent if is_late else 0)
-        due = [row for row in self._spool.oldest(self._room()) if row.sequence <= last]
+        oldest = self._spool.oldest(self._room(), after=self._acknowledged)
+        due = [row for row in oldest if row.sequence <= last]
         for message in due:
             if not self._publish(message, historical=True):
                 return

@@ -257,10 +257,10 @@ class Spool:
         with self._reading:
             return self._reader.lane(lane, after=after, up_to=up_to, limit=limit)
 
-    def oldest(self, limit: int) -> list[SpooledMessage]:
-        """Return the committed messages with the lowest sequences."""
+    def oldest(self, limit: int, *, after: int = 0) -> list[SpooledMessage]:
+        """Return the committed messages with the lowest sequences above ``after``."""
         with self._reading:
-            return self._reader.oldest(limit)
+            return self._reader.oldest(limit, after=after)
 
     def first_sequence(self) -> int:
         """Return the lowest sequence still held, or the next one to come."""

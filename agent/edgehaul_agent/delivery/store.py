@@ -326,11 +326,12 @@ class SpoolReader:
         )
         return [SpooledMessage(*row) for row in rows]
 
-    def oldest(self, limit: int) -> list[SpooledMessage]:
-        """Return the messages with the lowest sequences, of all lanes."""
+    def oldest(self, limit: int, *, after: int) -> list[SpooledMessage]:
+        """Return the messages with the lowest sequences above ``after``, of all lanes."""
         rows = self._database.execute(
-            f"SELECT {_COLUMNS} FROM message ORDER BY sequence LIMIT ?",  # noqa: S608 - constant
-            (limit,),
+            f"SELECT {_COLUMNS} FROM message WHERE sequence > ?"  # noqa: S608 - a constant
+            " ORDER BY sequence LIMIT ?",
+            (after, limit),
         )
         return [SpooledMessage(*row) for row in rows]
 
