@@ -67,7 +67,7 @@ def _faults_due(rng: np.random.Generator, duration_s: float) -> list[tuple[float
     rounds = max(1, round(duration_s / _PER_KIND_EACH_S))
     labels = [label for _ in range(rounds) for label in ANOMALY_LABELS]
     rng.shuffle(labels)
-    last_s = max(_LEAD_IN_S, duration_s - 240.0)
+    last_s = max(_LEAD_IN_S, duration_s - 330.0)
     times = np.linspace(_LEAD_IN_S, last_s, len(labels)) + rng.uniform(-20, 20, len(labels))
     return [(float(t), label) for t, label in zip(times, labels, strict=True)]
 

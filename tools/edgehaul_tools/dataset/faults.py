@@ -62,8 +62,10 @@ class FaultBook:
         Raises:
             DatasetError: There is at least one.
         """
-        if self.mended:
-            _LOGGER.warning("%s: %d marks were mended or dropped", root, len(self.mended))
+        if count := len(self.mended):
+            _LOGGER.warning(
+                "%s: %d marks were mended or dropped; `edgehaul data stats` lists them", root, count
+            )
         if not self.fatal:
             return
         count = len(self.fatal)
