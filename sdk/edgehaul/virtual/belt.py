@@ -13,6 +13,7 @@ Picture = NDArray[np.uint8]
 _BELT_BGR = ((52.0, 50.0, 48.0), (62.0, 72.0, 52.0), (84.0, 66.0, 48.0), (40.0, 42.0, 46.0))
 _FLOOR_BGR = ((128.0, 134.0, 138.0), (112.0, 122.0, 118.0), (142.0, 138.0, 128.0))
 _BELT_SHARE = 0.76
+_SHUTTER_S = (0.004, 0.04)
 _NOISE_ZERO = 64
 _NOISE_BANK = 2
 _NOISE_MARGIN = 64
@@ -33,6 +34,7 @@ class Scene:
         noise: Sensor noise around 64, a little larger than the picture; (n, ..., ..., 3).
         exposure: Gain of the camera.
         blur_px: Sigma of the lens blur.
+        shutter_s: Time of exposure, during which the belt moves.
     """
 
     still: Picture
@@ -44,6 +46,7 @@ class Scene:
     noise: Picture
     exposure: float
     blur_px: float
+    shutter_s: float
 
     def background(self, travel_px: int) -> Picture:
         """Return a new picture of the empty conveyor after ``travel_px`` of belt travel."""
@@ -69,6 +72,7 @@ def build_scene(rng: np.random.Generator, width: int, height: int) -> Scene:
     belt_top = round(height * (1 - _BELT_SHARE) / 2)
     belt_bottom = height - belt_top
     blur_px = float(rng.uniform(0.45, 0.95)) * height / 480
+    shutter_s = float(rng.uniform(*_SHUTTER_S))
     still = _floor(rng, width, height)
     _rails(still, rng, belt_top, belt_bottom)
     belt, period = np.zeros((0, 0, 3), np.float32), 0
@@ -77,7 +81,9 @@ def build_scene(rng: np.random.Generator, width: int, height: int) -> Scene:
     else:
         period = 2 * width
         belt = _rubber(rng, period, belt_bottom - belt_top)
-        belt = np.asarray(cv2.blur(belt, (max(1, round(5 * height / 480)), 1)), np.float32)
+        belt = np.asarray(
+            cv2.blur(belt, (max(1, round(120 * shutter_s * height / 480)), 1)), np.float32
+        )
         belt = np.concatenate([belt, belt[:, :width]], axis=1)
     still = np.asarray(cv2.GaussianBlur(still, (0, 0), blur_px), np.float32)
     return Scene(
@@ -90,6 +96,7 @@ def build_scene(rng: np.random.Generator, width: int, height: int) -> Scene:
         noise=_sensor_noise(rng, width, height),
         exposure=float(rng.uniform(0.95, 1.25)),
         blur_px=blur_px,
+        shutter_s=shutter_s,
     )
 
 

@@ -34,6 +34,7 @@ _PITCH = 0.43
 _JITTER = 0.035
 _SPEED_PER_S = 0.27
 _REACH = 0.28
+_NEAR_LINE = 0.05
 _SPRITES_KEPT = 48
 _MIN_SIDE_PX = 96
 
@@ -167,6 +168,19 @@ class Conveyor:
             before = {parcel_id: center for parcel_id, (center, _) in now.items()}
         return counts
 
+    def frame_clear_of_line(self, from_frame: int) -> int:
+        """Return the first frame, from ``from_frame`` on, with no parcel's centre near the line.
+
+        A run that ends there can be compared with :meth:`true_crossings` to the parcel: no
+        crossing hangs on a pixel of a detector's error in the last frame.
+        """
+        index, near_px = from_frame, _NEAR_LINE * self.height
+        while any(
+            abs(center.x - self.width / 2) < near_px for center, _ in self._centers(index).values()
+        ):
+            index += 1
+        return index
+
     def _centers(self, index: int) -> dict[int, tuple[Point, ParcelLabel]]:
         """Return the centres of the parcels near the middle of a frame, by parcel id."""
         travel = self._travel_px(index)
@@ -249,7 +263,7 @@ class Conveyor:
         if sprite is None:
             if len(self._sprites) >= _SPRITES_KEPT:
                 self._sprites.pop(next(iter(self._sprites)))
-            motion_px = round(0.5 * _SPEED_PER_S * self.height / self.fps)
+            motion_px = round(self._scene.shutter_s * _SPEED_PER_S * self.height)
             sprite = draw_parcel(
                 parcel.shape,
                 self._rng(_LOOK, parcel.parcel_id),

@@ -85,6 +85,16 @@ def test_crossings_of_adjoining_spans_add_up() -> None:
     assert conveyor.true_crossings(500, 500) == dict.fromkeys(PARCEL_LABELS, 0)
 
 
+def test_a_frame_that_is_clear_of_the_line() -> None:
+    conveyor = Conveyor(seed=4)
+    found = [conveyor.frame_clear_of_line(index) for index in range(200, 500, 10)]
+
+    assert any(frame > index for frame, index in zip(found, range(200, 500, 10), strict=True))
+    for index in found:
+        centers = [parcel.box.center.x for parcel in conveyor.frame(index).truth]
+        assert all(abs(x - 320) >= 24 for x in centers)
+
+
 def test_classes_can_be_told_by_what_is_on_the_parcel() -> None:
     white: dict[str, list[float]] = {label: [] for label in PARCEL_LABELS}
     for seed in range(6):
