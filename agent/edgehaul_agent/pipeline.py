@@ -14,7 +14,6 @@ import msgspec
 from edgehaul.clock import Clock
 from edgehaul.config.device import GpsConfig, StreamConfig
 from edgehaul.errors import DataError
-from edgehaul.geometry import Box
 from edgehaul.messages.payloads import (
     AnomalyEvent,
     DetectedObject,
@@ -133,10 +132,13 @@ class StreamPipeline:
 
     def _read(self, stop: threading.Event) -> None:
         try:
-            for frame in self._source.frames():
-                taken = _TakenFrame(frame, self._clock.monotonic_s())
-                if not self._mailbox.put(taken) or stop.is_set():
+            frames = self._source.frames()
+            # Room first: a frame that waits in a queue would only grow old.
+            while self._mailbox.wait_for_room() and not stop.is_set():
+                frame = next(frames, None)
+                if frame is None:
                     return
+                self._mailbox.put(_TakenFrame(frame, self._clock.monotonic_s()))
         finally:
             self._mailbox.close()
 
@@ -323,11 +325,10 @@ class GpsPipeline:
 
 
 def _object_of(detection: Detection, track_id: int | None) -> DetectedObject:
-    """Return a detection as messages show it: a hundredth of a pixel is exact enough."""
-    box = detection.box
+    """Return a detection as messages show it."""
     return DetectedObject(
         label=detection.label,
         score=round(detection.score, 4),
-        box=Box(round(box.x1, 2), round(box.y1, 2), round(box.x2, 2), round(box.y2, 2)),
+        box=detection.box.rounded(),
         track_id=track_id,
     )

@@ -66,6 +66,10 @@ class Box(msgspec.Struct, frozen=True, array_like=True):
             min(max(self.y2, 0.0), height),
         )
 
+    def rounded(self, digits: int = 2) -> Self:
+        """Return the box as messages carry it: a hundredth of a pixel is exact enough."""
+        return type(self)(*(round(value, digits) for value in (self.x1, self.y1, self.x2, self.y2)))
+
     def iou(self, other: Box) -> float:
         """Return the intersection over union with ``other``, 0 where both are empty."""
         width = min(self.x2, other.x2) - max(self.x1, other.x1)

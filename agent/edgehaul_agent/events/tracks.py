@@ -91,7 +91,7 @@ def object_of(track: Track) -> DetectedObject:
     return DetectedObject(
         label=track.label,
         score=round(track.detection.score, 4),
-        box=track.detection.box,
+        box=track.detection.box.rounded(),
         track_id=track.track_id,
     )
 

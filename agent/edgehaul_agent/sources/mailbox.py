@@ -3,45 +3,42 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Iterator
 from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
 Policy = Literal["every", "latest"]
 
-EVERY_CAPACITY = 3
-"""Frames that may wait under ``every``: enough to overlap decoding with the model."""
-
 
 class Mailbox(Generic[T]):
     """A bounded hand-over between one producer and one consumer.
 
-    ``every`` makes the producer wait; ``latest`` keeps the newest item alone and counts those
-    it replaces.
+    It holds one item: enough to overlap decoding with the model, and no queue in which
+    frames grow old. ``every`` makes the producer wait; ``latest`` replaces the item and counts it.
     """
 
     def __init__(self, policy: Policy) -> None:
         self.dropped = 0
         self._policy = policy
-        self._items: deque[T] = deque()
+        self._item: T | None = None
         self._changed = threading.Condition()
         self._closed = False
         self._abandoned = False
 
-    def put(self, item: T) -> bool:
-        """Hand over an item; return False when nobody takes any more."""
+    def wait_for_room(self) -> bool:
+        """Wait until an item may be put; return False when nobody takes any more."""
         with self._changed:
-            if self._policy == "latest":
-                self.dropped += len(self._items)
-                self._items.clear()
-            else:
-                self._changed.wait_for(lambda: self._abandoned or len(self._items) < EVERY_CAPACITY)
-            if self._abandoned:
-                return False
-            self._items.append(item)
+            if self._policy == "every":
+                self._changed.wait_for(lambda: self._abandoned or self._item is None)
+            return not self._abandoned
+
+    def put(self, item: T) -> None:
+        """Hand over an item; under ``every`` only after :meth:`wait_for_room`."""
+        with self._changed:
+            if self._item is not None:
+                self.dropped += 1
+            self._item = item
             self._changed.notify_all()
-            return True
 
     def close(self) -> None:
         """Say that no more will come."""
@@ -59,9 +56,9 @@ class Mailbox(Generic[T]):
         """Yield the items until the producer closes."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._items or self._closed)
-                if not self._items:
+                self._changed.wait_for(lambda: self._item is not None or self._closed)
+                if self._item is None:
                     return
-                item = self._items.popleft()
+                item, self._item = self._item, None
                 self._changed.notify_all()
             yield item

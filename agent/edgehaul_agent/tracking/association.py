@@ -13,10 +13,15 @@ OVERLAP_GATE = 0.3
 """Intersection over union from which a pair is possible whatever the motion says."""
 DISTANCE_GATE = 16.0
 """Squared Mahalanobis distance of the centres (4 sigma) up to which a pair is possible."""
+REACH = 1.0
+"""Most that the centres may differ, in sizes of the object: however unsure the filter has become
+about an object that is long unseen, it does not jump to the next parcel on the belt."""
 SIZE_RATIO_GATE = 3.0
 """Most that width or height may differ between the expected and the detected box."""
 LABEL_COST = 0.2
 """Added where the labels differ: a hint only, since one bad frame may change a label."""
+ABSENCE_COST = 0.02
+"""Added for each frame that a track was not seen: the one seen last has the better claim."""
 _IMPOSSIBLE = np.inf
 
 
@@ -49,10 +54,12 @@ def motion_costs(motion: Motion, boxes: Array) -> Array:
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
     step = centers[None, :, :] - motion.position[:, None, :2]
     distance = (step**2 / motion.innovation_variance[:, None, :2]).sum(axis=2)
+    reach_px = REACH * np.sqrt(motion.position[:, 2] * motion.position[:, 3])
+    within = (step**2).sum(axis=2) <= reach_px[:, None] ** 2
     sizes = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
     ratio = sizes[None, :, :] / motion.position[:, None, 2:]
     alike = (np.maximum(ratio, 1 / ratio) <= SIZE_RATIO_GATE).all(axis=2)
-    near = distance <= DISTANCE_GATE
+    near = (distance <= DISTANCE_GATE) & within
     cost = (1 - overlap) + 0.5 * np.minimum(distance / DISTANCE_GATE, 1.0)
     return np.where((near | (overlap >= OVERLAP_GATE)) & alike, cost, _IMPOSSIBLE)
 

@@ -19,8 +19,8 @@ MEASUREMENT_NOISE = 0.05
 """Standard deviation of a detector's box, as a part of the object's size (as ByteTrack)."""
 POSITION_NOISE = 0.05
 """Standard deviation of a position's own wander in one frame, part of the size."""
-VELOCITY_NOISE = 0.02
-"""Standard deviation of a velocity's change in one frame, part of the size."""
+VELOCITY_NOISE = 1 / 160
+"""Standard deviation of a velocity's change in one frame, part of the size (as ByteTrack)."""
 FIRST_VELOCITY = 0.35
 """Standard deviation of a new object's velocity a frame, part of its size: belts are fast."""
 FIRST_GROWTH = 0.05

@@ -1,8 +1,8 @@
 """Following objects from frame to frame, in two stages as ByteTrack does.
 
-Confirmed tracks first take their pick of the certain detections, then young tracks, and at
-last the confirmed tracks still without one are kept alive by uncertain detections, which an
-occluded or blurred object gives. (Zhang et al., "ByteTrack: Multi-Object Tracking by
+All tracks first compete for the certain detections, at a price for those that are long
+unseen; then the confirmed tracks still without one are kept alive by uncertain detections,
+which an occluded or blurred object gives. (Zhang et al., "ByteTrack: Multi-Object Tracking by
 Associating Every Detection Box", 2022.)
 """
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgehaul.values import Detection, Track
 from edgehaul_agent.tracking.association import (
+    ABSENCE_COST,
     LABEL_COST,
     assign,
     motion_costs,
@@ -118,26 +119,26 @@ class Tracker:
     def _associate(self, detections: Sequence[Detection], boxes: Array) -> list[tuple[int, int]]:
         certain = [i for i, d in enumerate(detections) if d.score >= self._settings.certain_score]
         uncertain = sorted(set(range(len(detections))) - set(certain))
-        believed = [i for i, t in enumerate(self._tracks) if self._is_confirmed(t)]
-        young = sorted(set(range(len(self._tracks))) - set(believed))
-        pairs: list[tuple[int, int]] = []
-        for rows in (believed, young):
-            free = [i for i in certain if i not in {column for _, column in pairs}]
-            costs = motion_costs(self._motion.kept(rows), boxes[free])
-            costs += LABEL_COST * self._label_differs(rows, [detections[i] for i in free])
-            pairs += [(rows[r], free[c]) for r, c in assign(costs)]
+        costs = motion_costs(self._motion, boxes[certain])
+        costs += LABEL_COST * self._label_differs([detections[i] for i in certain])
+        costs += ABSENCE_COST * np.array(self._missed, dtype=np.float64).reshape(-1, 1)
+        pairs = [(row, certain[column]) for row, column in assign(costs)]
         paired = {row for row, _ in pairs}
-        rows = [i for i in believed if i not in paired and not self._missed[i]]
+        rows = [
+            row
+            for row, track in enumerate(self._tracks)
+            if row not in paired and not self._missed[row] and self._is_confirmed(track)
+        ]
         costs = overlap_costs(
             self._motion.kept(rows), boxes[uncertain], self._settings.uncertain_overlap
         )
         return pairs + [(rows[r], uncertain[c]) for r, c in assign(costs)]
 
-    def _label_differs(self, rows: list[int], detections: list[Detection]) -> Array:
-        labels = [self._tracks[row].label for row in rows]
+    def _label_differs(self, detections: list[Detection]) -> Array:
+        labels = [track.label for track in self._tracks]
         return np.array(
             [[label != d.label for d in detections] for label in labels], dtype=np.float64
-        ).reshape(len(rows), len(detections))
+        ).reshape(len(labels), len(detections))
 
     def _correct(
         self,

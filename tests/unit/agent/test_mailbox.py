@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from edgehaul_agent.sources.mailbox import EVERY_CAPACITY, Mailbox
+from edgehaul_agent.sources.mailbox import Mailbox
 
 
 def test_every_hands_over_all_in_order() -> None:
@@ -10,7 +10,8 @@ def test_every_hands_over_all_in_order() -> None:
 
     def produce() -> None:
         for number in range(200):
-            assert mailbox.put(number)
+            assert mailbox.wait_for_room()
+            mailbox.put(number)
         mailbox.close()
 
     producer = threading.Thread(target=produce)
@@ -23,7 +24,8 @@ def test_every_hands_over_all_in_order() -> None:
 def test_latest_keeps_the_newest_and_counts_the_rest() -> None:
     mailbox: Mailbox[int] = Mailbox("latest")
     for number in range(10):
-        assert mailbox.put(number)
+        assert mailbox.wait_for_room()
+        mailbox.put(number)
     mailbox.close()
     assert list(mailbox) == [9]
     assert mailbox.dropped == 9
@@ -31,10 +33,9 @@ def test_latest_keeps_the_newest_and_counts_the_rest() -> None:
 
 def test_a_producer_does_not_wait_for_a_consumer_that_is_gone() -> None:
     mailbox: Mailbox[int] = Mailbox("every")
-    for number in range(EVERY_CAPACITY):
-        mailbox.put(number)
+    mailbox.put(1)
     answers: list[bool] = []
-    producer = threading.Thread(target=lambda: answers.append(mailbox.put(9)))
+    producer = threading.Thread(target=lambda: answers.append(mailbox.wait_for_room()))
     producer.start()
     mailbox.abandon()
     producer.join()
