@@ -20,22 +20,7 @@ from edgehaul.errors import DataError, SourceError
 from edgehaul.values import Fix, Frame
 from edgehaul_agent.sources.base import FrameSource
 from edgehaul_agent.sources.factory import fix_source, frame_source
-
-
-class FakeClock:
-    """Time that passes only when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.passed_s = 0.0
-
-    def now_s(self) -> float:
-        return 1_700_000_000.0 + self.passed_s
-
-    def monotonic_s(self) -> float:
-        return self.passed_s
-
-    def sleep(self, duration_s: float) -> None:
-        self.passed_s += duration_s
+from tests.fakes.streams import FakeClock
 
 
 @pytest.fixture
