@@ -173,6 +173,25 @@ def test_damaged_pictures_are_found(tmp_path: Path, name: str, kept: float) -> N
         read_dataset(tmp_path)
 
 
+@pytest.mark.parametrize(("orientation", "size"), [(1, (80, 60)), (6, (60, 80)), (8, (60, 80))])
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_photos_taken_sideways_have_the_size_that_opencv_shows(
+    tmp_path: Path, orientation: int, size: tuple[int, int], order: str
+) -> None:
+    path = picture(tmp_path / "photo.jpg")
+    mark = b"II" if order == "little" else b"MM"
+    fields = [(42, 2), (8, 4), (1, 2), (0x0112, 2), (3, 2), (1, 4), (orientation, 2), (0, 6)]
+    exif = b"Exif\0\0" + mark + b"".join(v.to_bytes(n, order) for v, n in fields)
+    plain = path.read_bytes()
+    path.write_bytes(
+        plain[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + plain[2:]
+    )
+    sample = read_dataset(tmp_path).samples[0]
+
+    assert (sample.width, sample.height) == size
+    assert cv2.imread(str(path)).shape[:2] == (size[1], size[0])
+
+
 def test_a_picture_of_another_size_than_marked(tmp_path: Path) -> None:
     picture(coco(tmp_path) / "images" / "a.jpg", 40, 30)
     with pytest.raises(DatasetError, match="marked as 80x60, but it is 40x30"):
@@ -184,6 +203,7 @@ def test_a_picture_of_another_size_than_marked(tmp_path: Path) -> None:
     [
         ("0 0.5 0.5 0.1", "names: [a]", r"a\.txt:1: 4 fields"),
         ("0 x 0.5 0.1 0.1", "names: [a]", r"a\.txt:1: could not convert"),
+        ("\x00\x01", "names: [a]", r"a\.txt:1: "),
         ("-1 0.5 0.5 0.1 0.1", "names: [a]", r"class -1 is not in 0\.\.0"),
         ("", "names: {1: a}", "must list the classes"),
         ("", "names: [a", "this is no YAML"),

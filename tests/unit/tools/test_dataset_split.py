@@ -53,7 +53,7 @@ def test_near_duplicates_stay_together_across_groups(tmp_path: Path) -> None:
         copy = np.clip(image, 0, 255).astype(np.uint8)
         cv2.imwrite(str(whole.samples[index].path), copy)
 
-    assert near_duplicates(whole.samples) == [(1, 2), (4, 5), (7, 8)]
+    assert list(near_duplicates(whole.samples)) == [(1, 2), (4, 5), (7, 8)]
     for seed in range(5):
         for part in parts(split(whole, (0.4, 0.3, 0.3), seed)):
             names = {whole.samples.index(sample) for sample in part.samples}

@@ -89,7 +89,7 @@ def stats(dataset: Path, form: str, *, as_json: bool) -> None:
         return
     content = read_dataset(dataset, form)
     summary = _summary(content, detect_form(dataset) if form == "auto" else form)
-    summary["near_duplicates"] = len(near_duplicates(content.samples))
+    summary["near_duplicates"] = sum(1 for _ in near_duplicates(content.samples))
     _print(summary, as_json=as_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _TAIL_BYTES = 4096
+_APP1, _ORIENTATION, _SIDEWAYS = 0xE1, 0x0112, range(5, 9)
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that carry the size: all SOF, not the tables between them (ITU-T T.81, B.1.1.3)."""
 
@@ -33,7 +35,8 @@ def picture_size(path: Path, faults: FaultBook) -> tuple[int, int] | None:
     """Return (width, height) of a picture; None, with a fatal fault noted, if it is unusable.
 
     JPEG and PNG are judged by their headers and ends, which finds files cut short in
-    microseconds; other forms are decoded.
+    microseconds; other forms are decoded. The size is that of the picture as OpenCV shows it:
+    a photo that was taken sideways (EXIF orientation) is turned.
     """
     try:
         content = path.read_bytes()
@@ -62,12 +65,27 @@ def _size(content: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """Walk the segments up to the frame header."""
-    at = 2
+    """Walk the segments up to the frame header; turn the size as the picture is shown."""
+    at, turned = 2, False
     while at + 9 <= len(content) and content[at] == 0xFF:  # noqa: PLR2004 - begins each marker
         marker = content[at + 1]
         if marker in _FRAME_HEADERS:
             height = int.from_bytes(content[at + 5 : at + 7], "big")
-            return int.from_bytes(content[at + 7 : at + 9], "big"), height
-        at += 1 if marker == 0xFF else 2 + int.from_bytes(content[at + 2 : at + 4], "big")  # noqa: PLR2004 - a fill byte
+            width = int.from_bytes(content[at + 7 : at + 9], "big")
+            return (height, width) if turned else (width, height)
+        length = 0 if marker == 0xFF else 1 + int.from_bytes(content[at + 2 : at + 4], "big")  # noqa: PLR2004 - a fill byte
+        if marker == _APP1 and content[at + 4 : at + 10] == b"Exif\0\0":
+            turned = _turned_by_exif(content[at + 10 : at + 1 + length])
+        at += 1 + length
     return None
+
+
+def _turned_by_exif(tiff: bytes) -> bool:
+    """Return whether the camera was held upright, so that readers show the sides swapped."""
+    order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
+    first = int.from_bytes(tiff[4:8], order)
+    for number in range(int.from_bytes(tiff[first : first + 2], order)):
+        entry = tiff[first + 2 + 12 * number : first + 14 + 12 * number]
+        if int.from_bytes(entry[:2], order) == _ORIENTATION:
+            return int.from_bytes(entry[8:10], order) in _SIDEWAYS
+    return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -70,20 +70,18 @@ def split(
     return Splits(*(dataset.subset(dataset.samples[i] for i in sorted(part)) for part in parts))
 
 
-def near_duplicates(samples: Sequence[Sample]) -> list[tuple[int, int]]:
-    """Return pairs of indices of pictures that look the same, by their difference hashes.
+def near_duplicates(samples: Sequence[Sample]) -> Iterator[tuple[int, int]]:
+    """Yield pairs of indices of pictures that look the same, by their difference hashes.
 
     Source: N. Krawetz, "Kind of Like That" (2013), with 16 x 16 bits.
     """
     bits = np.stack([_difference_hash(sample) for sample in samples]).astype(np.float32) * 2 - 1
-    pairs: list[tuple[int, int]] = []
     for start in range(0, len(bits), _ROWS_AT_ONCE):
         agreement = bits[start : start + _ROWS_AT_ONCE] @ bits.T
         rows, columns = np.nonzero(agreement >= _HASH_BITS - 2 * _NEAR_BITS)
-        pairs += [
-            (start + int(a), int(b)) for a, b in zip(rows, columns, strict=True) if start + a < b
-        ]
-    return pairs
+        for row, column in zip(rows, columns, strict=True):
+            if start + row < column:
+                yield start + int(row), int(column)
 
 
 def _difference_hash(sample: Sample) -> NDArray[np.bool_]:

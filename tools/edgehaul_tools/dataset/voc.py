@@ -80,7 +80,7 @@ def _mark(item: ET.Element) -> _Mark:
 def _labels(root: Path, marks: list[_Mark]) -> tuple[str, ...]:
     for name in _LABEL_FILES:
         if (root / name).is_file():
-            lines = (root / name).read_text(encoding="utf-8").splitlines()
+            lines = (root / name).read_text(encoding="utf-8", errors="replace").splitlines()
             return tuple(line.strip() for line in lines if line.strip())
     return tuple(sorted({label for label, _, _ in marks}))
 

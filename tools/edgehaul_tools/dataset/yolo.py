@@ -55,7 +55,7 @@ def _labels(root: Path) -> tuple[str, ...]:
             return _yaml_names(root / name)
     for name in _NAME_FILES:
         if (root / name).is_file():
-            lines = (root / name).read_text(encoding="utf-8").splitlines()
+            lines = (root / name).read_text(encoding="utf-8", errors="replace").splitlines()
             return tuple(line.strip() for line in lines if line.strip())
     raise DatasetError(
         "nothing names the classes of this YOLO dataset",
@@ -66,7 +66,7 @@ def _labels(root: Path) -> tuple[str, ...]:
 
 def _yaml_names(path: Path) -> tuple[str, ...]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_bytes())
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise DatasetError(
@@ -98,7 +98,8 @@ def _boxes(
     if not file.is_file():
         return ()
     boxes = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{file}:{number}"
