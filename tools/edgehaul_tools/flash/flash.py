@@ -27,6 +27,18 @@ class Flashed(msgspec.Struct, frozen=True):
     folder: str = ""
 
 
+class _AgentError(msgspec.Struct, frozen=True):
+    """An error as ``edgehaul-agent --json`` writes it to standard error."""
+
+    message: str
+    where: str = ""
+    remedy: str = ""
+
+
+class _ErrorLine(msgspec.Struct, frozen=True):
+    error: _AgentError
+
+
 class FlashOptions(msgspec.Struct, frozen=True):
     """How to flash.
 
@@ -62,7 +74,7 @@ def flash_bundle(bundle: Path, target: Target, options: FlashOptions) -> Flashed
         arguments.append("--allow-downgrade")
     reply = target.run_agent(arguments)
     if reply.exit_code != EXIT_OK:
-        raise DeviceError(_reason(reply), where=target.name)
+        raise _refusal(reply, target)
     try:
         return msgspec.json.decode(reply.output, type=Flashed)
     except msgspec.MsgspecError as error:
@@ -73,6 +85,13 @@ def flash_bundle(bundle: Path, target: Target, options: FlashOptions) -> Flashed
         ) from error
 
 
-def _reason(reply: AgentReply) -> str:
+def _refusal(reply: AgentReply, target: Target) -> DeviceError:
+    """Return the device's own reason as our error."""
     lines = [line for line in reply.diagnostics.splitlines() if line.strip()]
-    return lines[-1] if lines else f"the agent ended with exit code {reply.exit_code}"
+    last = lines[-1] if lines else f"the agent ended with exit code {reply.exit_code}"
+    try:
+        error = msgspec.json.decode(last, type=_ErrorLine).error
+    except msgspec.MsgspecError:
+        return DeviceError(last, where=target.name, remedy="look at the device's own log")
+    reason = f"{error.where}: {error.message}" if error.where else error.message
+    return DeviceError(f"the device refused: {reason}", where=target.name, remedy=error.remedy)

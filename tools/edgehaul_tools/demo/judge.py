@@ -1,0 +1,78 @@
+"""Compare what the agent reported with what truly happened on the virtual devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from edgehaul.geometry import Box
+from edgehaul.messages.payloads import DetectionsData
+from edgehaul.virtual.conveyor import Conveyor, ConveyorFrame
+from edgehaul_tools.demo.result import Span
+
+SAME_OBJECT_IOU = 0.5
+REPORT_DELAY_S = 10.0
+"""How long after an anomaly its report may still begin: a window must have seen it."""
+
+
+def match_spans(found: Sequence[Span], true: Sequence[Span]) -> tuple[int, int]:
+    """Count the true spans that a found one of the same label overlaps, and the false alarms.
+
+    Args:
+        found: Reported anomalies.
+        true: Injected anomalies.
+
+    Returns:
+        Number of true spans that were found, number of found spans that are none.
+    """
+
+    def is_report_of(report: Span, truth: Span) -> bool:
+        return (
+            report.label == truth.label
+            and report.started_at_s <= truth.ended_at_s + REPORT_DELAY_S
+            and report.ended_at_s >= truth.started_at_s
+        )
+
+    matched = sum(any(is_report_of(f, t) for f in found) for t in true)
+    false_alarms = sum(not any(is_report_of(f, t) for t in true) for f in found)
+    return matched, false_alarms
+
+
+def confusion_of(
+    conveyor: Conveyor, detections: Iterable[DetectionsData], labels: Sequence[str]
+) -> tuple[tuple[int, ...], ...]:
+    """Count true class against found class over the given frames.
+
+    Parcels cut by the edge of the picture are neither right nor wrong, and neither is a
+    detection that lies on one.
+
+    Returns:
+        Rows: the true classes, then "nothing there". Columns: the found classes, then "missed".
+    """
+    matrix = np.zeros((len(labels) + 1, len(labels) + 1), dtype=int)
+    for data in detections:
+        _add_frame(matrix, conveyor.frame(data.frame), data, labels)
+    return tuple(tuple(int(v) for v in row) for row in matrix)
+
+
+def _add_frame(
+    matrix: np.ndarray, frame: ConveyorFrame, data: DetectionsData, labels: Sequence[str]
+) -> None:
+    left = list(data.objects)
+    for parcel in frame.truth:
+        row = labels.index(parcel.label)
+        best = max(left, key=lambda o: o.box.iou(parcel.box), default=None)
+        if best is None or best.box.iou(parcel.box) < SAME_OBJECT_IOU:
+            matrix[row, -1] += 1
+            continue
+        left.remove(best)
+        matrix[row, labels.index(best.label)] += 1
+    for extra in left:
+        if not _lies_on_any(extra.box, [p.box for p in frame.partial]):
+            matrix[-1, labels.index(extra.label)] += 1
+
+
+def _lies_on_any(box: Box, places: Sequence[Box]) -> bool:
+    enough_iou = 0.3
+    return any(box.iou(place) >= enough_iou for place in places)
