@@ -47,7 +47,7 @@ class TrueAnomaly:
     ended_at_s: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Moment:
     """The truck's true state; east and north in metres from the origin."""
 
@@ -57,7 +57,6 @@ class _Moment:
     speed_mps: float
     heading_deg: float
     area: Area
-    anomaly: AnomalyLabel | None
 
 
 class TruckTrip:
@@ -87,30 +86,24 @@ class TruckTrip:
         self.duration_s = duration_s
         self.interval_s = interval_s
         plan = plan_route(np.random.default_rng((seed, 0)), duration_s)
-        self._moments = _drive(plan, duration_s)
+        every = round(interval_s * _STEPS_PER_S)
+        self._moments, self._spans = _drive(plan, duration_s, every)
 
-    @cached_property
+    @property
     def anomalies(self) -> tuple[TrueAnomaly, ...]:
         """The driver's faults, in order of time."""
-        spans = itertools.groupby(self._moments, key=lambda moment: moment.anomaly)
-        found = []
-        for label, group in spans:
-            moments = list(group)
-            if label is not None:
-                first, last = moments[0].time_s, moments[-1].time_s
-                found.append(TrueAnomaly(label, STARTED_AT_S + first, STARTED_AT_S + last))
-        return tuple(found)
+        return self._spans
 
     @cached_property
     def true_fixes(self) -> tuple[Fix, ...]:
         """Where the truck truly was at the time of each fix, outages included."""
-        return tuple(_fix(m, m.east_m, m.north_m) for m in self._sampled())
+        return tuple(_fix(m, m.east_m, m.north_m) for m in self._moments)
 
     @cached_property
     def fixes(self) -> tuple[Fix, ...]:
         """What the receiver says."""
         rng = np.random.default_rng((self.seed, 1))
-        moments = self._sampled()
+        moments = self._moments
         sigma_m = _accuracy_m(moments, rng)
         wander_m = _wander(len(moments), self.interval_s, rng) * sigma_m[:, None]
         noise = rng.standard_normal((len(moments), 2))
@@ -136,10 +129,6 @@ class TruckTrip:
         silent = self._outages(rng)
         return tuple(f for f in received if not any(a <= f.captured_at_s < b for a, b in silent))
 
-    def _sampled(self) -> list[_Moment]:
-        step = round(self.interval_s * _STEPS_PER_S)
-        return self._moments[::step]
-
     def _outages(self, rng: np.random.Generator) -> list[tuple[float, float]]:
         """Return the spans in which the receiver is silent: about one in ten minutes."""
         spans = []
@@ -156,26 +145,32 @@ class TruckTrip:
         return spans
 
 
-def _drive(plan: list[Manoeuvre], duration_s: float) -> list[_Moment]:
-    """Follow the plan in steps of 0.1 s with bounded acceleration and lagging steering."""
+def _drive(
+    plan: list[Manoeuvre], duration_s: float, every: int
+) -> tuple[list[_Moment], tuple[TrueAnomaly, ...]]:
+    """Follow the plan in steps of 0.1 s with bounded acceleration and lagging steering.
+
+    Args:
+        plan: What the driver does.
+        duration_s: When the trip ends.
+        every: Steps between the moments to return.
+
+    Returns:
+        The moments, and the driver's faults.
+    """
     step_s = 1.0 / _STEPS_PER_S
     moments: list[_Moment] = []
+    faults: list[AnomalyLabel | None] = []
     east = north = speed = heading = rate = 0.0
     count = math.floor(duration_s * _STEPS_PER_S) + 1
     for manoeuvre in plan:
         done_s = 0.0
-        while len(moments) < count and _goes_on(manoeuvre, done_s, speed):
-            moments.append(
-                _Moment(
-                    len(moments) / _STEPS_PER_S,
-                    east,
-                    north,
-                    speed,
-                    heading % 360.0,
-                    manoeuvre.area,
-                    _fault_now(manoeuvre, speed),
-                )
-            )
+        while len(faults) < count and _goes_on(manoeuvre, done_s, speed):
+            if len(faults) % every == 0:
+                time_s = len(faults) / _STEPS_PER_S
+                place = (east, north, speed, heading % 360.0)
+                moments.append(_Moment(time_s, *place, manoeuvre.area))
+            faults.append(_fault_now(manoeuvre, speed))
             gain = manoeuvre.speed_mps - speed
             speed += min(max(gain, -manoeuvre.braking_mps2 * step_s), _SPEEDING_UP_MPS2 * step_s)
             rate += (manoeuvre.heading_rate_dps - rate) * step_s / _STEERING_LAG_S
@@ -183,7 +178,19 @@ def _drive(plan: list[Manoeuvre], duration_s: float) -> list[_Moment]:
             east += speed * step_s * math.sin(math.radians(heading))
             north += speed * step_s * math.cos(math.radians(heading))
             done_s += step_s
-    return moments
+    return moments, _spans(faults)
+
+
+def _spans(faults: list[AnomalyLabel | None]) -> tuple[TrueAnomaly, ...]:
+    """Join the faults of successive steps to spans of time."""
+    spans: list[TrueAnomaly] = []
+    step = 0
+    for label, group in itertools.groupby(faults):
+        first, step = step, step + len(list(group))
+        if label is not None:
+            start_s, end_s = first / _STEPS_PER_S, (step - 1) / _STEPS_PER_S
+            spans.append(TrueAnomaly(label, STARTED_AT_S + start_s, STARTED_AT_S + end_s))
+    return tuple(spans)
 
 
 def _goes_on(manoeuvre: Manoeuvre, done_s: float, speed_mps: float) -> bool:
