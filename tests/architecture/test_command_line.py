@@ -3,9 +3,11 @@
 import json
 import re
 import resource
+import signal
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 import click
@@ -97,3 +99,38 @@ def test_module_and_script_are_the_same_command() -> None:
         check=True,
     )
     assert script.stdout == module.stdout
+
+
+def test_a_file_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    occupied = tmp_path / "file"
+    occupied.touch()
+    assert cli.main(["data", "virtual", "conveyor", "--images", "1", "--out", f"{occupied}/x"]) == 1
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"edgehaul: error: .*/file.*\n", error)
+
+
+def test_nobody_is_told_when_the_reader_has_gone() -> None:
+    result = subprocess.run(
+        ["bash", "-c", f"{EDGEHAUL} --help | true"], capture_output=True, text=True, check=True
+    )
+    assert result.stderr == ""
+
+
+def test_an_interrupt_is_one_line_and_code_130(tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    process = subprocess.Popen(
+        [EDGEHAUL, "data", "virtual", "conveyor", "--images", "100000", "--out", out],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline_s = time.monotonic() + 60
+    while not out.exists() and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "edgehaul: interrupted"
+    assert "Traceback" not in error

@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
     try:
-        return _run(given)
+        code = _run(given)
+        sys.stdout.flush()
     except EdgeHaulError as error:
         return _report(error, as_json=as_json)
     except BrokenPipeError:
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             remedy="check the path, its permissions and the free space",
         )
         return _report(reason, as_json=as_json)
+    return code
 
 
 def _run(arguments: list[str]) -> int:
