@@ -119,4 +119,4 @@ def test_the_commands_run_in_order(checkout: Path) -> None:
         output.seek(0)
         said = output.read()
     assert code == 0, said[-4000:]
-    assert (checkout / "results.db").stat().st_size > 0
+    assert (checkout / "runs" / "results.db").stat().st_size > 0
