@@ -86,14 +86,21 @@ def checkout(tmp_path: Path) -> Path:
 def script(checkout: Path, port: str) -> str:
     """All commands in order, but `make`, which installs this environment and runs these tests.
 
-    The broker's port may be taken on this machine: a free one stands in for it.
+    The broker's port may be taken on this machine: a free one stands in for it. The Python
+    example runs once the device has left its retained state at the broker.
     """
     for config in (checkout / "configs" / "device").glob("*.yaml"):
         content = config.read_text(encoding="utf-8")
         config.write_text(content.replace(DEFAULT_PORT, port), encoding="utf-8")
-    lines = [line.replace(DEFAULT_PORT, port) for line in command_lines()]
-    kept = [line for line in lines if not line.startswith("make ")]
-    return "\n".join(["set -euxo pipefail", *kept, ""])
+    (example,) = blocks("python")
+    (checkout / "example.py").write_text(example.replace(DEFAULT_PORT, port), encoding="utf-8")
+    lines = ["set -euxo pipefail"]
+    for line in command_lines():
+        if line.startswith("edgehaul subscribe "):
+            lines.append("(set +o pipefail; timeout 60 python -u example.py | grep -m1 StateData)")
+        if not line.startswith("make "):
+            lines.append(line.replace(DEFAULT_PORT, port))
+    return "\n".join([*lines, ""])
 
 
 @pytest.mark.slow
