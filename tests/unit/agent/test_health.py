@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from edgehaul.errors import SpoolError
+from edgehaul.messages.payloads import HealthData, SpoolHealth
+from edgehaul_agent.health.heartbeat import Heartbeat
+from edgehaul_agent.health.metrics import StreamMetrics
+from edgehaul_agent.health.probe import LinuxProbe, MachineReading
+from tests.fakes.streams import FakeClock
+
+
+class SomeLosses:
+    def dropped(self) -> int:
+        return 3
+
+    def bad(self) -> int:
+        return 2
+
+
+class ScriptedProbe:
+    def __init__(self) -> None:
+        self.cpu_s = 1.0
+
+    def read(self) -> MachineReading:
+        return MachineReading(cpu_s=self.cpu_s, rss_mb=50.0, disk_free_mb=1000.0)
+
+
+def test_metrics_count_all_and_measure_the_last_interval() -> None:
+    clock = FakeClock()
+    metrics = StreamMetrics(clock, SomeLosses())
+    for latency_ms in range(1, 101):
+        metrics.processed(float(latency_ms))
+    clock.sleep(10)
+    health = metrics.take()
+    assert (health.frames, health.processed, health.dropped, health.bad) == (105, 100, 3, 2)
+    assert health.fps == 10.0
+    assert health.latency_p50_ms == pytest.approx(50.5)
+    assert health.latency_p99_ms == pytest.approx(99.01)
+    clock.sleep(10)
+    health = metrics.take()
+    assert (health.processed, health.fps, health.latency_p99_ms) == (100, 0.0, 0.0)
+
+
+def heartbeat(
+    told: list[HealthData], clock: FakeClock, probe: ScriptedProbe, *, interval_s: float = 1e6
+) -> Heartbeat:
+    return Heartbeat(
+        told.append,
+        streams={"dock": StreamMetrics(clock, SomeLosses())},
+        spool=lambda: SpoolHealth(produced=7),
+        probe=probe,
+        clock=clock,
+        interval_s=interval_s,
+    )
+
+
+def test_a_heartbeat_tells_how_the_device_is() -> None:
+    told: list[HealthData] = []
+    clock, probe = FakeClock(), ScriptedProbe()
+    beating = heartbeat(told, clock, probe)
+    clock.sleep(20)
+    probe.cpu_s += 5
+    beating.beat()
+    (health,) = told
+    assert (health.uptime_s, health.cpu_percent, health.rss_mb) == (20, 25, 50)
+    assert health.streams["dock"].dropped == 3
+    assert health.spool.produced == 7
+
+
+def test_it_beats_by_itself_and_once_at_the_end() -> None:
+    told: list[HealthData] = []
+    with heartbeat(told, FakeClock(), ScriptedProbe()):
+        pass
+    assert len(told) == 1
+    enough = threading.Event()
+
+    class Waiting(list[HealthData]):
+        def append(self, value: HealthData) -> None:
+            super().append(value)
+            if len(self) >= 3:
+                enough.set()
+
+    with heartbeat(Waiting(), FakeClock(), ScriptedProbe(), interval_s=0.01):
+        assert enough.wait(10)
+
+
+def test_a_full_disk_does_not_stop_the_heart(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(_health: HealthData) -> None:
+        raise SpoolError("disk full")
+
+    clock = FakeClock()
+    beating = Heartbeat(
+        refuse, streams={}, spool=SpoolHealth, probe=ScriptedProbe(), clock=clock, interval_s=1
+    )
+    beating.beat()
+    assert "disk full" in caplog.text
+
+
+def test_the_machine_is_read(tmp_path: Path) -> None:
+    reading = LinuxProbe(tmp_path).read()
+    assert reading.rss_mb > 5
+    assert reading.disk_free_mb > 0
+    assert reading.cpu_s > 0
+    assert LinuxProbe(tmp_path / "gone").read().disk_free_mb == 0
