@@ -1,0 +1,72 @@
+"""The spec inside an ONNX file: whoever finds the file knows how to run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # has no stubs
+
+from edgehaul.bundle.spec import ModelSpec
+from edgehaul.errors import ModelError, SpecMismatchError
+
+SPEC_KEY = "edgehaul.spec"
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return all metadata of an ONNX file, by key.
+
+    Raises:
+        ModelError: The file is missing or no ONNX model.
+    """
+    return {entry.key: entry.value for entry in _load(path, weights=False).metadata_props}
+
+
+def read_spec(path: Path) -> ModelSpec | None:
+    """Return the spec that an ONNX file carries, or ``None`` where it carries none.
+
+    Raises:
+        ModelError: The file is missing or no ONNX model.
+        SpecMismatchError: It carries a spec that this version cannot read.
+    """
+    text = read_metadata(path).get(SPEC_KEY)
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=ModelSpec)
+    except msgspec.DecodeError as error:
+        raise SpecMismatchError(
+            f"its {SPEC_KEY!r} cannot be read: {error}",
+            where=path,
+            remedy="give the spec yourself with --spec FILE.yaml",
+        ) from error
+
+
+def write_spec(path: Path, spec: ModelSpec) -> None:
+    """Put ``spec`` into an ONNX file, replacing the one that is there.
+
+    Raises:
+        ModelError: The file is missing or no ONNX model.
+    """
+    model = _load(path, weights=True)
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    kept[SPEC_KEY] = msgspec.json.encode(spec).decode()
+    onnx.helper.set_model_props(model, kept)
+    onnx.save(model, path)
+
+
+def _load(path: Path, *, weights: bool) -> onnx.ModelProto:
+    try:
+        model = onnx.load(path, load_external_data=weights)
+    except FileNotFoundError:
+        raise ModelError(
+            "there is no such file", where=path, remedy="check the path of the model"
+        ) from None
+    except (OSError, DecodeError) as error:
+        raise ModelError(
+            f"this is no ONNX model: {error}", where=path, remedy="export it again"
+        ) from error
+    if not model.graph.node:
+        raise ModelError("this model holds no graph", where=path, remedy="export it again")
+    return model

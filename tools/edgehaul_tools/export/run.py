@@ -1,0 +1,104 @@
+"""The export of a whole run directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgehaul_tools.export.detector import (
+    detector_inputs,
+    detector_names,
+    fold_scale,
+    load_detector,
+)
+from edgehaul_tools.export.metadata import write_spec
+from edgehaul_tools.export.onnx_model import (
+    TensorNames,
+    export_module,
+    measure_parity,
+    require_parity,
+)
+from edgehaul_tools.export.sequence import load_sequence, sequence_inputs, sequence_names
+from edgehaul_tools.train.run_directory import TrainingRun, read_run
+
+PARITY_LIMIT = 1e-4
+
+
+class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How an export went, as ``export.json`` beside the model says.
+
+    Attributes:
+        model: File name of the model.
+        exporter: Which exporter managed it.
+        size_bytes: Size of the model.
+        parity: Largest difference from torch by output, relative above 1.
+        parity_limit: The largest difference that was allowed.
+        metrics: The training's figures.
+        torch_version: Version of torch.
+    """
+
+    model: str
+    exporter: str
+    size_bytes: int
+    parity: dict[str, float]
+    parity_limit: float
+    metrics: dict[str, float]
+    torch_version: str
+
+
+def load_module(folder: Path) -> nn.Module:
+    """Return the trained model of a run directory as torch runs it, in evaluation mode.
+
+    It takes and gives what the ONNX model does: for a detector (B, H, W, 3) uint8 to boxes
+    and scores, for a classifier (B, steps, features) float32 to probabilities.
+
+    Raises:
+        ModelError: The folder holds no run that can be read.
+    """
+    run = read_run(folder)
+    if run.kind == "detector":
+        return load_detector(folder, run.spec, run.recipe.detector)
+    return load_sequence(folder, run.spec, run.recipe.sequence)
+
+
+def export_run(folder: Path, out: Path) -> ExportReport:
+    """Export a run directory to ``out``, and write ``export.json`` beside it.
+
+    Raises:
+        ModelError: The run cannot be read or exported, or the ONNX model answers otherwise.
+    """
+    run = read_run(folder)
+    reference = load_module(folder)
+    module, names, inputs = _prepared(folder, run)
+    exporter = export_module(module, torch.from_numpy(inputs[-1]), names, out)
+    write_spec(out, run.spec)
+    # Against the module before the scale was folded: the folding is under test, too.
+    parity = measure_parity(reference, out, inputs)
+    require_parity(parity, PARITY_LIMIT, out)
+    report = ExportReport(
+        model=out.name,
+        exporter=exporter,
+        size_bytes=out.stat().st_size,
+        parity=parity,
+        parity_limit=PARITY_LIMIT,
+        metrics=run.metrics,
+        torch_version=str(torch.__version__),
+    )
+    text = msgspec.json.format(msgspec.json.encode(report), indent=2)
+    (out.parent / "export.json").write_bytes(text + b"\n")
+    return report
+
+
+def _prepared(
+    folder: Path, run: TrainingRun
+) -> tuple[nn.Module, TensorNames, list[NDArray[np.generic]]]:
+    if run.kind == "detector":
+        detector = fold_scale(load_detector(folder, run.spec, run.recipe.detector))
+        return detector, detector_names(run.spec), detector_inputs(run.spec)
+    sequence = load_sequence(folder, run.spec, run.recipe.sequence)
+    return sequence, sequence_names(run.spec), sequence_inputs(run.spec)

@@ -1,0 +1,1 @@
+"""Training: a labelled dataset becomes a run directory with weights and their measures."""

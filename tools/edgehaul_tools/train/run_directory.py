@@ -1,0 +1,105 @@
+"""The run directory: what a training leaves behind, and what export starts from.
+
+``run.json`` says what was trained and how; ``weights.pt`` holds tensors alone and is read
+with ``weights_only=True``, so that a run from elsewhere cannot execute anything.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from edgehaul.bundle.spec import ModelSpec
+from edgehaul.config.recipe import Recipe
+from edgehaul.errors import ModelError
+
+RUN_FILE = "run.json"
+WEIGHTS_FILE = "weights.pt"
+
+
+class EpochRecord(msgspec.Struct, frozen=True):
+    """One epoch's figures, as in ``EpochReport``."""
+
+    epoch: int
+    loss: float
+    value: float | None = None
+
+
+class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished training, as ``run.json`` says.
+
+    Attributes:
+        kind: What was trained.
+        spec: What goes into the model and comes out of it.
+        recipe: The recipe that was followed.
+        metrics: Figures on the validation part, by name.
+        history: Figures of each epoch.
+        counts: Number of samples by part.
+        parameters: Number of weights.
+        wall_s: Wall time of the training.
+        cpu_s: Processor time of the training.
+        torch_version: Version of torch.
+    """
+
+    kind: Literal["detector", "sequence"]
+    spec: ModelSpec
+    recipe: Recipe
+    metrics: dict[str, float]
+    history: tuple[EpochRecord, ...]
+    counts: dict[str, int]
+    parameters: int
+    wall_s: float
+    cpu_s: float
+    torch_version: str
+
+
+def write_run(folder: Path, run: TrainingRun, network: nn.Module) -> None:
+    """Write a run directory; what stood there under the same names is replaced."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    torch.save(weights, folder / WEIGHTS_FILE)
+    text = msgspec.json.format(msgspec.json.encode(run), indent=2)
+    (folder / RUN_FILE).write_bytes(text + b"\n")
+
+
+def read_run(folder: Path) -> TrainingRun:
+    """Read ``run.json``.
+
+    Raises:
+        ModelError: The folder holds no run, or one that cannot be read.
+    """
+    path = folder / RUN_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=TrainingRun)
+    except FileNotFoundError:
+        raise ModelError(
+            "this folder holds no training run",
+            where=folder,
+            remedy="name the folder that 'edgehaul train RECIPE --out FOLDER' wrote",
+        ) from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise ModelError(
+            f"the run cannot be read: {error}", where=path, remedy="train again"
+        ) from error
+
+
+def load_weights(folder: Path, network: nn.Module) -> None:
+    """Load ``weights.pt`` into ``network``.
+
+    Raises:
+        ModelError: The weights are missing, damaged, or of another network.
+    """
+    path = folder / WEIGHTS_FILE
+    try:
+        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict(weights)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"the weights cannot be loaded: {reason}", where=path, remedy="train again"
+        ) from error
