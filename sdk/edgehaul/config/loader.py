@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import msgspec
 import yaml
 
-from edgehaul.config.walk import Mark, Walker
+from edgehaul.config.nodes import Mark
+from edgehaul.config.walk import Walker
 from edgehaul.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -15,15 +15,24 @@ from typing import TYPE_CHECKING, NamedTuple
 import yaml
 from msgspec import inspect
 
+from edgehaul.config.nodes import (
+    MAX_SHOWN_CHARS,
+    Mark,
+    is_null,
+    mark_of,
+    plain,
+    scalar,
+    shortened,
+    show,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*)|0x[0-9a-fA-F]+")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NULL = "tag:yaml.org,2002:null"
 _BOOL = "tag:yaml.org,2002:bool"
 _TRUE = {"yes", "true", "on"}
-MAX_SHOWN_CHARS = 40
 
 
 class _Bad:
@@ -31,13 +40,6 @@ class _Bad:
 
 
 BAD = _Bad()
-
-
-class Mark(NamedTuple):
-    """A place in a file, both counted from 0."""
-
-    line: int
-    column: int
 
 
 class Fault(NamedTuple):
@@ -106,8 +108,8 @@ class Walker:
         return _NAMES[type(expected)]
 
     def _mismatch(self, node: yaml.Node, expected: inspect.Type, key: str) -> _Bad:
-        message = f"expected {self.describe(expected)}, got {_show(node)}"
-        return self.fault(_mark(node), key, message)
+        message = f"expected {self.describe(expected)}, got {show(node)}"
+        return self.fault(mark_of(node), key, message)
 
     # Mappings
 
@@ -119,8 +121,8 @@ class Walker:
         before = len(self.faults)
         entries = self._entries(node, key)
         tag = entries.pop(expected.tag_field, None) if expected.tag_field else None
-        if tag is not None and _scalar(tag) != str(expected.tag):
-            self.fault(_mark(tag), key, f"expected {expected.tag}, got {_show(tag)}")
+        if tag is not None and scalar(tag) != str(expected.tag):
+            self.fault(mark_of(tag), key, f"expected {expected.tag}, got {show(tag)}")
         fields = {field.encode_name: field for field in expected.fields}
         known = [*fields, *filter(None, [expected.tag_field])]
         misspelt = self._note_unknown(node, entries, known, key)
@@ -130,7 +132,9 @@ class Walker:
                 values[field.name] = self.build(entries[name], field.type, _join(key, name))
             elif field.required and name not in misspelt:
                 wanted = self.describe(field.type)
-                self.fault(_mark(node), _join(key, name), f"this key is missing; expected {wanted}")
+                self.fault(
+                    mark_of(node), _join(key, name), f"this key is missing; expected {wanted}"
+                )
         if len(self.faults) > before:
             return BAD
         return self._construct(node, expected, key, values)
@@ -146,23 +150,25 @@ class Walker:
         try:
             return expected.cls(**values)
         except ValueError as error:
-            entries = {_scalar(k): v for k, v in node.value}
+            entries = {scalar(k): v for k, v in node.value}
             for word in _WORD.findall(str(error)):
                 if word in entries and word in values:
-                    return self.fault(_mark(entries[word]), _join(key, word), str(error))
-            return self.fault(_mark(node), key, str(error))
+                    return self.fault(mark_of(entries[word]), _join(key, word), str(error))
+            return self.fault(mark_of(node), key, str(error))
 
     def _entries(self, node: yaml.MappingNode, key: str) -> dict[str, yaml.Node]:
         """Return the values by key; a key that stands twice is a fault."""
         entries: dict[str, yaml.Node] = {}
         lines: dict[str, int] = {}
         for name_node, value in node.value:
-            name = _scalar(name_node)
+            name = scalar(name_node)
             if name is None:
-                self.fault(_mark(name_node), key, f"expected a name as key, got {_show(name_node)}")
+                self.fault(
+                    mark_of(name_node), key, f"expected a name as key, got {show(name_node)}"
+                )
             elif name in entries:
                 first = f"this key stands twice, first at line {lines[name]}; remove one"
-                self.fault(_mark(name_node), _join(key, name), first)
+                self.fault(mark_of(name_node), _join(key, name), first)
             else:
                 entries[name] = value
                 lines[name] = name_node.start_mark.line + 1
@@ -174,14 +180,14 @@ class Walker:
         """Note unknown keys; return the names that they seem to mean."""
         meant = set()
         for name_node, _ in node.value:
-            name = _scalar(name_node)
+            name = scalar(name_node)
             if name not in entries or name in names:
                 continue
             # A near name that is already there is not what was meant.
             near = nearest(name, [n for n in names if n not in entries])
             meant.add(near)
             hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(names)}"
-            self.fault(_mark(name_node), _join(key, name), f"this key is unknown; {hint}")
+            self.fault(mark_of(name_node), _join(key, name), f"this key is unknown; {hint}")
         return meant
 
     def _dict(self, node: yaml.Node, expected: inspect.DictType, key: str) -> object:
@@ -214,11 +220,11 @@ class Walker:
         """Choose among structs by the key that names the kind, such as ``type``."""
         field = str(options[0].tag_field)
         by_tag = {str(option.tag): option for option in options}
-        tag_node = next((v for k, v in node.value if _scalar(k) == field), None)
+        tag_node = next((v for k, v in node.value if scalar(k) == field), None)
         if tag_node is None:
             wanted = f"expected one of {', '.join(by_tag)}"
-            return self.fault(_mark(node), _join(key, field), f"this key is missing; {wanted}")
-        option = by_tag.get(_scalar(tag_node) or "")
+            return self.fault(mark_of(node), _join(key, field), f"this key is missing; {wanted}")
+        option = by_tag.get(scalar(tag_node) or "")
         if option is None:
             return self._not_among(tag_node, list(by_tag), _join(key, field))
         return self._struct(node, option, key)
@@ -253,7 +259,7 @@ class Walker:
         try:
             return expected.cls(*items)
         except ValueError as error:
-            return self.fault(_mark(node), key, str(error))
+            return self.fault(mark_of(node), key, str(error))
 
     def _positional(
         self, node: yaml.SequenceNode, types: Iterable[inspect.Type], key: str
@@ -264,40 +270,40 @@ class Walker:
     # Scalars
 
     def _literal(self, node: yaml.Node, expected: inspect.LiteralType, key: str) -> object:
-        text = _scalar(node)
+        text = scalar(node)
         for value in expected.values:
             if text == str(value):
                 return value
         return self._not_among(node, [str(v) for v in expected.values], key)
 
     def _not_among(self, node: yaml.Node, names: list[str], key: str) -> _Bad:
-        near = nearest(_scalar(node) or "", names)
-        message = f"expected one of {', '.join(names)}, got {_show(node)}"
+        near = nearest(scalar(node) or "", names)
+        message = f"expected one of {', '.join(names)}, got {show(node)}"
         return self.fault(
-            _mark(node), key, f"{message}; did you mean {near!r}?" if near else message
+            mark_of(node), key, f"{message}; did you mean {near!r}?" if near else message
         )
 
     def _text(self, node: yaml.Node, expected: inspect.StrType, key: str) -> object:
-        text = _scalar(node)
-        if text is None or _is_null(node):
+        text = scalar(node)
+        if text is None or is_null(node):
             return self._mismatch(node, expected, key)
         if expected.pattern and not re.search(expected.pattern, text):
-            message = f"expected text that fits {expected.pattern}, got {_show(node)}"
-            return self.fault(_mark(node), key, message)
+            message = f"expected text that fits {expected.pattern}, got {show(node)}"
+            return self.fault(mark_of(node), key, message)
         if expected.min_length and len(text) < expected.min_length:
-            message = f"expected at least {expected.min_length} characters, got {_show(node)}"
-            return self.fault(_mark(node), key, message)
+            message = f"expected at least {expected.min_length} characters, got {show(node)}"
+            return self.fault(mark_of(node), key, message)
         return text
 
     def _integer(self, node: yaml.Node, expected: inspect.IntType, key: str) -> object:
-        text = _plain(node)
+        text = plain(node)
         if text is None or not _INTEGER.fullmatch(text):
             return self._mismatch(node, expected, key)
         return self._bounded(node, int(text, 0), expected, key)
 
     def _float(self, node: yaml.Node, expected: inspect.FloatType, key: str) -> object:
         try:
-            value = float(_plain(node) or "")
+            value = float(plain(node) or "")
         except ValueError:
             return self._mismatch(node, expected, key)
         if not math.isfinite(value):
@@ -319,17 +325,17 @@ class Walker:
         )
         for limit, words, holds in limits:
             if limit is not None and not holds(limit):
-                return self.fault(_mark(node), key, f"expected {words} {limit}, got {value}")
+                return self.fault(mark_of(node), key, f"expected {words} {limit}, got {value}")
         return value
 
     def _bool(self, node: yaml.Node, expected: inspect.BoolType, key: str) -> object:
-        text = _plain(node)
+        text = plain(node)
         if text is None or node.tag != _BOOL:
             return self._mismatch(node, expected, key)
         return text.lower() in _TRUE
 
     def _none(self, node: yaml.Node, expected: inspect.NoneType, key: str) -> object:
-        return None if _is_null(node) else self._mismatch(node, expected, key)
+        return None if is_null(node) else self._mismatch(node, expected, key)
 
 
 _NAMES: dict[type[inspect.Type], str] = {
@@ -364,35 +370,6 @@ def _describe_form(expected: inspect.StructType) -> str:
     return f"[{', '.join(field.name for field in expected.fields)}]"
 
 
-def _mark(node: yaml.Node) -> Mark:
-    return Mark(node.start_mark.line, node.start_mark.column)
-
-
 def _join(key: str, name: str) -> str:
-    return f"{key}.{name}" if key else name
-
-
-def _scalar(node: yaml.Node) -> str | None:
-    return str(node.value) if isinstance(node, yaml.ScalarNode) else None
-
-
-def _plain(node: yaml.Node) -> str | None:
-    """Return the text of a scalar without quotes; quoted numbers are text."""
-    return str(node.value) if isinstance(node, yaml.ScalarNode) and node.style is None else None
-
-
-def _is_null(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.tag == _NULL and node.style is None
-
-
-def _show(node: yaml.Node) -> str:
-    """Return what stands in the file, for people."""
-    if isinstance(node, yaml.MappingNode):
-        return "a mapping (key: value)"
-    if isinstance(node, yaml.SequenceNode):
-        return f"a list of {len(node.value)}"
-    if _is_null(node):
-        return "nothing"
-    text = str(node.value)
-    shown = repr(text if len(text) <= MAX_SHOWN_CHARS else text[: MAX_SHOWN_CHARS - 3] + "...")
-    return shown if _plain(node) is not None else f"the quoted text {shown}"
+    shown = name if name.isprintable() and len(name) <= MAX_SHOWN_CHARS else shortened(name)
+    return f"{key}.{shown}" if key else shown
