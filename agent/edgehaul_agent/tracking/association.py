@@ -11,8 +11,9 @@ Array = NDArray[np.float64]
 
 OVERLAP_GATE = 0.3
 """Intersection over union from which a pair is possible whatever the motion says."""
-DISTANCE_GATE = 16.0
-"""Squared Mahalanobis distance of the centres (4 sigma) up to which a pair is possible."""
+DISTANCE_GATE = 9.21
+"""Squared Mahalanobis distance of the centres up to which a pair is possible: 99 % of true
+pairs lie within (chi-square, two degrees of freedom)."""
 REACH = 1.0
 """Most that the centres may differ, in sizes of the object: however unsure the filter has become
 about an object that is long unseen, it does not jump to the next parcel on the belt."""
