@@ -42,7 +42,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """How a run went.
 
     Attributes:
-        streams: Counters by stream, since start.
+        streams: Counters, rate and latencies by stream, since start.
         spool: State of the spool at the end.
         delivered: Whether every message was acknowledged.
         failures: What stopped single streams, by stream.
@@ -102,7 +102,7 @@ class Agent:
                 if len(self._failures) == len(list(self._assembly.streams())):
                     raise self._first_failure()
                 return RunReport(
-                    streams={p.name: p.metrics.take() for p in pipelines},
+                    streams={p.name: p.metrics.total() for p in pipelines},
                     spool=spool.health(),
                     delivered=delivered,
                     failures={name: str(error) for name, error in self._failures.items()},

@@ -88,7 +88,8 @@ def _run(options: argparse.Namespace) -> int:
         for name, stream in report.streams.items():
             print(
                 f"{name}: {stream.processed} of {stream.frames} processed, "
-                f"{stream.dropped} dropped, {stream.bad} bad"
+                f"{stream.dropped} dropped, {stream.bad} bad; {stream.fps:.1f} a second, "
+                f"latency {stream.latency_p50_ms:.1f} ms (99 %: {stream.latency_p99_ms:.1f} ms)"
             )
         spool = report.spool
         print(

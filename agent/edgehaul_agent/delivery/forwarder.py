@@ -15,7 +15,7 @@ from edgehaul.config.device import MqttSection
 from edgehaul.errors import EdgeHaulError
 from edgehaul.messages.payloads import StateData
 from edgehaul.messages.topics import DeviceTopics
-from edgehaul.mqtt import Connector, LinkEvent, Lost, MqttLink, Published, Received
+from edgehaul.mqtt import Connector, LinkEvent, Lost, MqttLink, Published, Received, Subscribed
 from edgehaul_agent.delivery.mqtt import broker_address, device_session, state_message
 from edgehaul_agent.delivery.sender import Sender
 from edgehaul_agent.delivery.spool import Spool
@@ -193,3 +193,5 @@ def _dispatch(event: LinkEvent, sender: Sender) -> None:
         sender.published(event)
     elif isinstance(event, Received):
         sender.received(event)
+    elif isinstance(event, Subscribed) and not event.accepted:
+        _LOG.error("the broker lets us read no receipts; allow this device its topic 'ack'")

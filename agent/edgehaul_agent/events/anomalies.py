@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from edgehaul.clock import format_utc
@@ -37,11 +38,14 @@ class AnomalyMerger:
         self._quiet_windows = quiet_windows
         self._span: _Span | None = None
         self._quiet = 0
+        self._last_ended_at_s = math.inf
 
     def update(
         self, label: str, score: float, *, started_at_s: float, ended_at_s: float, fix: Fix | None
     ) -> list[AnomalyEvent]:
-        """Take in the next window's verdict and return the spans that it ended.
+        """Take in the next verdict and return the spans that it ended.
+
+        A pause between two verdicts, as after an outage, ends a span.
 
         Args:
             label: The most likely label.
@@ -50,18 +54,21 @@ class AnomalyMerger:
             ended_at_s: End of it.
             fix: Where the device was.
         """
+        slack_s = (ended_at_s - started_at_s) / 2
+        done = self.close() if started_at_s > self._last_ended_at_s + slack_s else []
+        self._last_ended_at_s = ended_at_s
         if label == self._normal_label or score < self._least_score:
             self._quiet += 1
-            return self.close() if self._quiet >= self._quiet_windows else []
+            return done + (self.close() if self._quiet >= self._quiet_windows else [])
         self._quiet = 0
         span = self._span
-        if span is not None and span.label == label and started_at_s <= span.ended_at_s:
-            span.ended_at_s = max(span.ended_at_s, ended_at_s)
-            if score > span.score:
-                span.score, span.worst = score, fix
-            return []
-        done = self.close()
-        self._span = _Span(label, score, started_at_s, ended_at_s, fix)
+        if span is None or span.label != label:
+            done += self.close()
+            self._span = _Span(label, score, started_at_s, ended_at_s, fix)
+            return done
+        span.ended_at_s = max(span.ended_at_s, ended_at_s)
+        if score > span.score:
+            span.score, span.worst = score, fix
         return done
 
     def close(self) -> list[AnomalyEvent]:

@@ -16,14 +16,16 @@ from edgehaul_agent.inference.engine import Engine, check_input
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What a model says of one window.
+    """What a model says of the newest stretch of a trace.
+
+    A window is judged by its end: it is about the time since the window before.
 
     Attributes:
         label: The likeliest label.
         score: Its probability.
-        started_at_s: Start of the window, UTC seconds.
+        started_at_s: End of the window before, UTC seconds.
         ended_at_s: End of the window, UTC seconds.
-        fix: The fix that completed it.
+        fix: The fix that completed the window.
     """
 
     label: str
@@ -47,6 +49,7 @@ class TraceModel:
         self.least_score = spec.output.score_threshold
         self._engine = engine
         self._spec = spec
+        self._hop_s = spec.input.hop * spec.input.interval_s
         self._windower = Windower(spec.input)
 
     def judge(self, fix: Fix) -> list[Verdict]:
@@ -58,9 +61,8 @@ class TraceModel:
         verdicts = []
         for window in self._windower.push(fix):
             label, score = classify(self._engine.run(window.tensor), self._spec)[0]
-            verdicts.append(
-                Verdict(label, score, window.started_at_s, window.ended_at_s, window.fix)
-            )
+            started_at_s = window.ended_at_s - self._hop_s
+            verdicts.append(Verdict(label, score, started_at_s, window.ended_at_s, window.fix))
         return verdicts
 
 

@@ -4,7 +4,7 @@ from edgehaul.messages.payloads import AnomalyEvent
 from edgehaul.values import Fix
 from edgehaul_agent.events.anomalies import AnomalyMerger
 
-LENGTH_S = 8.0
+LENGTH_S = 1.0
 
 
 def merge(verdicts: list[tuple[str, float]], *, hop_s: float = 1.0) -> list[AnomalyEvent]:
@@ -24,7 +24,7 @@ def test_windows_in_a_row_are_one_event() -> None:
     (event,) = merge([*verdicts, *[("normal", 0.9)] * 5])
     assert (event.label, event.score, event.model) == ("braking", 0.95, "trips")
     assert event.started_at == "1970-01-01T00:00:01.000Z"
-    assert event.ended_at == "1970-01-01T00:00:11.000Z"
+    assert event.ended_at == "1970-01-01T00:00:04.000Z"
     assert event.position is not None
     assert event.position.latitude_deg == 2
 

@@ -43,6 +43,8 @@ def test_metrics_count_all_and_measure_the_last_interval() -> None:
     clock.sleep(10)
     health = metrics.take()
     assert (health.processed, health.fps, health.latency_p99_ms) == (100, 0.0, 0.0)
+    total = metrics.total()
+    assert (total.frames, total.fps, total.latency_p50_ms) == (105, 5.0, 50.5)
 
 
 def heartbeat(
