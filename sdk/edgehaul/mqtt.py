@@ -212,9 +212,9 @@ class Connector:
         return self._open(session, candidates[-1])
 
     def _open_newer(self, session: Session, protocol: str) -> MqttLink:
-        # Older brokers (amqtt 0.12) wait for ever over a will of MQTT 5 that they misread,
-        # but refuse at once a connect without a will.
-        if session.will_topic:
+        # Older brokers (amqtt 0.12) wait for ever over a will or a property of MQTT 5 that they
+        # misread, but refuse at once a connect without them.
+        if session.will_topic or session.keep_s:
             plain = msgspec.structs.replace(session, will_topic="", keep_s=0)
             self._open(plain, protocol).close()
         return self._open(session, protocol)

@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from edgehaul.config.device import MqttSection
 from tests.brokers import Mosquitto, free_port
 from tests.fakes.delivery import TOPICS, fill
 from tests.fakes.running import running_device, stored_sequences, wait_until
 
 pytestmark = pytest.mark.broker
+
+INSISTS = MqttSection(acknowledge="collector")
+"""A device that waits for the command, however long this machine takes to start it."""
 
 
 def command(*arguments: str | Path) -> subprocess.Popen[str]:
@@ -40,7 +44,7 @@ def test_collect_stores_everything_and_gives_an_account(
     collecting = command(
         "collect", "--port", str(broker.port), form, store, "--count", "300", "--json"
     )
-    with running_device(tmp_path / "spool", broker.port) as (spool, _):
+    with running_device(tmp_path / "spool", broker.port, INSISTS) as (spool, _):
         fill(spool, 300)
         output, errors = collecting.communicate(timeout=60)
         epoch = spool.epoch
@@ -55,7 +59,7 @@ def test_collect_stores_everything_and_gives_an_account(
 def test_collect_ends_in_good_order_on_sigterm(broker: Mosquitto, tmp_path: Path) -> None:
     store = tmp_path / "store.db"
     collecting = command("collect", "--port", str(broker.port), "--sqlite", store)
-    with running_device(tmp_path / "spool", broker.port) as (spool, _):
+    with running_device(tmp_path / "spool", broker.port, INSISTS) as (spool, _):
         fill(spool, 20)
         wait_until(lambda: len(stored_sequences(store)) == 20)
     collecting.send_signal(signal.SIGTERM)

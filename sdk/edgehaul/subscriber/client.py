@@ -17,11 +17,20 @@ from typing import Self
 import msgspec
 
 from edgehaul.clock import Clock, SystemClock
-from edgehaul.errors import BrokerError, EdgeHaulError, MessageError
+from edgehaul.errors import AuthError, BrokerError, EdgeHaulError, MessageError
 from edgehaul.messages.codec import decode
 from edgehaul.messages.envelope import Envelope
 from edgehaul.messages.topics import topic_filter
-from edgehaul.mqtt import BrokerAddress, Connector, Lost, MqttLink, Protocol, Received, Session
+from edgehaul.mqtt import (
+    BrokerAddress,
+    Connector,
+    Lost,
+    MqttLink,
+    Protocol,
+    Received,
+    Session,
+    Subscribed,
+)
 
 _LOG = logging.getLogger(__name__)
 _BACKOFF_S = (0.2, 10.0)
@@ -125,6 +134,9 @@ class Subscriber:
         """Return the next message, or none after ``timeout_s`` seconds.
 
         Reconnects by itself, within the same time.
+
+        Raises:
+            AuthError: The broker refuses the subscription.
         """
         deadline_s = self._clock.monotonic_s() + timeout_s
         while True:
@@ -161,6 +173,12 @@ class Subscriber:
                 _LOG.warning("connection lost (%s); reconnecting", event.reason)
                 self._drop_link()
                 break
+            elif isinstance(event, Subscribed) and not event.accepted:
+                raise AuthError(
+                    f"the MQTT broker refuses the subscription to {', '.join(self._filters)}",
+                    where=self._connector.address.where,
+                    remedy="allow this user to read these topics",
+                )
         return bool(self._taken)
 
     def _wait(self, left_s: float) -> None:

@@ -1,0 +1,66 @@
+"""Each kind of message as a line for people."""
+
+import msgspec
+import pytest
+
+from edgehaul.geometry import Box, Point
+from edgehaul.messages.envelope import Payload
+from edgehaul.messages.payloads import (
+    AnomalyEvent,
+    CommandData,
+    CountEvent,
+    DetectedObject,
+    DetectionsData,
+    EventData,
+    GapData,
+    HealthData,
+    PositionData,
+    SpoolHealth,
+    StateData,
+    TrackEvent,
+)
+from edgehaul.values import Fix
+from edgehaul_tools.subscribe.lines import describe
+from tests.fakes.delivery import stored_message
+
+PARCEL = DetectedObject(label="parcel", score=0.9, box=Box(1, 2, 3, 4))
+PLACE = Fix(captured_at_s=0.0, latitude_deg=22.5, longitude_deg=114.05, speed_mps=3.0)
+COUNT = CountEvent(
+    line="gate", direction="forward", label="parcel", track_id=7, at=Point(5, 6), totals={}
+)
+ANOMALY = AnomalyEvent(label="speeding", score=0.87, started_at="10:00", ended_at="10:01")
+
+
+@pytest.mark.parametrize(
+    ("data", "gist"),
+    [
+        (DetectionsData(frame=0, width=1, height=1, objects=(PARCEL, PARCEL)), "2 parcel"),
+        (DetectionsData(frame=0, width=1, height=1, objects=()), "nothing"),
+        (EventData(event=TrackEvent(phase="new", track_id=7, after=PARCEL)), "track 7 new parcel"),
+        (EventData(event=COUNT), "parcel crossed gate forward"),
+        (EventData(event=ANOMALY), "speeding (0.87) 10:00 to 10:01"),
+        (PositionData(fix=PLACE), "22.500000 114.050000 3.0 m/s"),
+        (StateData(status="stopped"), "stopped"),
+        (StateData(status="offline", reason="connection lost"), "offline connection lost"),
+        (
+            HealthData(uptime_s=1, rss_mb=80.4, spool=SpoolHealth(pending=3, produced=10)),
+            "80 MiB, 3 pending of 10",
+        ),
+        (
+            GapData(first_sequence=4, last_sequence=6, lane="telemetry", reason="quota"),
+            "3 messages of lane telemetry lost: quota",
+        ),
+        (CommandData(command="status"), "CommandData(command='status', arguments={})"),
+    ],
+)
+def test_a_line_tells_time_topic_and_gist(data: Payload, gist: str) -> None:
+    message = stored_message(1)
+    envelope = msgspec.structs.replace(message.envelope, data=data)
+    line = describe(msgspec.structs.replace(message, envelope=envelope))
+    assert line == f"2027-01-15T08:00:00.000Z depot/box-1/detections/cam {gist}"
+
+
+def test_the_backlog_is_marked() -> None:
+    message = stored_message(1)
+    envelope = msgspec.structs.replace(message.envelope, historical=True)
+    assert "cam (backlog) nothing" in describe(msgspec.structs.replace(message, envelope=envelope))
