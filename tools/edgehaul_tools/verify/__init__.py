@@ -1,0 +1,1 @@
+"""Proving: the same inputs through every variant, accuracy, speed, and a gate."""
