@@ -1,15 +1,20 @@
 """Documents and examples say what the code does."""
 
+import json
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
 from edgehaul.config.device import DeviceConfig
 from edgehaul.config.loader import load
+from edgehaul.config.recipe import Recipe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DEVICE_CONFIGS = sorted((REPOSITORY / "configs" / "device").glob("*.yaml"))
+CONFIGS = {"device": DeviceConfig, "recipe": Recipe}
+"""The folders of `configs`, and what is in them."""
 FENCED = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
@@ -33,11 +38,22 @@ def test_every_link_to_a_file_leads_somewhere(document: Path) -> None:
     assert not [t for t in targets if not (document.parent / t).exists()]
 
 
-def test_there_are_device_configurations() -> None:
-    assert DEVICE_CONFIGS
+def test_every_configuration_is_in_a_known_folder() -> None:
+    folders = {file.parent.name for file in (REPOSITORY / "configs").rglob("*.yaml")}
+    assert folders == set(CONFIGS)
 
 
-@pytest.mark.parametrize("file", DEVICE_CONFIGS, ids=lambda p: p.name)
-def test_every_device_configuration_loads(file: Path) -> None:
-    config = load(file, DeviceConfig)
-    assert config.streams or config.gps
+@pytest.mark.parametrize(
+    "file", sorted((REPOSITORY / "configs").rglob("*.yaml")), ids=lambda p: p.name
+)
+def test_every_configuration_loads(file: Path) -> None:
+    assert load(file, CONFIGS[file.parent.name])
+
+
+@pytest.mark.parametrize(
+    "file", sorted((REPOSITORY / "configs").rglob("*.yaml")), ids=lambda p: p.name
+)
+def test_every_configuration_fits_its_schema(file: Path) -> None:
+    schema = REPOSITORY / "docs/contract/schemas" / f"{file.parent.name}.json"
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    jsonschema.validate(content, json.loads(schema.read_text(encoding="utf-8")))

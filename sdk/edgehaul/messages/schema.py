@@ -19,6 +19,7 @@ import msgspec
 
 from edgehaul.bundle.manifest import Manifest
 from edgehaul.config.device import DeviceConfig
+from edgehaul.config.recipe import Recipe
 from edgehaul.messages.asyncapi import asyncapi_document
 from edgehaul.messages.envelope import Envelope, Payload
 
@@ -29,7 +30,11 @@ JsonSchema = dict[str, Any]
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 """The dialect: the one that AsyncAPI 3.0 requires every reader to know."""
-DOCUMENTS: dict[str, type[msgspec.Struct]] = {"manifest": Manifest, "device": DeviceConfig}
+DOCUMENTS: dict[str, type[msgspec.Struct]] = {
+    "manifest": Manifest,
+    "device": DeviceConfig,
+    "recipe": Recipe,
+}
 """Schemas beside the messages', by file name."""
 
 _ATTRIBUTE = re.compile(r"^    (\w+): (.+(?:\n {8,}.+)*)", re.MULTILINE)
@@ -110,10 +115,10 @@ def _draft7(value: Any) -> Any:  # noqa: ANN401 - any JSON
         return [_draft7(item) for item in value]
     if not isinstance(value, dict):
         return value
+    # Draft 2020-12 says `prefixItems` and `items` where draft 7 says `items` and `additionalItems`.
+    names = {"prefixItems": "items", "items": "additionalItems"} if "prefixItems" in value else {}
     return {
-        "items" if key == "prefixItems" else key: _draft7(item)
-        for key, item in value.items()
-        if key != "discriminator"
+        names.get(key, key): _draft7(item) for key, item in value.items() if key != "discriminator"
     }
 
 
