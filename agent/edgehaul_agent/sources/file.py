@@ -26,7 +26,7 @@ _SANE_FPS = (0.1, 1000.0)
 class VideoFile:
     """The frames of a video file.
 
-    Frames that the stride passes over are grabbed and not decoded. A file that ends before
+    Frames that the stride passes over are grabbed and not converted to a picture. A file that ends before
     the number of frames in its header counts the missing ones as bad.
 
     Args:
@@ -56,6 +56,7 @@ class VideoFile:
         self._realtime = realtime
         self._loop = loop
         self._stride = stride
+        self._taken = 0
         self._capture: cv2.VideoCapture | None = None
 
     def __enter__(self) -> Self:
@@ -93,21 +94,18 @@ class VideoFile:
         pacer = Pacer(self._clock, realtime=self._realtime)
         first = 0
         while True:
-            index = first
-            for index, image in self._pass(capture, first):
+            for index, image in self._pass(capture):
                 pacer.wait_until(index / fps)
                 yield Frame(self._stream, index, start_s + index / fps, image)
-            taken = self._taken - first
-            self._report_end(taken, declared)
+            self._report_end(self._taken - first, declared)
             if not self._loop:
                 return
             first = self._taken
             capture.release()
             capture = self._capture = self._open()
 
-    def _pass(self, capture: cv2.VideoCapture, first: int) -> Iterator[tuple[int, Image]]:
+    def _pass(self, capture: cv2.VideoCapture) -> Iterator[tuple[int, Image]]:
         """Yield number and picture of the frames of one run through the file."""
-        self._taken = first
         while capture.grab():
             index = self._taken
             self._taken += 1
