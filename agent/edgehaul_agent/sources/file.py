@@ -26,8 +26,8 @@ _SANE_FPS = (0.1, 1000.0)
 class VideoFile:
     """The frames of a video file.
 
-    Frames that the stride passes over are grabbed and not converted to a picture. A file that ends before
-    the number of frames in its header counts the missing ones as bad.
+    Frames that the stride passes over are grabbed and not converted to a picture. A file that
+    ends before the number of frames in its header counts the missing ones as bad.
 
     Args:
         path: The file.
