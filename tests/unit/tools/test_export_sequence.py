@@ -1,0 +1,52 @@
+"""The trace classifier leaves as an LSTM that int8 quantization finds."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from edgehaul.bundle.spec import ModelSpec, OutputSpec, SequenceInput
+from edgehaul.config.recipe import Recipe, SequenceRecipe
+from edgehaul_tools.export.metadata import read_spec
+from edgehaul_tools.export.onnx_model import run_onnx
+from edgehaul_tools.export.run import PARITY_LIMIT, export_run, load_module
+from edgehaul_tools.train.run_directory import TrainingRun, write_run
+from edgehaul_tools.train.sequence_network import SequenceNetwork, SequenceShape
+
+FEATURES = ("speed_mps", "heading_rate_dps")
+
+
+def test_a_classifier_is_exported_with_its_lstm_whole(tmp_path: Path) -> None:
+    spec = ModelSpec(
+        task="sequence",
+        input=SequenceInput(
+            features=FEATURES, window=12, interval_s=1.0, mean=(0.0, 0.0), std=(1.0, 1.0)
+        ),
+        output=OutputSpec(head="sequence", labels=("normal", "a", "b"), normal_label="normal"),
+    )
+    run = TrainingRun(
+        kind="sequence",
+        spec=spec,
+        recipe=Recipe(sequence=SequenceRecipe(features=FEATURES, window=12, hidden=16)),
+        metrics={},
+        history=(),
+        counts={},
+        parameters=0,
+        wall_s=0.0,
+        cpu_s=0.0,
+        torch_version=str(torch.__version__),
+    )
+    torch.manual_seed(0)
+    write_run(tmp_path / "run", run, SequenceNetwork(SequenceShape(2, 16, 3)))
+    path = tmp_path / "model.onnx"
+    report = export_run(tmp_path / "run", path)
+    assert report.parity["scores"] <= PARITY_LIMIT
+    assert [n.op_type for n in onnx.load(path).graph.node].count("LSTM") == 1
+    assert read_spec(path) == spec
+    windows = np.random.default_rng(1).standard_normal((4, 12, 2), dtype=np.float32)
+    scores = run_onnx(path, windows)[0]
+    assert scores.shape == (4, 3)
+    assert np.allclose(scores.sum(axis=1), 1, atol=1e-5)
+    expected = load_module(tmp_path / "run")(torch.from_numpy(windows)).detach().numpy()
+    assert np.allclose(scores, expected, atol=1e-5)

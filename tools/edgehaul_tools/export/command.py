@@ -1,0 +1,28 @@
+"""``edgehaul export``: from a run directory to an ONNX model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from edgehaul_tools.export.run import export_run
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The ONNX file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def export(run: Path, out: Path, *, as_json: bool) -> None:
+    """Export the model of RUN (from `edgehaul train`) to ONNX, and compare both."""
+    report = export_run(run, out)
+    if as_json:
+        click.echo(msgspec.json.encode(report))
+        return
+    difference = max(report.parity.values())
+    click.echo(
+        f"exported {out} ({report.size_bytes / 1024:.0f} KiB, {report.exporter}); "
+        f"largest difference from torch {difference:.1e}"
+    )
+    click.echo(f"next: edgehaul quantize {out} --calib IMAGES --out MODEL_FOLDER")

@@ -1,0 +1,264 @@
+"""Guess the spec of a well-known model from its metadata and shapes; a guess is always printed."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import onnx
+
+from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec
+from edgehaul.errors import SpecMismatchError
+
+Shape = tuple[int | None, ...]
+
+_STRIDES = (8, 16, 32)
+_NANODET_SIDES = 32
+_BOX_VALUES = 4
+_IMAGE_AXES = 4
+_COLORS = 3
+_REMEDY = "describe the model in a file and give it with --spec (see docs/bring-your-own-model.md)"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a model says about itself.
+
+    Attributes:
+        input_shape: Of its first input; ``None`` is a free dimension.
+        output_shapes: Of its outputs, in order.
+        output_names: Their names.
+        metadata: Key to value.
+        labels: Given by the user, or empty.
+        is_uint8: Whether the input takes bytes.
+    """
+
+    input_shape: Shape
+    output_shapes: tuple[Shape, ...]
+    output_names: tuple[str, ...]
+    metadata: dict[str, str]
+    labels: tuple[str, ...]
+    is_uint8: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A guessed spec, and what it was recognised by."""
+
+    spec: ModelSpec
+    reason: str
+
+
+def signature_of(model: onnx.ModelProto, labels: Sequence[str] = ()) -> Signature:
+    """Return what a model says about itself."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    first = next((v for v in model.graph.input if v.name not in weights), None)
+    return Signature(
+        input_shape=_shape(first) if first is not None else (),
+        output_shapes=tuple(_shape(value) for value in model.graph.output),
+        output_names=tuple(value.name for value in model.graph.output),
+        metadata={entry.key: entry.value for entry in model.metadata_props},
+        labels=tuple(labels),
+        is_uint8=first is not None and first.type.tensor_type.elem_type == onnx.TensorProto.UINT8,
+    )
+
+
+def guess_spec(signature: Signature, *, where: str) -> Guess:
+    """Return the spec of a well-known model.
+
+    Args:
+        signature: What the model says about itself.
+        where: The model file, for the error.
+
+    Raises:
+        SpecMismatchError: It is none of the known ones.
+    """
+    shape = signature.input_shape
+    if len(shape) != _IMAGE_AXES:
+        raise SpecMismatchError(
+            f"cannot guess what the model is: its input {_text(shape)} is no picture",
+            where=where,
+            remedy=_REMEDY,
+        )
+    if None in shape[1:]:
+        raise SpecMismatchError(
+            f"cannot guess the size of the pictures: the input {_text(shape)} leaves it open",
+            where=where,
+            remedy=_REMEDY,
+        )
+    for rule in _RULES:
+        guess = rule(signature)
+        if guess is not None:
+            return guess
+    outputs = ", ".join(_text(s) for s in signature.output_shapes)
+    raise SpecMismatchError(
+        f"cannot guess what the outputs {outputs} hold: no known head has them",
+        where=where,
+        remedy=_REMEDY,
+    )
+
+
+def _ultralytics(signature: Signature) -> Guess | None:
+    metadata = signature.metadata
+    if "names" not in metadata or "stride" not in metadata:
+        return None
+    labels = signature.labels or _names(metadata["names"])
+    task = metadata.get("task", "detect")
+    if task == "classify":
+        canvas = _canvas(signature, resize="crop", color="rgb", scale=1 / 255)
+        return Guess(
+            ModelSpec("classify", canvas, OutputSpec("classify", labels)), "Ultralytics metadata"
+        )
+    if task != "detect" or len(signature.output_shapes) != 1:
+        return None
+    columns = signature.output_shapes[0][-1]
+    head = "yolov5" if columns == len(labels) + _BOX_VALUES + 1 else "yolov8"
+    canvas = _canvas(signature, color="rgb", scale=1 / 255)
+    output = OutputSpec(head, labels)  # type: ignore[arg-type]  # one of the two literals above
+    return Guess(ModelSpec("detect", canvas, output), f"Ultralytics metadata, {head} output")
+
+
+def _edgehaul(signature: Signature) -> Guess | None:
+    if signature.output_names != ("boxes", "scores") or not signature.is_uint8:
+        return None
+    _, height, width, _ = signature.input_shape
+    labels = _labels(signature, signature.output_shapes[1][-1])
+    canvas = ImageInput(width or 0, height or 0)
+    return Guess(
+        ModelSpec("detect", canvas, OutputSpec("edgehaul", labels)),
+        "outputs 'boxes' and 'scores' of a uint8 picture",
+    )
+
+
+def _grid_head(signature: Signature) -> Guess | None:
+    """Recognise YOLOX (one box a cell) and YOLOv5 (three boxes a cell)."""
+    if len(signature.output_shapes) != 1 or len(signature.output_shapes[0]) != _COLORS:
+        return None
+    _, rows, columns = signature.output_shapes[0]
+    cells = _cells(signature)
+    if rows not in {cells, 3 * cells} or columns is None or columns <= _BOX_VALUES + 1:
+        return None
+    labels = _labels(signature, columns - _BOX_VALUES - 1)
+    if rows == cells:
+        canvas = _canvas(signature, anchor="top-left", color="bgr")
+        output = OutputSpec("yolox", labels, score_threshold=0.5)
+        reason = f"{rows} places of strides 8, 16, 32 with {columns} values: YOLOX"
+    else:
+        canvas = _canvas(signature, color="rgb", scale=1 / 255)
+        output = OutputSpec("yolov5", labels)
+        reason = f"3 boxes in each of {cells} places with {columns} values: YOLOv5"
+    return Guess(ModelSpec("detect", canvas, output), reason)
+
+
+def _nanodet(signature: Signature) -> Guess | None:
+    shapes = signature.output_shapes
+    sides = [s for s in shapes if s[-1] == _NANODET_SIDES]
+    if len(shapes) != 2 * len(_STRIDES) or len(sides) < len(_STRIDES):
+        return None
+    others = [s[-1] for s in shapes if s[-1] != _NANODET_SIDES]
+    labels = _labels(signature, others[0] if others else _NANODET_SIDES)
+    canvas = _canvas(
+        signature,
+        color="bgr",
+        mean=(103.53, 116.28, 123.675),
+        std=(57.375, 57.12, 58.395),
+    )
+    return Guess(
+        ModelSpec("detect", canvas, OutputSpec("nanodet", labels, score_threshold=0.35)),
+        "class scores and side distributions of 32 values at three strides: NanoDet",
+    )
+
+
+def _ultraface(signature: Signature) -> Guess | None:
+    shapes = signature.output_shapes
+    if [s[-1] for s in shapes] != [2, _BOX_VALUES]:
+        return None
+    canvas = _canvas(
+        signature,
+        resize="stretch",
+        color="rgb",
+        mean=(127.0, 127.0, 127.0),
+        std=(128.0, 128.0, 128.0),
+    )
+    output = OutputSpec("ssd", signature.labels or ("face",), score_threshold=0.7)
+    return Guess(
+        ModelSpec("detect", canvas, output), "background/face scores and boxes in 0..1: UltraFace"
+    )
+
+
+def _classifier(signature: Signature) -> Guess | None:
+    shapes = signature.output_shapes
+    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] is None:  # noqa: PLR2004 - (N, C)
+        return None
+    listed = tuple(signature.metadata.get("character", "").split())
+    labels = signature.labels or listed or _labels(signature, shapes[0][1])
+    canvas = _canvas(
+        signature,
+        resize="stretch",
+        color="rgb",
+        scale=1 / 255,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )
+    return Guess(
+        ModelSpec("classify", canvas, OutputSpec("classify", labels)),
+        "one row of values for each picture: a classifier with ImageNet's normalisation",
+    )
+
+
+_RULES: tuple[Callable[[Signature], Guess | None], ...] = (
+    _ultralytics,
+    _edgehaul,
+    _grid_head,
+    _nanodet,
+    _ultraface,
+    _classifier,
+)
+
+
+def _canvas(signature: Signature, **options: object) -> ImageInput:
+    """Return the input of a picture whose layout the shape tells."""
+    shape = signature.input_shape
+    is_nhwc = shape[-1] == _COLORS and shape[1] != _COLORS
+    height, width = (shape[1], shape[2]) if is_nhwc else (shape[2], shape[3])
+    fields: dict[str, object] = {
+        "width": width,
+        "height": height,
+        "layout": "nhwc" if is_nhwc else "nchw",
+        "dtype": "float32",
+        **options,
+    }
+    if signature.is_uint8:
+        fields = {k: v for k, v in fields.items() if k not in {"scale", "mean", "std"}}
+        fields["dtype"] = "uint8"
+    return ImageInput(**fields)  # type: ignore[arg-type]  # the fields are those of ImageInput
+
+
+def _cells(signature: Signature) -> int:
+    shape = signature.input_shape
+    height, width = (shape[2], shape[3]) if shape[1] == _COLORS else (shape[1], shape[2])
+    return sum(-(-(height or 0) // s) * -(-(width or 0) // s) for s in _STRIDES)
+
+
+def _labels(signature: Signature, classes: int | None) -> tuple[str, ...]:
+    return signature.labels or tuple(f"class_{index}" for index in range(classes or 0))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Read Ultralytics' ``{0: 'person', ...}`` or a list of names."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return ()
+    if isinstance(value, dict):
+        return tuple(str(value[key]) for key in sorted(value))
+    return tuple(str(name) for name in value) if isinstance(value, (list, tuple)) else ()
+
+
+def _shape(value: onnx.ValueInfoProto) -> Shape:
+    return tuple(d.dim_value or None for d in value.type.tensor_type.shape.dim)
+
+
+def _text(shape: Shape) -> str:
+    return "x".join("?" if n is None else str(n) for n in shape) or "scalar"
