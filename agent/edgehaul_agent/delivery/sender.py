@@ -21,8 +21,8 @@ from edgehaul.messages.payloads import AckData, AcknowledgeMode
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.mqtt import Published, Received
 from edgehaul_agent.delivery.lanes import LANES, LaneCursors
+from edgehaul_agent.delivery.reader import SpooledMessage
 from edgehaul_agent.delivery.spool import Spool
-from edgehaul_agent.delivery.store import SpooledMessage
 
 _LOG = logging.getLogger(__name__)
 

@@ -8,14 +8,13 @@ disk takes writes again.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import sqlite3
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 from edgehaul.clock import Clock, SystemClock
 from edgehaul.config.device import SpoolSection
@@ -24,13 +23,9 @@ from edgehaul.messages.envelope import Payload
 from edgehaul.messages.payloads import Lane, SpoolHealth
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul_agent.delivery.lanes import LANES
-from edgehaul_agent.delivery.store import (
-    Draft,
-    Receipts,
-    SpooledMessage,
-    SpoolReader,
-    SpoolStore,
-)
+from edgehaul_agent.delivery.reader import SpooledMessage, SpoolReader
+from edgehaul_agent.delivery.spool_files import set_aside, take_lock
+from edgehaul_agent.delivery.store import Draft, Receipts, SpoolStore
 
 _LOG = logging.getLogger(__name__)
 _QUEUE_GROUPS = 20
@@ -66,7 +61,7 @@ class Spool:
         self._topics = topics
         self._clock = clock or SystemClock()
         self._changed = threading.Condition()
-        self._reading = threading.Lock()
+        self._damage: sqlite3.DatabaseError | None = None
         self._queue: deque[Draft] = deque()
         self._queued_bytes = 0
         self._in_hand = 0
@@ -79,6 +74,7 @@ class Spool:
         self._acknowledged_up_to = 0
         self._acknowledged: set[int] = set()
         self._notes: dict[str, str] = {}
+        self._remembered: dict[str, str] = {}
         self._listeners: list[Callable[[], None]] = []
         self.set_aside: Path | None = None
         """Where a damaged spool was moved to in this run; none where it was sound."""
@@ -86,10 +82,10 @@ class Spool:
     def __enter__(self) -> Self:
         """Open the file and start the thread that writes."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = self._take_lock()
+            self._lock = take_lock(self._folder)
             self._store = self._open_store()
-            self._reader = SpoolReader(self._path)
+            self._remembered = self._store.notes()
+            self._reader = SpoolReader(self._path, self._report_damage)
         except (OSError, sqlite3.Error) as error:
             raise SpoolError(
                 f"the spool cannot be opened: {error}",
@@ -107,26 +103,12 @@ class Spool:
             self._stopping = True
             self._changed.notify_all()
         self._thread.join()
-        with self._reading:
-            self._reader.close()
+        self._reader.close()
         self._store.close()
         self._lock.close()
         lost = len(self._queue) + self._in_hand + self._refused.total()
         if lost:
             _LOG.error("%s: %d messages could not be written and are lost", self._path, lost)
-
-    def _take_lock(self) -> IO[str]:
-        lock = (self._folder / "lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise SpoolError(
-                "another agent uses this spool",
-                where=self._folder,
-                remedy="stop it, or give this device a root of its own",
-            ) from None
-        return lock
 
     def _open_store(self) -> SpoolStore:
         try:
@@ -141,19 +123,12 @@ class Spool:
         return SpoolStore(self._path, self._topics, self._config.quota_mb, clock=self._clock)
 
     def _set_aside(self, error: sqlite3.Error) -> None:
-        number = 1
-        while (aside := self._path.with_name(f"spool.damaged-{number}.db")).exists():
-            number += 1
-        for suffix in ("", "-wal", "-shm"):
-            part = self._path.with_name(self._path.name + suffix)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
-        self.set_aside = aside
+        self.set_aside = set_aside(self._path)
         _LOG.error(
             "%s: the spool is damaged (%s); moved to %s, a new epoch starts",
             self._path,
             error,
-            aside.name,
+            self.set_aside.name,
         )
 
     # ---- for the pipeline -------------------------------------------------------------
@@ -254,23 +229,19 @@ class Spool:
 
     def lane(self, lane: Lane, *, after: int, up_to: int, limit: int) -> list[SpooledMessage]:
         """Return the next committed messages of a lane above ``after``, at most ``up_to``."""
-        with self._reading:
-            return self._reader.lane(lane, after=after, up_to=up_to, limit=limit)
+        return self._reader.lane(lane, after=after, up_to=up_to, limit=limit)
 
     def oldest(self, limit: int, *, after: int = 0) -> list[SpooledMessage]:
         """Return the committed messages with the lowest sequences above ``after``."""
-        with self._reading:
-            return self._reader.oldest(limit, after=after)
+        return self._reader.oldest(limit, after=after)
 
     def first_sequence(self) -> int:
         """Return the lowest sequence still held, or the next one to come."""
-        with self._reading:
-            return self._reader.first_sequence() or self.last_sequence + 1
+        return self._reader.first_sequence() or self.last_sequence + 1
 
     def last_before(self, recorded_at_s: float) -> int:
         """Return the highest sequence recorded before that time; 0 for none."""
-        with self._reading:
-            return self._reader.last_before(recorded_at_s)
+        return self._reader.last_before(recorded_at_s)
 
     def acknowledge_up_to(self, epoch: str, sequence: int) -> None:
         """Let go of all up to ``sequence``: a collector has stored them."""
@@ -289,13 +260,13 @@ class Spool:
     def note(self, key: str, value: str) -> None:
         """Remember something beyond a restart, with the next commit."""
         with self._changed:
-            self._notes[key] = value
+            self._notes[key] = self._remembered[key] = value
             self._changed.notify_all()
 
     def recall(self, key: str) -> str:
-        """Return what was noted before this start; empty for nothing."""
+        """Return what was noted in this or an earlier run; empty for nothing."""
         with self._changed:
-            return self._notes.get(key) or self._store.recall(key)
+            return self._remembered.get(key, "")
 
     def wait_empty(self, timeout_s: float) -> bool:
         """Wait until nothing is queued or pending; return whether that came about."""
@@ -319,6 +290,7 @@ class Spool:
             or self._acknowledged_up_to
             or self._refused
             or self._notes
+            or self._damage
         )
 
     def _write(self) -> None:
@@ -360,7 +332,10 @@ class Spool:
         with self._changed:
             receipts = Receipts(self._acknowledged_up_to, tuple(sorted(self._acknowledged)))
             refused, notes = Counter(self._refused), dict(self._notes)
+            damage = self._damage
         try:
+            if damage is not None:
+                raise damage
             self._store.commit(group, receipts=receipts, refused=refused, notes=notes)
         except sqlite3.OperationalError as error:
             self._report_failure(error)
@@ -391,18 +366,27 @@ class Spool:
             self._failing = True
             self._changed.notify_all()
 
+    def _report_damage(self, error: sqlite3.DatabaseError, generation: int) -> None:
+        """Let the writing thread put the file aside that its reader found damaged."""
+        with self._changed:
+            if generation == self._reader.generation:
+                self._damage = error
+                self._changed.notify_all()
+
     def _start_over(self, error: sqlite3.DatabaseError) -> None:
         """Put a file that became damaged while in use aside, and go on in a new epoch."""
         try:
-            with self._reading, self._changed:
+            with self._changed:
                 self._write_errors += 1
                 self._reader.close()
                 self._store.close()
                 self._set_aside(error)
                 self._acknowledged.clear()
                 self._acknowledged_up_to = 0
+                self._notes.update(self._remembered)
                 self._store = self._new_store()
-                self._reader = SpoolReader(self._path)
+                self._reader.reopen()
+                self._damage = None
         except (OSError, sqlite3.Error) as failure:
             raise SpoolError(
                 f"the spool is damaged and no new one can be made: {failure}",

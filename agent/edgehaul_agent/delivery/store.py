@@ -37,10 +37,10 @@ CREATE TABLE IF NOT EXISTS message (
 );
 CREATE INDEX IF NOT EXISTS message_by_lane ON message (lane, sequence);
 """
-_COLUMNS = "sequence, lane, topic, recorded_at_s, content"
 _EVICTION_TARGET = 0.9
 """An eviction frees a tenth of the quota at once, so that gap records stay few."""
 _BUSY_TIMEOUT_S = 10.0
+_NOTE = "note."
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -64,16 +64,6 @@ class Draft(msgspec.Struct, frozen=True):
         """
         data = msgspec.json.encode(payload)
         return cls(type_of(payload), data, topic, lane, captured_at_s, subject)
-
-
-class SpooledMessage(msgspec.Struct, frozen=True):
-    """A committed message; ``content`` is the envelope's JSON."""
-
-    sequence: int
-    lane: Lane
-    topic: str
-    recorded_at_s: float
-    content: bytes
 
 
 class Receipts(msgspec.Struct, frozen=True):
@@ -147,13 +137,14 @@ class SpoolStore:
         self._database.execute(
             "INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (uuid.uuid4().hex[:16],)
         )
-        self.epoch = self.recall("epoch")
-        self.totals = self._count()
+        meta = self._meta()
+        self.epoch = meta["epoch"]
+        self.totals = self._count(meta)
 
-    def _count(self) -> Totals:
+    def _count(self, meta: Mapping[str, str]) -> Totals:
         totals = Totals(
-            last_sequence=int(self.recall("last_sequence") or 0),
-            declared_lost=int(self.recall("declared_lost") or 0),
+            last_sequence=int(meta.get("last_sequence", 0)),
+            declared_lost=int(meta.get("declared_lost", 0)),
         )
         rows = self._database.execute(
             "SELECT lane, is_gap, SUM(size), COUNT(*) FROM message GROUP BY lane, is_gap"
@@ -166,10 +157,16 @@ class SpoolStore:
         """Close the file."""
         self._database.close()
 
-    def recall(self, key: str) -> str:
-        """Return what was remembered under ``key``; empty for nothing."""
-        row = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else ""
+    def notes(self) -> dict[str, str]:
+        """Return what was noted by earlier commits."""
+        return {
+            key.removeprefix(_NOTE): value
+            for key, value in self._meta().items()
+            if key.startswith(_NOTE)
+        }
+
+    def _meta(self) -> dict[str, str]:
+        return dict(self._database.execute("SELECT key, value FROM meta"))
 
     def commit(
         self,
@@ -214,7 +211,7 @@ class SpoolStore:
 
     def _remember(self, totals: Totals, notes: Mapping[str, str]) -> None:
         rows = {
-            **notes,
+            **{_NOTE + key: value for key, value in notes.items()},
             "last_sequence": str(totals.last_sequence),
             "declared_lost": str(totals.declared_lost),
         }
@@ -301,52 +298,6 @@ class SpoolStore:
         )
         for first, last in _runs(chosen):
             self._declare(first, last, lane, "quota", totals)
-
-
-class SpoolReader:
-    """Reads a spool file beside its writer (WAL lets both go on).
-
-    Args:
-        path: The file, which a `SpoolStore` has made.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._database = connect(path)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
-
-    def lane(self, lane: Lane, *, after: int, up_to: int, limit: int) -> list[SpooledMessage]:
-        """Return the next messages of ``lane`` above ``after`` and not above ``up_to``."""
-        rows = self._database.execute(
-            f"SELECT {_COLUMNS} FROM message WHERE lane = ?"  # noqa: S608 - a constant
-            " AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?",
-            (lane, after, up_to, limit),
-        )
-        return [SpooledMessage(*row) for row in rows]
-
-    def oldest(self, limit: int, *, after: int) -> list[SpooledMessage]:
-        """Return the messages with the lowest sequences above ``after``, of all lanes."""
-        rows = self._database.execute(
-            f"SELECT {_COLUMNS} FROM message WHERE sequence > ?"  # noqa: S608 - a constant
-            " ORDER BY sequence LIMIT ?",
-            (after, limit),
-        )
-        return [SpooledMessage(*row) for row in rows]
-
-    def first_sequence(self) -> int:
-        """Return the lowest sequence still held; 0 where the spool is empty."""
-        row = self._database.execute("SELECT MIN(sequence) FROM message").fetchone()
-        return int(row[0] or 0)
-
-    def last_before(self, recorded_at_s: float) -> int:
-        """Return the highest sequence recorded before that time; 0 for none."""
-        row = self._database.execute(
-            "SELECT sequence FROM message WHERE recorded_at_s < ? ORDER BY sequence DESC LIMIT 1",
-            (recorded_at_s,),
-        ).fetchone()
-        return int(row[0]) if row else 0
 
 
 def connect(path: Path) -> sqlite3.Connection:

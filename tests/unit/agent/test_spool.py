@@ -15,6 +15,7 @@ from edgehaul.messages.codec import decode
 from edgehaul.messages.payloads import DetectionsData, GapData
 from edgehaul_agent.delivery.spool import Spool
 from tests.fakes.delivery import TOPICS, HandClock, detections, fill, put, small_spool
+from tests.fakes.running import wait_until
 
 EVERYTHING = 10**9
 
@@ -118,6 +119,35 @@ def test_a_damaged_file_is_set_aside_and_a_new_epoch_starts(tmp_path: Path, dama
         assert spool.set_aside == tmp_path / "spool.damaged-1.db"
         assert spool.set_aside.exists()
         assert [row.sequence for row in spool.oldest(5)] == [1, 2]
+
+
+@pytest.mark.parametrize("found_by", ["reader", "writer"])
+def test_a_file_damaged_while_in_use_is_set_aside_too(tmp_path: Path, found_by: str) -> None:
+    with small_spool(tmp_path, clock=HandClock()) as spool:
+        # More than SQLite keeps in memory, so that it has to read the file again.
+        for frame in range(8000):
+            put(spool, frame, padding=600)
+        spool.flush()
+        epoch = spool.epoch
+        spool.note("collector", "depot-server")
+        for name, header in (("spool.db", 4096), ("spool.db-wal", 0)):
+            with (tmp_path / name).open("r+b") as file:
+                for page in range(header, (tmp_path / name).stat().st_size, 4096):
+                    file.seek(page)
+                    file.write(b"\xff" * 512)
+        if found_by == "reader":
+            assert spool.lane("telemetry", after=0, up_to=EVERYTHING, limit=8000) == []
+        else:
+            spool.acknowledge_up_to(epoch, 7000)
+        wait_until(lambda: spool.epoch != epoch)
+        fill(spool, 3)
+        assert [row.sequence for row in spool.oldest(5)] == [1, 2, 3]
+        assert spool.set_aside is not None
+        assert spool.health().write_errors >= 1
+        epoch = spool.epoch
+    with small_spool(tmp_path, clock=HandClock()) as spool:
+        assert spool.epoch == epoch
+        assert spool.recall("collector") == "depot-server"
 
 
 def test_two_agents_cannot_share_a_spool(tmp_path: Path) -> None:
