@@ -15,9 +15,11 @@ import pytest
 
 from edgehaul.config.device import MqttSection
 from edgehaul.messages.codec import decode
+from edgehaul.messages.payloads import StateData
+from edgehaul.subscriber.client import Subscriber
 from edgehaul.subscriber.ordering import SequenceTotals
 from tests.brokers import Mosquitto
-from tests.fakes.delivery import HandClock, fill, put, small_spool
+from tests.fakes.delivery import TOPICS, HandClock, fill, put, small_spool
 from tests.fakes.running import RunningCollector, running_device, stored_sequences, wait_until
 
 # Tells after each commit what is on the disk, and produces faster than that.
@@ -113,10 +115,16 @@ def test_a_device_killed_while_it_sends_loses_nothing_committed(
         for _ in range(6):
             producer = child(PRODUCER, repository, tmp_path / "spool", broker.port)
             committed = run_and_kill(producer, chance.uniform(0.1, 0.6))
+        # Nobody said goodbye: the broker has published the device's last will.
+        with Subscriber(port=broker.port, filter=TOPICS.state) as subscriber:
+            state = subscriber.receive(10)
         with running_device(tmp_path / "spool", broker.port) as (spool, forwarder):
             assert forwarder.wait_delivered(60)
             produced = spool.health().produced
         account = running.account()
+    assert state is not None
+    assert isinstance(state.envelope.data, StateData)
+    assert state.envelope.data.status == "offline"
     assert produced >= committed
     assert stored_sequences(store) == list(range(1, produced + 1))
     assert (account.received, account.missing, account.declared_lost) == (produced, 0, 0)

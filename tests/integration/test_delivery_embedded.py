@@ -19,12 +19,12 @@ def test_everything_goes_through_the_embedded_broker(tmp_path: Path) -> None:
         RunningCollector(broker.port, tmp_path / "store.db") as collector,
         running_device(tmp_path / "spool", broker.port) as (spool, forwarder),
     ):
-        assert forwarder.wait_connected(10)
+        assert forwarder.wait_connected(30)
         fill(spool, 1000)
-        assert forwarder.wait_delivered(30)
+        assert forwarder.wait_delivered(60)
         account = collector.account()
         with Subscriber(port=broker.port, filter=TOPICS.state) as subscriber:
-            state = subscriber.receive(5)
+            state = subscriber.receive(20)
     assert (account.received, account.missing, account.declared_lost) == (1000, 0, 0)
     assert stored_sequences(tmp_path / "store.db") == list(range(1, 1001))
     assert state is not None

@@ -36,7 +36,7 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 def state_of(port: int) -> StateData:
     """Return the state that the broker has kept."""
     with Subscriber(port=port, filter=TOPICS.state) as subscriber:
-        message = subscriber.receive(5)
+        message = subscriber.receive(20)
     assert message is not None
     assert message.retained
     assert isinstance(message.envelope.data, StateData)
@@ -50,9 +50,9 @@ def test_everything_produced_is_collected_once(
     config = MqttSection(protocol=protocol)
     with RunningCollector(broker.port, tmp_path / "store.db") as collector:
         with running_device(tmp_path / "spool", broker.port, config) as (spool, forwarder):
-            assert forwarder.wait_connected(10)
+            assert forwarder.wait_connected(30)
             fill(spool, 1000)
-            assert forwarder.wait_delivered(20)
+            assert forwarder.wait_delivered(60)
             online = state_of(broker.port)
             epoch = spool.epoch
         wait_until(lambda: state_of(broker.port).status == "stopped")
@@ -67,7 +67,7 @@ def test_without_a_collector_the_spool_empties_on_pubacks(
 ) -> None:
     with running_device(tmp_path / "spool", broker.port) as (spool, forwarder):
         fill(spool, 200)
-        assert forwarder.wait_delivered(20)
+        assert forwarder.wait_delivered(60)
         assert state_of(broker.port).acknowledge == "puback"
 
 
@@ -78,7 +78,7 @@ def test_what_was_spooled_without_a_broker_follows_as_backlog(tmp_path: Path) ->
         assert not forwarder.connected
         with broker, Subscriber(port=broker.port, filter=TOPICS.detections("cam")) as subscriber:
             messages = [subscriber.receive(20) for _ in range(300)]
-            assert forwarder.wait_delivered(20)
+            assert forwarder.wait_delivered(60)
     assert [m.envelope.sequence for m in messages if m] == list(range(1, 301))
     assert all(m.envelope.historical for m in messages if m)
 
@@ -86,11 +86,11 @@ def test_what_was_spooled_without_a_broker_follows_as_backlog(tmp_path: Path) ->
 def test_a_collector_that_comes_late_takes_over(broker: Mosquitto, tmp_path: Path) -> None:
     with running_device(tmp_path / "spool", broker.port) as (spool, forwarder):
         fill(spool, 100)
-        assert forwarder.wait_delivered(20)
+        assert forwarder.wait_delivered(60)
         with RunningCollector(broker.port, tmp_path / "store.db") as collector:
             wait_until(lambda: state_of(broker.port).acknowledge == "collector")
             fill(spool, 50)
-            assert forwarder.wait_delivered(20)
+            assert forwarder.wait_delivered(60)
             account = collector.account()
     assert (account.received, account.missing, account.earlier) == (50, 0, 100)
     assert account.highest == 150
@@ -101,14 +101,14 @@ def test_a_device_waits_for_the_collector_it_knows(broker: Mosquitto, tmp_path: 
     with running_device(tmp_path / "spool", broker.port) as (spool, forwarder):
         with RunningCollector(broker.port, store):
             fill(spool, 20)
-            assert forwarder.wait_delivered(20)
+            assert forwarder.wait_delivered(60)
         fill(spool, 30)
         assert not forwarder.wait_delivered(1)
     with running_device(tmp_path / "spool", broker.port) as (spool, forwarder):
         assert not forwarder.wait_delivered(1)
         assert spool.health().pending == 30
         with RunningCollector(broker.port, store):
-            assert forwarder.wait_delivered(20)
+            assert forwarder.wait_delivered(60)
     assert stored_sequences(store) == list(range(1, 51))
 
 
@@ -124,7 +124,7 @@ def test_nonsense_and_foreign_messages_do_not_stop_a_collector(
         stranger.publish("edgehaul/v1/bad site/x/gap", b"{}")
         stranger.publish(TOPICS.ack, b"[]", retain=True)
         fill(spool, 10)
-        assert forwarder.wait_delivered(20)
+        assert forwarder.wait_delivered(60)
         assert collector.account().received == 10
 
 
@@ -133,7 +133,7 @@ def test_a_subscriber_outlives_the_broker(broker: Mosquitto, tmp_path: Path) -> 
         running_device(tmp_path / "spool", broker.port) as (spool, forwarder),
         Subscriber(port=broker.port, filter=TOPICS.detections("cam")) as subscriber,
     ):
-        assert forwarder.wait_connected(10)
+        assert forwarder.wait_connected(30)
         broker.kill()
         fill(spool, 5)
         broker.start()
@@ -143,7 +143,7 @@ def test_a_subscriber_outlives_the_broker(broker: Mosquitto, tmp_path: Path) -> 
             if message
         }
         # One that reconnects after the device has missed what was sent before.
-        assert forwarder.wait_delivered(20)
+        assert forwarder.wait_delivered(60)
         fill(spool, 1)
         message = subscriber.receive(10)
         assert message is not None or received

@@ -192,13 +192,16 @@ def _run(
     collector: Collector, is_over: Callable[[], bool], *, count: int, idle_exit_s: float
 ) -> None:
     last_came_s = time.monotonic()
-    start = sum(totals.received for totals in collector.ledger.totals())
+    before = _received(collector)
     while not is_over() and time.monotonic() - last_came_s < idle_exit_s:
         if collector.step(_STEP_S):
             last_came_s = time.monotonic()
-            received = sum(totals.received for totals in collector.ledger.totals()) - start
-            if count and received >= count:
+            if count and _received(collector) - before >= count:
                 return
+
+
+def _received(collector: Collector) -> int:
+    return sum(account.received for account in collector.ledger.totals())
 
 
 def _report(collector: Collector, path: Path, *, as_json: bool) -> None:
