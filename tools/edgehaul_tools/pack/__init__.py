@@ -1,0 +1,1 @@
+"""From a proved model directory to one bundle file."""

@@ -1,0 +1,151 @@
+"""Pack a proved model directory as a bundle, with the golden vectors that each box re-runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from edgehaul import __version__
+from edgehaul.bundle.archive import Content, file_entries, write_bundle
+from edgehaul.bundle.golden import Array, MakeTensor, record_golden
+from edgehaul.bundle.manifest import Manifest, Provenance, Variant
+from edgehaul.bundle.spec import ModelSpec, SequenceInput
+from edgehaul.errors import DataError, UsageError
+from edgehaul.motion.windows import to_tensor
+from edgehaul.vision.preprocess import Preprocessor
+from edgehaul_tools.quantize.directory import DirectoryVariant, ModelDirectory, read_directory
+from edgehaul_tools.quantize.inputs import open_inputs
+from edgehaul_tools.quantize.runtime import runner
+from edgehaul_tools.verify.verify import Verification, read_verification
+
+GOLDEN_CASES = 3
+
+
+class Label(msgspec.Struct, frozen=True):
+    """What the bundle is called, for whom it is, and whose work is in it.
+
+    Attributes:
+        name: Name of the model on the device.
+        version: Semantic version.
+        device_types: Device types it is for; empty means any.
+        model_licence: Licence of the model.
+        data_licence: Licence of the data that the golden pictures are from.
+    """
+
+    name: str
+    version: str
+    device_types: tuple[str, ...] = ()
+    model_licence: str = ""
+    data_licence: str = ""
+
+
+def pack_directory(
+    folder: Path,
+    out: Path,
+    label: Label,
+    *,
+    golden: Path | None = None,
+    unverified: bool = False,
+) -> Manifest:
+    """Write a bundle of a model directory; the same directory gives the same bytes.
+
+    Args:
+        folder: The model directory.
+        out: The bundle file.
+        label: What it is called.
+        golden: Inputs to take the golden cases from; else those of the verification or
+            calibration.
+        unverified: Pack without a passed verification, and say so in the manifest.
+
+    Returns:
+        The bundle's manifest.
+
+    Raises:
+        GateError: The directory was not verified, or did not pass.
+        UsageError: The name or version is malformed.
+        DataError: There is nothing to take golden cases from.
+    """
+    directory = read_directory(folder)
+    proof = None if unverified else read_verification(folder, directory)
+    files: dict[str, Content] = {f"models/{v.path}": folder / v.path for v in directory.variants}
+    inputs = _golden_inputs(directory, proof, golden, folder)
+    runs = {v.name: (v.precision, runner(folder / v.path)) for v in directory.variants}
+    certificate, vectors = record_golden(inputs, tensor_maker(directory.spec), runs)
+    files.update(vectors)
+    try:
+        manifest = Manifest(
+            name=label.name,
+            version=label.version,
+            device_types=label.device_types,
+            spec=directory.spec,
+            variants=tuple(_variant(v, proof) for v in _preferred_first(directory, proof)),
+            files=file_entries(files),
+            golden=certificate,
+            provenance=_provenance(directory, proof, label),
+        )
+    except ValueError as error:
+        raise UsageError(str(error), where="edgehaul pack", remedy="correct it") from error
+    write_bundle(out, manifest, files)
+    return manifest
+
+
+def tensor_maker(spec: ModelSpec) -> MakeTensor:
+    """Return how the box makes the model's input tensor of a raw input."""
+    if isinstance(spec.input, SequenceInput):
+        sequence = spec.input
+        return lambda features: to_tensor(features, sequence)
+    preprocess = Preprocessor(spec.input)
+    return lambda picture: preprocess(picture)[0]
+
+
+def _golden_inputs(
+    directory: ModelDirectory, proof: Verification | None, golden: Path | None, folder: Path
+) -> list[Array]:
+    given = str(golden) if golden is not None else ""
+    source = given or (proof.frames if proof else "") or directory.calibration
+    if not source:
+        raise DataError(
+            "there are no inputs to take golden cases from", where=folder, remedy="give --golden"
+        )
+    return list(open_inputs(Path(source), directory.spec, GOLDEN_CASES).raw())
+
+
+def _preferred_first(
+    directory: ModelDirectory, proof: Verification | None
+) -> list[DirectoryVariant]:
+    """Return the fastest variant first; unmeasured, the smallest."""
+
+    def cost(variant: DirectoryVariant) -> float:
+        measured = proof.models.get(variant.sha256) if proof else None
+        return measured.latency_ms if measured else float(variant.size_bytes)
+
+    return sorted(directory.variants, key=cost)
+
+
+def _variant(variant: DirectoryVariant, proof: Verification | None) -> Variant:
+    measured = proof.models.get(variant.sha256) if proof else None
+    metrics: dict[str, float] = {}
+    if measured is not None:
+        metrics["latency_ms"] = round(measured.latency_ms, 3)
+        if measured.agreement is not None:
+            metrics["agreement"] = round(measured.agreement.f1, 6)
+        if measured.accuracy is not None:
+            metrics["map50"] = round(measured.accuracy.map50, 6)
+            metrics["map50_95"] = round(measured.accuracy.map50_95, 6)
+    return Variant(variant.name, f"models/{variant.path}", variant.precision, metrics)
+
+
+def _provenance(directory: ModelDirectory, proof: Verification | None, label: Label) -> Provenance:
+    notes = {"spec": directory.spec_source, "verified": "yes" if proof else "no"}
+    if proof is not None:
+        notes["runtime"] = f"onnxruntime {proof.runtime}"
+    return Provenance(
+        tool=f"edgehaul {__version__}",
+        source_model_sha256=directory.source_sha256,
+        # The name alone: the path tells about somebody's machine, and differs between two.
+        dataset=Path((proof.data if proof else "") or directory.calibration).name,
+        model_licence=label.model_licence,
+        data_licence=label.data_licence,
+        notes=notes,
+    )

@@ -1,0 +1,175 @@
+"""What two models answer on the same pictures, and how far the answers agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehaul.bundle.spec import ImageInput, ModelSpec
+from edgehaul.errors import ModelError
+from edgehaul.vision.decode import Detections, classify, decoder_for
+from edgehaul.vision.match import f1, match_detections
+from edgehaul.vision.nms import iou_matrix
+from edgehaul.vision.preprocess import Placement, Preprocessor
+from edgehaul_tools.quantize.runtime import Run
+
+Array = NDArray[Any]
+Outputs = Sequence[Array]
+
+AGREEMENT_IOU = 0.5
+_CANDIDATE_SHARE = 0.5
+"""Scores down to this part of the threshold count in ``detection_distance``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model's input tensor for one picture or window, and where the picture lies on it."""
+
+    tensor: Array
+    placement: Placement | None = None
+
+
+class Agreement(msgspec.Struct, frozen=True):
+    """How far a variant's answers agree with those of fp32.
+
+    Attributes:
+        f1: Detectors: F1 of the matched detections (IoU 0.5, same class). Others: share of
+            inputs with the same best class.
+        matched: Detections (or inputs) that agree.
+        only_fp32: Detections of fp32 alone.
+        only_variant: Detections of the variant alone.
+        inputs: Number of pictures or windows.
+    """
+
+    f1: float
+    matched: int
+    only_fp32: int
+    only_variant: int
+    inputs: int
+
+
+def prepare(pictures: Iterable[NDArray[np.uint8]], spec: ModelSpec) -> Iterable[Prepared]:
+    """Yield the input of each picture as the box will make it, one after the other."""
+    if not isinstance(spec.input, ImageInput):
+        raise ModelError("a sequence model takes no pictures", remedy="give GPS traces")
+    preprocess = Preprocessor(spec.input)
+    for picture in pictures:
+        tensor, placement = preprocess(picture)
+        yield Prepared(tensor.copy(), placement)
+
+
+def detections_of(run: Run, inputs: Iterable[Prepared], spec: ModelSpec) -> list[Detections]:
+    """Return what a detector finds in each input."""
+    decode = decoder_for(spec)
+    found = []
+    for item in inputs:
+        if item.placement is None:
+            raise ModelError("a detector needs pictures", remedy="give --frames")
+        found.append(decode(run(item.tensor), item.placement))
+    return found
+
+
+class Answers:
+    """What a model answers on the inputs, small enough to keep: detections, or best classes.
+
+    Args:
+        run: The model.
+        inputs: The inputs, streamed.
+        spec: The model's spec.
+    """
+
+    def __init__(self, run: Run, inputs: Iterable[Prepared], spec: ModelSpec) -> None:
+        self.detections: list[Detections] = []
+        self.classes: list[str] = []
+        if spec.task == "detect":
+            self.detections = detections_of(run, inputs, spec)
+        else:
+            self.classes = [_best_class(run(item.tensor), spec) for item in inputs]
+
+    def agreement_of(self, other: Answers) -> Agreement:
+        """Return how far a variant's answers on the same inputs agree with these."""
+        matched = only_a = only_b = 0
+        for expected, got in zip(self.detections, other.detections, strict=True):
+            pairs = match_detections(expected, got, AGREEMENT_IOU)
+            matched, only_a, only_b = matched + pairs[0], only_a + pairs[1], only_b + pairs[2]
+        same = sum(a == b for a, b in zip(self.classes, other.classes, strict=True))
+        matched, different = matched + same, len(self.classes) - same
+        only_a, only_b = only_a + different, only_b + different
+        count = len(self.detections) + len(self.classes)
+        return Agreement(f1(matched, only_a, only_b), matched, only_a, only_b, count)
+
+
+class Distance:
+    """How far answers moved from the reference's: 0 is equal, about 1 is nothing in common.
+
+    Of a detector only what it finds counts (down to half its score threshold): by how much
+    scores and boxes moved. Background, which is most of a picture, would hide that. Of other
+    models it is the squared error as a part of the reference's variance.
+
+    Args:
+        spec: The model's spec.
+        inputs: A few inputs, with objects in them.
+        reference: The float model's outputs for each input.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, inputs: Sequence[Prepared], reference: Sequence[Outputs]
+    ) -> None:
+        self._inputs, self._reference = inputs, reference
+        self._decode = None
+        if spec.task == "detect":
+            low = msgspec.structs.replace(
+                spec.output, score_threshold=spec.output.score_threshold * _CANDIDATE_SHARE
+            )
+            self._decode = decoder_for(msgspec.structs.replace(spec, output=low))
+        self._found = [self._detect(o, i) for o, i in zip(reference, inputs, strict=True)]
+
+    def __call__(self, answers: Sequence[Outputs]) -> float:
+        """Return the distance of ``answers``, one for each input, from the reference."""
+        if self._decode is None or not any(len(found) for found in self._found if found):
+            return relative_error(self._reference, answers)
+        moved: list[float] = []
+        for outputs, item, expected in zip(answers, self._inputs, self._found, strict=True):
+            got = self._detect(outputs, item)
+            if expected is not None and got is not None:
+                moved += _moves(expected, got) + _moves(got, expected)
+        return float(np.mean(moved))
+
+    def _detect(self, outputs: Outputs, item: Prepared) -> Detections | None:
+        if self._decode is None or item.placement is None:
+            return None
+        return self._decode(outputs, item.placement)
+
+
+def relative_error(reference: Sequence[Outputs], answers: Sequence[Outputs]) -> float:
+    """Return the mean over the outputs of squared error / variance."""
+    errors, powers = [], []
+    for expected, got in zip(reference, answers, strict=True):
+        errors.append([float(np.mean((g - e) ** 2)) for e, g in zip(expected, got, strict=True)])
+        powers.append([float(np.var(e)) for e in expected])
+    return float(np.mean(np.sum(errors, axis=0) / np.maximum(np.sum(powers, axis=0), 1e-12)))
+
+
+def _moves(from_: Detections, to: Detections) -> list[float]:
+    """Return, for each detection, how far its best counterpart is: squared score and overlap."""
+    if not len(from_):
+        return []
+    if not len(to):
+        return [1.0] * len(from_)
+    overlap = iou_matrix(from_.boxes, to.boxes)
+    overlap[from_.class_ids[:, None] != to.class_ids[None, :]] = 0.0
+    best = overlap.argmax(axis=1)
+    share = overlap[np.arange(len(from_)), best]
+    score = np.abs(to.scores[best] - from_.scores) / np.maximum(from_.scores, 1e-6)
+    cost = np.where(share > 0, score**2 + (1 - share) ** 2, 1.0)
+    moves: list[float] = np.minimum(cost, 1.0).tolist()
+    return moves
+
+
+def _best_class(outputs: Outputs, spec: ModelSpec) -> str:
+    return classify(outputs, spec)[0][0]

@@ -1,0 +1,92 @@
+"""``edgehaul quantize``: make an int8 model of any ONNX model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from edgehaul_tools.quantize.directory import ModelDirectory
+from edgehaul_tools.quantize.quantize import (
+    DEFAULT_LIMIT,
+    DEFAULT_TARGET,
+    Options,
+    QuantizeReport,
+    quantize_model,
+)
+from edgehaul_tools.quantize.spec_choice import read_labels
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("model", type=_PATH)
+@click.option("--calib", type=_PATH, help="Folder of images, video, or folder of GPS traces.")
+@click.option("--out", type=_PATH, required=True, help="Model directory to write.")
+@click.option("--spec", type=_PATH, help="Input and output of the model, as YAML.")
+@click.option("--labels", type=_PATH, help="Names of the classes, one a line.")
+@click.option("--name", default="", help="Name of the model; else the file's.")
+@click.option(
+    "--images",
+    type=click.IntRange(1),
+    default=DEFAULT_LIMIT,
+    show_default=True,
+    help="Most inputs to calibrate on.",
+)
+@click.option(
+    "--target",
+    type=click.FloatRange(0, 1),
+    default=DEFAULT_TARGET,
+    show_default=True,
+    help="Agreement with fp32 to search for.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def quantize(  # noqa: PLR0913, PLR0917 - one for each option
+    model: Path,
+    calib: Path | None,
+    out: Path,
+    spec: Path | None,
+    labels: Path | None,
+    name: str,
+    images: int,
+    target: float,
+    *,
+    as_json: bool,
+) -> None:
+    """Make an int8 model of any ONNX MODEL.
+
+    The spec is taken from --spec, from the model's metadata, or guessed and printed.
+    """
+    options = Options(
+        name=name,
+        spec_file=spec,
+        labels=read_labels(labels) if labels else (),
+        limit=images,
+        target=target,
+    )
+    directory, report = quantize_model(
+        model, out, calib, options, progress=lambda line: click.echo(line, err=True)
+    )
+    if as_json:
+        click.echo(msgspec.json.encode({"model": directory, "report": report}))
+    else:
+        _print(out, directory, report)
+
+
+def _print(out: Path, directory: ModelDirectory, report: QuantizeReport) -> None:
+    spec = msgspec.json.format(msgspec.json.encode(directory.spec.input), indent=0).decode()
+    head = directory.spec.output
+    click.echo(
+        f"spec            {directory.spec.task}, head {head.head}, {len(head.labels)} labels"
+    )
+    click.echo(f"input           {' '.join(spec.split())}")
+    click.echo(f"calibration     {report.method}, {report.inputs} inputs")
+    click.echo(f"left in float   {len(report.float_units)} of {report.layers} layers")
+    if report.method != "dynamic":
+        click.echo(f"agreement       {report.agreement:.3f} (calibration inputs)")
+        click.echo(f"time            {report.latency_ratio:.2f} of fp32 (roughly)")
+    click.echo(f"size            {report.size_ratio:.2f} of fp32")
+    for line in report.warnings:
+        click.echo(f"warning         {line}")
+    click.echo(f"next            edgehaul verify {out}")

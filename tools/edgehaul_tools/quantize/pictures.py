@@ -1,0 +1,140 @@
+"""Pictures for calibration and for comparison: a folder of images or a video, one by one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehaul.errors import DataError
+
+_log = logging.getLogger(__name__)
+
+Picture = NDArray[np.uint8]
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm"})
+
+
+class Pictures:
+    """Pictures spread evenly over a folder or a video; reading it twice gives the same ones.
+
+    Args:
+        source: A folder (searched in depth), an image or a video.
+        limit: Most pictures to take; 0 takes all.
+
+    Attributes:
+        skipped: Names of the files that could not be decoded.
+
+    Raises:
+        DataError: Nothing there is a picture.
+    """
+
+    def __init__(self, source: Path, limit: int = 0) -> None:
+        self.source = source
+        self.skipped: list[str] = []
+        self._is_video = source.suffix.lower() in VIDEO_SUFFIXES and source.is_file()
+        self._chosen: list[int] = []
+        self._chosen_files: list[Path] = []
+        if self._is_video:
+            self._chosen = self._choose_frames(limit)
+        else:
+            self._chosen_files = self._choose_files(limit)
+
+    def __len__(self) -> int:
+        return len(self._chosen) + len(self._chosen_files)
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Yield each picture, (height, width, 3) uint8 BGR."""
+        return self._frames() if self._is_video else self._files()
+
+    def take(self, count: int) -> list[Picture]:
+        """Return at most ``count`` pictures, spread evenly over all of them."""
+        wanted = set(_spread(len(self), count))
+        return [picture for index, picture in enumerate(self) if index in wanted]
+
+    def _choose_files(self, limit: int) -> list[Path]:
+        if not self.source.exists():
+            raise DataError(
+                "there is no such folder or video",
+                where=self.source,
+                remedy="give a folder of images or a video",
+            )
+        found = [self.source] if self.source.is_file() else sorted(self.source.rglob("*"))
+        files = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES]
+        if not files:
+            raise DataError(
+                "no pictures in it",
+                where=self.source,
+                remedy=f"give a video, or images ({' '.join(sorted(IMAGE_SUFFIXES))}) like those "
+                "that the model will see",
+            )
+        chosen = [files[i] for i in _spread(len(files), limit)]
+        readable = [file for file in chosen if self._is_readable(file)]
+        if not readable:
+            raise DataError(
+                f"none of {len(chosen)} pictures can be decoded",
+                where=self.source,
+                remedy="replace the damaged files",
+            )
+        return readable
+
+    def _is_readable(self, file: Path) -> bool:
+        if cv2.imread(str(file), cv2.IMREAD_COLOR) is not None:
+            return True
+        self.skipped.append(file.name)
+        _log.warning("%s: this picture cannot be decoded and is skipped", file)
+        return False
+
+    def _choose_frames(self, limit: int) -> list[int]:
+        capture = self._open()
+        count = 0
+        while capture.grab():
+            count += 1
+        capture.release()
+        if not count:
+            raise DataError(
+                "no frame of this video can be decoded",
+                where=self.source,
+                remedy="check that it plays, or convert it to H.264 in MP4",
+            )
+        return list(_spread(count, limit))
+
+    def _open(self) -> cv2.VideoCapture:
+        capture = cv2.VideoCapture(str(self.source))
+        if not capture.isOpened():
+            raise DataError(
+                "this video cannot be opened",
+                where=self.source,
+                remedy="check that it plays, or convert it to H.264 in MP4",
+            )
+        return capture
+
+    def _files(self) -> Iterator[Picture]:
+        for file in self._chosen_files:
+            picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            if picture is not None:
+                yield np.asarray(picture, dtype=np.uint8)
+
+    def _frames(self) -> Iterator[Picture]:
+        capture = self._open()
+        wanted = set(self._chosen)
+        for index in range(self._chosen[-1] + 1):
+            if not capture.grab():
+                break
+            if index in wanted:
+                decoded, picture = capture.retrieve()
+                if decoded:
+                    yield np.asarray(picture, dtype=np.uint8)
+        capture.release()
+
+
+def _spread(count: int, limit: int) -> list[int]:
+    """Return at most ``limit`` indices spread evenly over ``count`` (all where limit is 0)."""
+    if limit <= 0 or count <= limit:
+        return list(range(count))
+    return sorted({int((i + 0.5) * count / limit) for i in range(limit)})

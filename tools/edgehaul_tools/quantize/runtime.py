@@ -1,0 +1,99 @@
+"""ONNX Runtime on the host, set up as on the box: one thread, no spinning."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime  # type: ignore[import-untyped]  # no stubs
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # type: ignore[import-untyped]  # no stubs
+
+from edgehaul.errors import ModelError
+
+ORT_ERRORS: tuple[type[Exception], ...] = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+_ERRORS_ONLY = 3
+
+Run = Callable[[NDArray[Any]], Sequence[NDArray[Any]]]
+"""Runs a model on its input tensor and returns its outputs in the model's order."""
+
+
+def open_model(model: onnx.ModelProto | Path, *, where: Path | None = None) -> Any:  # noqa: ANN401 - onnxruntime has no types
+    """Open a model on one thread of the processor, as an ``onnxruntime.InferenceSession``.
+
+    Raises:
+        ModelError: ONNX Runtime refuses it.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    content = str(model) if isinstance(model, Path) else model.SerializeToString()
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except ORT_ERRORS as error:
+        raise ModelError(
+            f"ONNX Runtime cannot open the model: {first_line(error)}",
+            where=model if isinstance(model, Path) else (where or "model"),
+            remedy="export the model again, or update onnxruntime",
+        ) from error
+
+
+def runner(model: onnx.ModelProto | Path, *, where: Path | None = None) -> Run:
+    """Open a model and return how to run it.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model, or later the input.
+    """
+    session = open_model(model, where=where)
+    feed = session.get_inputs()[0].name
+    place = model if isinstance(model, Path) else (where or "model")
+
+    def run(tensor: NDArray[Any]) -> Sequence[NDArray[Any]]:
+        try:
+            outputs: Sequence[NDArray[Any]] = session.run(None, {feed: tensor})
+        except ORT_ERRORS as error:
+            raise ModelError(
+                f"the model refuses an input of {tensor.shape} {tensor.dtype}: {first_line(error)}",
+                where=place,
+                remedy="correct width, height, layout and dtype in the spec",
+            ) from error
+        return outputs
+
+    return run
+
+
+def interleaved_medians_ms(runs: Sequence[Run], tensor: NDArray[Any], rounds: int) -> list[float]:
+    """Return the median time of each run; they take turns, so that a busy machine hurts all.
+
+    Args:
+        runs: The models.
+        tensor: Their input.
+        rounds: Turns of each; two more warm up.
+    """
+    times: list[list[float]] = [[] for _ in runs]
+    for turn in range(rounds + 2):
+        for run, taken in zip(runs, times, strict=True):
+            started = time.perf_counter()
+            run(tensor)
+            if turn > 1:
+                taken.append((time.perf_counter() - started) * 1000)
+    return [float(np.median(taken)) for taken in times]
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, at most 200 characters."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

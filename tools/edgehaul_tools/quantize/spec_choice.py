@@ -1,0 +1,92 @@
+"""Which spec a model is run by: the file's, the model's own, or a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import onnx
+
+from edgehaul.bundle.spec import ImageInput, ModelSpec
+from edgehaul.config.loader import load
+from edgehaul.errors import DataError, SpecMismatchError
+from edgehaul.vision.outputs import check_outputs
+from edgehaul_tools.export.guess import guess_spec, signature_of
+from edgehaul_tools.export.metadata import SPEC_KEY
+
+
+def choose_spec(
+    model: onnx.ModelProto, *, where: Path, file: Path | None, labels: Sequence[str]
+) -> tuple[ModelSpec, str]:
+    """Return a model's spec and where it is from, checked against the model's shapes.
+
+    Args:
+        model: The model.
+        where: Its file.
+        file: A spec in YAML or JSON; it wins over what the model says.
+        labels: Names of the classes; they win over the spec's.
+
+    Raises:
+        ConfigError: The spec file has faults.
+        SpecMismatchError: There is no spec, or the model does not fit it.
+    """
+    signature = signature_of(model, labels)
+    if file is not None:
+        spec, source = load(file, ModelSpec), f"file {file.name}"
+    elif SPEC_KEY in signature.metadata:
+        try:
+            spec = msgspec.json.decode(signature.metadata[SPEC_KEY], type=ModelSpec)
+        except msgspec.MsgspecError as error:
+            raise SpecMismatchError(
+                f"its {SPEC_KEY!r} cannot be read: {error}",
+                where=where,
+                remedy="export the model again, or give --spec",
+            ) from error
+        source = "the model's metadata"
+    else:
+        guess = guess_spec(signature, where=str(where))
+        spec, source = guess.spec, f"a guess: {guess.reason}"
+    if labels:
+        output = msgspec.structs.replace(spec.output, labels=tuple(labels))
+        spec = msgspec.structs.replace(spec, output=output)
+    _check_input(spec, signature.input_shape, where)
+    check_outputs(spec, list(signature.output_shapes), where=str(where))
+    return spec, source
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Read names of classes, one a line.
+
+    Raises:
+        DataError: There are none, or the file is not text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"cannot read the labels: {error}",
+            where=path,
+            remedy="give a text file, one name a line",
+        ) from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise DataError("there are no labels in it", where=path, remedy="write one name a line")
+    if len(set(names)) != len(names):
+        raise DataError("a label stands in it twice", where=path, remedy="make the names differ")
+    return names
+
+
+def _check_input(spec: ModelSpec, shape: tuple[int | None, ...], where: Path) -> None:
+    expected = spec.input.tensor_shape
+    fits = len(shape) == len(expected) and all(
+        actual in {None, wanted} for actual, wanted in zip(shape[1:], expected[1:], strict=True)
+    )
+    if not fits:
+        kind = "picture" if isinstance(spec.input, ImageInput) else "window"
+        raise SpecMismatchError(
+            f"the spec makes a {kind} of shape {expected}, but the model's input is "
+            f"{tuple('free' if n is None else n for n in shape)}",
+            where=where,
+            remedy="correct the input in the spec",
+        )
