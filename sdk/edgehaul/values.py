@@ -59,7 +59,8 @@ class Track(msgspec.Struct, frozen=True):
         first_seen_at_s: Capture time of the first detection, UTC seconds.
         last_seen_at_s: Capture time of the newest detection, UTC seconds.
         hits: Number of frames in which the object was detected.
-        label_scores: Summed score by label over the track's life; the largest is the best label.
+        label_scores: Summed score by label over the track's life, views cut by the picture's edge
+            counting less; the largest is the best label.
     """
 
     track_id: int

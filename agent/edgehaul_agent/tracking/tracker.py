@@ -28,6 +28,12 @@ from edgehaul_agent.tracking.kalman import Motion
 Array = NDArray[np.float64]
 
 
+CUT_VIEW_WEIGHT = 0.1
+"""Weight of a view cut by the picture's edge when labels are summed: half a parcel may well
+look like one without its label, and the whole one is seen soon after."""
+_EDGE_PART = 0.005
+
+
 class TrackerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How tracks begin and end.
 
@@ -97,7 +103,9 @@ class Tracker:
         self._motion = self._motion.predicted(elapsed)
         boxes = _boxes_of(detections)
         pairs = self._associate(detections, boxes)
+        weights = _view_weights(boxes, width, height)
         self._correct(pairs, detections, boxes, captured_at_s)
+        self._vote(pairs, detections, weights)
         track_ids: list[int | None] = [None] * len(detections)
         for row, column in pairs:
             track_ids[column] = self._tracks[row].track_id
@@ -105,6 +113,7 @@ class Tracker:
         ended = self._give_up(width, height)
         for column in self._births(detections, boxes, [column for _, column in pairs]):
             track_ids[column] = self._begin(detections[column], boxes[column], captured_at_s)
+            self._vote([(len(self._tracks) - 1, column)], detections, weights)
         seen = tuple(
             track for track, missed in zip(self._tracks, self._missed, strict=True) if not missed
         )
@@ -153,15 +162,22 @@ class Tracker:
         self._motion = self._motion.corrected(rows, boxes[columns])
         for row, column in pairs:
             old, detection = self._tracks[row], detections[column]
-            scores = dict(old.label_scores)
-            scores[detection.label] = scores.get(detection.label, 0.0) + detection.score
             self._tracks[row] = msgspec.structs.replace(
                 old,
                 detection=detection,
                 last_seen_at_s=captured_at_s,
                 hits=old.hits + 1,
-                label_scores=scores,
             )
+
+    def _vote(
+        self, pairs: list[tuple[int, int]], detections: Sequence[Detection], weights: Array
+    ) -> None:
+        """Add the detections to the label scores of their tracks."""
+        for row, column in pairs:
+            label, track = detections[column].label, self._tracks[row]
+            vote = detections[column].score * float(weights[column])
+            scores = track.label_scores | {label: track.label_scores.get(label, 0.0) + vote}
+            self._tracks[row] = msgspec.structs.replace(track, label_scores=scores)
 
     def _count_misses(self, seen: set[int], elapsed: int) -> None:
         lost = [row for row in range(len(self._tracks)) if row not in seen]
@@ -210,14 +226,7 @@ class Tracker:
         return born
 
     def _begin(self, detection: Detection, box: Array, captured_at_s: float) -> int:
-        track = Track(
-            self._next_id,
-            detection,
-            captured_at_s,
-            captured_at_s,
-            1,
-            {detection.label: detection.score},
-        )
+        track = Track(self._next_id, detection, captured_at_s, captured_at_s, 1)
         self._next_id += 1
         self._tracks.append(track)
         self._missed.append(0)
@@ -231,3 +240,10 @@ class Tracker:
 def _boxes_of(detections: Sequence[Detection]) -> Array:
     boxes = [(d.box.x1, d.box.y1, d.box.x2, d.box.y2) for d in detections]
     return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def _view_weights(boxes: Array, width: float, height: float) -> Array:
+    """Return how much each view tells of its object's label, (detections,)."""
+    margin = _EDGE_PART * max(width, height)
+    low, high = boxes[:, :2] <= margin, boxes[:, 2:] >= np.array([width, height]) - margin
+    return np.where((low | high).any(axis=1), CUT_VIEW_WEIGHT, 1.0)

@@ -106,6 +106,16 @@ def test_the_best_label_outlives_single_bad_frames() -> None:
     assert track.last_seen_at_s == pytest.approx(11 / 25)
 
 
+def test_views_cut_by_the_edge_say_little_of_the_label() -> None:
+    scene = Scene()
+    for frame in range(12):
+        label = "unlabelled" if frame < 8 else "intact"
+        result = scene.step(parcel(5 + 5 * frame, label=label))
+    (track,) = result.seen
+    assert track.detection.box.x1 > 4
+    assert track.label == "intact"
+
+
 def test_one_object_found_under_two_labels_is_one_track() -> None:
     scene = Scene()
     for frame in range(6):
