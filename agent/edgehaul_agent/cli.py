@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(words)
         _set_up_logging(options.log_level)
+        _set_up_opencv()
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except EdgeHaulError as error:
@@ -187,8 +188,13 @@ def _set_up_logging(level: str) -> None:
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    # What OpenCV warns of is told by our own errors, in one line.
+
+
+def _set_up_opencv() -> None:
+    # What it warns of is told by our own errors, in one line.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    # Each stream has threads of its own; more of them inside a resize only fight for the cores.
+    cv2.setNumThreads(1)
 
 
 def _print_json(value: object) -> None:
