@@ -145,7 +145,7 @@ class _DetectorTraining:
         self, recipe: DetectorRecipe, spec: ModelSpec, train: CanvasSet, val: CanvasSet
     ) -> None:
         self._recipe, self._spec, self._train, self._val = recipe, spec, train, val
-        self._half_width = has_bfloat16()
+        self._half_width = recipe.precision == "auto" and has_bfloat16()
         self._random = np.random.default_rng(recipe.seed)
         self._augmenter = Augmenter(recipe.augment, self._random)
         shape = DetectorShape(recipe.channels, len(spec.output.labels))
