@@ -58,7 +58,7 @@ def test_no_spooled_result_is_lost_when_the_agent_is_killed(tmp_path: Path) -> N
             seen = len(stored_sequences(database))
             with start_agent(config) as agent:
                 wanted = seen + rng.randint(30, 200)
-                wait_until(lambda: len(stored_sequences(database)) >= wanted)  # noqa: B023
+                wait_until(lambda: len(stored_sequences(database)) >= wanted)  # noqa: B023 - called within this turn
                 assert agent.poll() is None, "the agent ended before it could be killed"
                 agent.kill()
         with start_agent(config) as agent:

@@ -24,6 +24,7 @@ class VariantResult(msgspec.Struct, frozen=True):
         size_bytes: Size of the model file.
         latency_ms: Median time for one picture on one thread.
         pr_curve: Recall and precision at IoU 0.5, averaged over the classes.
+        pictures: Number of pictures it was measured on.
     """
 
     name: str
@@ -32,6 +33,7 @@ class VariantResult(msgspec.Struct, frozen=True):
     size_bytes: int
     latency_ms: float
     pr_curve: Curve
+    pictures: int
 
 
 class Span(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]
+from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]  # it ships no types
 
 from edgehaul.errors import DatasetError
 from edgehaul.geometry import Box

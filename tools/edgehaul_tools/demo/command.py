@@ -1,0 +1,56 @@
+"""``edgehaul demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from edgehaul.errors import GateError
+from edgehaul_tools.demo.board import Board
+from edgehaul_tools.demo.report import render
+from edgehaul_tools.demo.stages import Demo, DemoSettings
+from edgehaul_tools.demo.summary import summary_of, summary_table
+
+REPORT_NAME = "report.html"
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs/demo"),
+    show_default=True,
+    help="Folder for everything that the demo makes; an earlier demo in it is replaced.",
+)
+@click.option("--seed", default=7, show_default=True, help="Seed of the virtual devices.")
+@click.option("--images", default=600, show_default=True, help="Pictures to learn from.")
+@click.option("--frames", default=1500, show_default=True, help="Frames that the box looks at.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def demo(out: Path, *, seed: int, images: int, frames: int, as_json: bool) -> None:
+    """Run the whole chain on virtual devices, and show what happened.
+
+    Two models are trained on a virtual conveyor and a virtual truck, exported, quantized,
+    verified, packed, flashed to a virtual box and run there by the agent; a collector stores
+    what the box publishes. Nothing but this machine is needed.
+    """
+    console = Console(stderr=as_json, highlight=False)
+    board = Board(console)
+    settings = DemoSettings(seed=seed, images=images, frames=frames)
+    result = Demo(out, settings, board).run()
+    report = out / REPORT_NAME
+    report.write_text(render(result), encoding="utf-8")
+    if as_json:
+        click.echo(msgspec.json.encode(summary_of(result)).decode())
+    else:
+        console.print(summary_table(result))
+        console.print(f"Report with pictures: {report}")
+    if not result.messages.complete:
+        raise GateError(
+            f"{result.messages.produced} messages were produced, but only "
+            f"{result.messages.received} received and {result.messages.declared_lost} declared",
+            where=out,
+            remedy="look at agent.log in this folder",
+        )
