@@ -97,11 +97,12 @@ def test_a_loss_that_is_no_number_stops_with_a_remedy() -> None:
     assert torch.equal(network.weight, before)
 
 
-@pytest.mark.parametrize("spoil", ["run.json", "weights.pt"])
-def test_a_damaged_run_is_named(tmp_path: Path, spoil: str) -> None:
+@pytest.mark.parametrize("content", [b"", b"junk", b"not this", b"PK\x03\x04", b"\x80\x02}."])
+@pytest.mark.parametrize("spoilt", ["run.json", "weights.pt"])
+def test_a_damaged_run_is_named(tmp_path: Path, spoilt: str, content: bytes) -> None:
     train_sequence(RECIPE, [trip("a", stop_at_s=60)], [], tmp_path)
-    (tmp_path / spoil).write_bytes(b"not this")
-    with pytest.raises(ModelError, match=spoil):
+    (tmp_path / spoilt).write_bytes(content)
+    with pytest.raises(ModelError, match=spoilt):
         load_module(tmp_path)
 
 

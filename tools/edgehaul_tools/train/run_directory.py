@@ -7,6 +7,7 @@ with ``weights_only=True``, so that a run from elsewhere cannot execute anything
 from __future__ import annotations
 
 import pickle
+import struct
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,18 @@ from edgehaul.errors import ModelError
 
 RUN_FILE = "run.json"
 WEIGHTS_FILE = "weights.pt"
+_DAMAGE = (
+    OSError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    EOFError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What torch's reader lets through when it meets damaged bytes (found by spoiling files)."""
 
 
 class EpochRecord(msgspec.Struct, frozen=True):
@@ -98,8 +111,8 @@ def load_weights(folder: Path, network: nn.Module) -> None:
     try:
         weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(weights)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except _DAMAGE as error:
+        reason = str(error).strip().split(". ")[0].splitlines()[0]
         raise ModelError(
             f"the weights cannot be loaded: {reason}", where=path, remedy="train again"
         ) from error
