@@ -63,7 +63,7 @@ def _load(path: Path, *, weights: bool) -> onnx.ModelProto:
         raise ModelError(
             "there is no such file", where=path, remedy="check the path of the model"
         ) from None
-    except (OSError, DecodeError) as error:
+    except (OSError, DecodeError, onnx.checker.ValidationError) as error:
         raise ModelError(
             f"this is no ONNX model: {error}", where=path, remedy="export it again"
         ) from error

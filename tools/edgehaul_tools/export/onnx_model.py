@@ -103,7 +103,7 @@ def _export_torchscript(module: nn.Module, example: Tensor, names: TensorNames, 
                 dynamic_axes=axes,
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"this network cannot be exported: {reason}",
             where=path,

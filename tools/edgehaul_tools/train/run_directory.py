@@ -112,7 +112,7 @@ def load_weights(folder: Path, network: nn.Module) -> None:
         weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(weights)
     except _DAMAGE as error:
-        reason = str(error).strip().split(". ")[0].splitlines()[0]
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0] or "they are cut short"
         raise ModelError(
             f"the weights cannot be loaded: {reason}", where=path, remedy="train again"
         ) from error
