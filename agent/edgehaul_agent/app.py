@@ -174,7 +174,7 @@ class Agent:
         return StateData(
             status="online",
             agent_version=edgehaul.__version__,
-            models=tuple(self._assembly.used_models.values()),
+            models=self._assembly.used_models,
             streams=tuple(stream.name for stream in self._assembly.streams()),
         )
 

@@ -35,9 +35,14 @@ class Assembly:
         self.config = config
         self.root = folder / config.root
         self.topics = DeviceTopics(config.device.site, config.device.id)
-        self.used_models: dict[str, ModelState] = {}
+        self._used: dict[tuple[str, str], ModelState] = {}
         self._folder = folder
         self._store = ModelStore(self.root)
+
+    @property
+    def used_models(self) -> tuple[ModelState, ...]:
+        """The models, each in the variants that streams have taken so far."""
+        return tuple(self._used.values())
 
     @property
     def spool_folder(self) -> Path:
@@ -119,9 +124,10 @@ class Assembly:
     def _installed(self, name: str, variant: str) -> tuple[InstalledModel, Path]:
         installed = self._store.active(name)
         path = installed.model_path(variant)
-        self.used_models[name] = ModelState(
+        used = ModelState(
             name=name, version=installed.manifest.version, variant=variant or installed.variant
         )
+        self._used[used.name, used.variant] = used
         return installed, path
 
     def _absolute(self, path: str) -> str:

@@ -63,7 +63,7 @@ def _check_model(assembly: Assembly, stream: StreamConfig | GpsConfig) -> str:
         assembly.picture_model(stream)
     else:
         assembly.trace_model(stream)
-    used = assembly.used_models[stream.model]
+    used = next(model for model in reversed(assembly.used_models) if model.name == stream.model)
     return f"{used.name} {used.version}, variant {used.variant}"
 
 

@@ -211,3 +211,21 @@ def test_install_status_and_check_tell_of_the_model(tmp_path: Path) -> None:
     assert results["model"]["exit_code"] == results["source"]["exit_code"] == 0
     assert results["source"]["detail"] == "virtual_conveyor, 160x120 pixels"
     assert str(port) in results["broker"]["detail"]
+
+
+@pytest.mark.broker
+def test_the_state_names_every_model_and_stream(tmp_path: Path) -> None:
+    streams = [
+        {"name": name, "model": "parcels", "variant": variant, "source": CONVEYOR}
+        for name, variant in (("dock", ""), ("gate", "fp32"))
+    ]
+    with Mosquitto(tmp_path / "broker") as broker:
+        config = make_device(tmp_path, port=broker.port, source=CONVEYOR, streams=streams)
+        result = agent("run", "--config", config)
+        assert result.returncode == 0, result.stderr
+        with Subscriber(port=broker.port) as subscriber:
+            _, envelope = next(iter(subscriber))
+    state = envelope.data
+    assert isinstance(state, StateData)
+    assert (state.status, state.streams) == ("stopped", ("dock", "gate"))
+    assert [(m.name, m.version, m.variant) for m in state.models] == [("parcels", "1.0.0", "fp32")]
