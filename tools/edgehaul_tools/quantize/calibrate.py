@@ -35,7 +35,7 @@ class Histograms:
 
     def __init__(self, model: onnx.ModelProto, tensors: Iterable[str], inputs: Inputs) -> None:
         self._names = sorted(set(tensors))
-        self._session = open_model(_exposing(model, self._names))
+        self._session = open_model(exposing(model, self._names))
         self._low = dict.fromkeys(self._names, np.inf)
         self._high = dict.fromkeys(self._names, -np.inf)
         self._counts = {name: np.zeros(BINS, dtype=np.int64) for name in self._names}
@@ -95,7 +95,8 @@ def activation_tensors(model: onnx.ModelProto) -> list[str]:
     ]
 
 
-def _exposing(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+def exposing(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+    """Return the model with these float tensors as its outputs, in this order."""
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
     del exposed.graph.output[:]

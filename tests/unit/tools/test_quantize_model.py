@@ -1,0 +1,286 @@
+"""Quantizing a small detector, and refusing what cannot be quantized."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgehaul.errors import DataError, EdgeHaulError, GateError, ModelError, SpecMismatchError
+from edgehaul_tools.cli import main
+from edgehaul_tools.pack.pack import Label, pack_directory
+from edgehaul_tools.quantize.directory import read_directory
+from edgehaul_tools.quantize.graph import clean, divide, float_region, load_model
+from edgehaul_tools.quantize.quantize import Options, quantize_model
+from edgehaul_tools.quantize.search import Search
+from edgehaul_tools.quantize.static import guard_float_nodes, quantize_static
+from edgehaul_tools.verify.verify import Gate, read_verification, verify_directory
+from tests.fakes.detectors import SPEC, write_detector, write_pictures
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("byo")
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Path:
+    return write_detector(folder / "detector.onnx")
+
+
+@pytest.fixture(scope="module")
+def pictures(folder: Path) -> Path:
+    return write_pictures(folder / "pictures", 12)
+
+
+@pytest.fixture(scope="module")
+def directory(folder: Path, model: Path, pictures: Path) -> Path:
+    out = folder / "quantized"
+    quantize_model(model, out, pictures)
+    return out
+
+
+def ops(path: Path) -> list[str]:
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def test_quantized_directory_holds_both_precisions(directory: Path) -> None:
+    made = read_directory(directory)
+    assert [v.name for v in made.variants] == ["fp32", "int8-u8s8"]
+    assert made.spec_source == "the model's metadata"
+    assert "QuantizeLinear" in ops(directory / "int8.onnx")
+    assert "QuantizeLinear" not in ops(directory / "fp32.onnx")
+
+
+def test_tail_and_entry_stay_in_float(model: Path) -> None:
+    division = divide(clean(load_model(model), where=model).graph)
+    assert len(division.units) == 5
+    assert len(division.last) == 2
+    kinds = {n.name: n.op_type for n in clean(load_model(model), where=model).graph.node}
+    assert {kinds[name] for name in division.tail} == {"Transpose", "Reshape", "Add", "Sigmoid"}
+    assert {kinds[name] for name in division.entry} == {"Cast", "Mul", "Transpose"}
+    assert all(len(unit.nodes) == 2 for unit in division.units if unit.name not in division.last)
+
+
+def test_few_pictures_warn_and_are_reported(model: Path, pictures: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    _, report = quantize_model(model, tmp_path / "out", pictures, progress=lines.append)
+    assert any("12 inputs are few" in line for line in lines)
+    assert report.inputs == 12
+    assert report.trials
+
+
+def test_verify_then_pack(directory: Path, pictures: Path, tmp_path: Path) -> None:
+    proof = verify_directory(directory, frames=pictures, gate=Gate(min_agreement=0.5))
+    assert not proof.failures
+    fp32, int8 = proof.models.values()
+    assert fp32.agreement is not None
+    assert fp32.agreement.f1 == 1.0
+    assert int8.agreement is not None
+    assert int8.agreement.inputs == 12
+    first, second = tmp_path / "a.edgehaul", tmp_path / "b.edgehaul"
+    label = Label("parcels", "1.0.0")
+    manifest = pack_directory(directory, first, label)
+    pack_directory(directory, second, label)
+    assert first.read_bytes() == second.read_bytes()
+    assert manifest.golden is not None
+    assert len(manifest.golden.cases) == 3
+    assert {v.name for v in manifest.variants} == {"fp32", "int8-u8s8"}
+
+
+def test_a_missed_gate_is_exit_3_and_is_not_packed(
+    directory: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copy := tmp_path / "copy").mkdir()
+    for name in ("fp32.onnx", "int8.onnx", "model.json"):
+        (copy / name).write_bytes((directory / name).read_bytes())
+    made = read_directory(copy)
+    with pytest.raises(GateError, match="not verified; run: edgehaul verify"):
+        read_verification(copy, made)
+    # The other precision's answers, as a broken quantization would give them.
+    broken = onnx.load(copy / "int8.onnx")
+    for tensor in broken.graph.initializer:
+        if tensor.name.startswith("w_score") and tensor.data_type == TensorProto.INT8:
+            tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), tensor.name))
+    onnx.save(broken, copy / "int8.onnx")
+    with pytest.raises(ModelError, match="changed after it was quantized"):
+        read_directory(copy)
+    arguments = ["verify", str(directory), "--frames", str(pictures), "--min-agreement", "1"]
+    code = main(arguments)
+    assert code in {0, 3}
+    if code == 3:
+        assert "agreement with fp32 is" in capsys.readouterr().err
+        with pytest.raises(GateError, match="agreement"):
+            pack_directory(directory, tmp_path / "x.edgehaul", Label("x", "1.0.0"))
+
+
+def test_unverified_is_said_in_the_manifest(model: Path, pictures: Path, tmp_path: Path) -> None:
+    quantize_model(model, tmp_path / "out", pictures)
+    manifest = pack_directory(
+        tmp_path / "out", tmp_path / "x.edgehaul", Label("x", "1.0.0"), unverified=True
+    )
+    assert manifest.provenance.notes["verified"] == "no"
+
+
+def test_a_changed_spec_is_not_the_verified_one(directory: Path, pictures: Path) -> None:
+    verify_directory(directory, frames=pictures, gate=Gate(min_agreement=0))
+    made = read_directory(directory)
+    output = msgspec.structs.replace(made.spec.output, score_threshold=0.9)
+    other = msgspec.structs.replace(made, spec=msgspec.structs.replace(made.spec, output=output))
+    with pytest.raises(GateError, match="the spec is not the one that was verified"):
+        read_verification(directory, other)
+
+
+def test_guard_keeps_float_layers_in_float() -> None:
+    quantized = ["QuantizeLinear", "DequantizeLinear"]
+    nodes = [
+        helper.make_node(quantized[0], ["x", "s", "z"], ["xq"]),
+        helper.make_node(quantized[1], ["xq", "s", "z"], ["xd"]),
+        helper.make_node("Conv", ["xd", "w"], ["y"], name="conv"),
+        helper.make_node("Relu", ["y"], ["r"]),
+        helper.make_node("MaxPool", ["xd"], ["m"], name="pool", kernel_shape=[1, 1]),
+        helper.make_node(quantized[0], ["r", "s", "z"], ["rq"]),
+        helper.make_node(quantized[0], ["m", "s", "z"], ["mq"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "guarded",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 8, 8])],
+        [
+            helper.make_tensor_value_info("rq", TensorProto.UINT8, [1, 4, 8, 8]),
+            helper.make_tensor_value_info("mq", TensorProto.UINT8, [1, 4, 8, 8]),
+        ],
+        [
+            numpy_helper.from_array(np.ones((4, 4, 1, 1), np.float32), "w"),
+            numpy_helper.from_array(np.array(0.1, np.float32), "s"),
+            numpy_helper.from_array(np.array(0, np.uint8), "z"),
+        ],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    assert guard_float_nodes(made, {"conv", "pool"}) == 3
+    onnx.checker.check_model(made)
+
+
+def test_sensitive_layers_are_left_in_float_until_the_answers_agree(
+    model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    _, report = quantize_model(model, tmp_path / "out", pictures, Options(target=1.0))
+    tried = [len(trial.float_units) for trial in report.trials]
+    assert tried == sorted(tried)
+    assert len(set(tried)) == len(tried)
+    assert 0 <= report.agreement <= 1
+    assert set(report.float_units) <= set(report.noise)
+
+
+def test_nothing_to_quantize_is_said() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "relu",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(ModelError, match="no layer that int8 could speed up"):
+        Search(made, SPEC, lambda: iter(()), 0.9, lambda _line: None)
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def quantized_again(tmp_path: Path) -> Path:
+    source = clean(load_model(write_detector(tmp_path / "m.onnx")), where=tmp_path)
+    division = divide(source.graph)
+    ranges = {
+        name: (0.0, 1.0)
+        for node in source.graph.node
+        for name in (*node.input, *node.output)
+        if not name.startswith("w")
+    }
+    region = float_region(source.graph, division, ())
+    onnx.save(quantize_static(source, ranges, float_nodes=region), tmp_path / "q.onnx")
+    return tmp_path / "q.onnx"
+
+
+def with_nan(tmp_path: Path) -> Path:
+    model = onnx.load(write_detector(tmp_path / "m.onnx"))
+    for tensor in model.graph.initializer:
+        if tensor.name == "w0":
+            values = numpy_helper.to_array(tensor).copy()
+            values[0, 0, 0, 0] = np.nan
+            tensor.CopyFrom(numpy_helper.from_array(values, "w0"))
+    onnx.save(model, tmp_path / "nan.onnx")
+    return tmp_path / "nan.onnx"
+
+
+def half(tmp_path: Path) -> Path:
+    content = write_detector(tmp_path / "m.onnx").read_bytes()
+    return write(tmp_path / "half.onnx", content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda p: p / "none.onnx", ModelError, "No such file"),
+        (lambda p: write(p / "text.onnx", b"hello"), ModelError, "no ONNX"),
+        (lambda p: write(p / "empty.onnx", b""), ModelError, "no ONNX"),
+        (half, ModelError, "truncated"),
+        (quantized_again, ModelError, "already quantized"),
+        (with_nan, ModelError, "NaN"),
+    ],
+)
+def test_unusable_models_are_refused_in_one_line(
+    make: Callable[[Path], Path],
+    error: type[EdgeHaulError],
+    message: str,
+    tmp_path: Path,
+    pictures: Path,
+) -> None:
+    path = make(tmp_path)
+    with pytest.raises(error, match=message) as caught:
+        quantize_model(path, tmp_path / "out", pictures)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert caught.value.remedy
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_number_of_labels(model: Path, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecMismatchError, match=r"detector\.onnx"):
+        quantize_model(model, tmp_path / "o", pictures, Options(labels=("a", "b", "c")))
+
+
+def test_empty_calibration_folder(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no pictures in it"):
+        quantize_model(model, tmp_path / "out", tmp_path / "empty")
+    with pytest.raises(DataError, match="no such folder or video"):
+        quantize_model(model, tmp_path / "out", tmp_path / "absent")
+    with pytest.raises(DataError, match="--calib"):
+        quantize_model(model, tmp_path / "out", None)
+
+
+def test_corrupt_pictures_are_counted_and_skipped(model: Path, tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "some", 3)
+    write(folder / "broken.jpg", b"\xff\xd8\xff not a picture")
+    _, report = quantize_model(model, tmp_path / "out", folder)
+    assert (report.inputs, report.skipped) == (3, ("broken.jpg",))
+    assert any("1 unreadable" in line for line in report.warnings)
+    (only := tmp_path / "only").mkdir()
+    write(only / "broken.jpg", b"nothing")
+    with pytest.raises(DataError, match="none of 1 pictures can be decoded"):
+        quantize_model(model, tmp_path / "out", only)
+
+
+def test_command_prints_the_spec_and_what_comes_next(
+    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["quantize", str(model), "--calib", str(pictures), "--out", str(tmp_path / "o")]
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    assert "spec from the model's metadata" in printed.err
+    assert "edgehaul verify" in printed.out

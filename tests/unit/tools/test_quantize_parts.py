@@ -1,0 +1,143 @@
+"""The parts of quantization: ranges, pictures, distance, recurrent models."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec
+from edgehaul_tools.quantize.answers import Answers, Distance, Prepared, prepare
+from edgehaul_tools.quantize.calibrate import Histograms, activation_tensors
+from edgehaul_tools.quantize.dynamic import quantize_recurrent
+from edgehaul_tools.quantize.graph import clean, divide, is_recurrent, load_model
+from edgehaul_tools.quantize.pictures import Pictures
+from edgehaul_tools.quantize.runtime import interleaved_medians_ms, runner
+from edgehaul_tools.quantize.sensitivity import unit_noise
+from tests.fakes.detectors import SPEC, write_detector, write_pictures
+
+
+def relu_model() -> onnx.ModelProto:
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "relu",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1000])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1000])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_ranges_of_each_method() -> None:
+    values = np.random.default_rng(0).normal(0, 1, (40, 1, 1000)).astype(np.float32)
+    values[0, 0, 0] = 100.0  # one outlier
+    histograms = Histograms(relu_model(), ["x", "y"], lambda: iter(values))
+    whole = histograms.ranges("minmax")
+    assert whole["x"][1] == 100.0
+    assert whole["y"] == (0.0, 100.0)
+    for method in ("percentile", "mse"):
+        low, high = histograms.ranges(method)["x"]
+        assert -6 < low < -2
+        assert 2 < high <= 100.0
+    assert histograms.ranges("mse")["x"][1] < 100.0
+
+
+def test_constant_and_broken_tensors_get_a_range_with_zero() -> None:
+    values = np.full((2, 1, 1000), 3.0, np.float32)
+    assert Histograms(relu_model(), ["x"], lambda: iter(values)).ranges("mse")["x"] == (0.0, 3.0)
+
+
+def test_switched_off_noise_is_none_and_every_unit_is_measured(tmp_path: Path) -> None:
+    path = write_detector(tmp_path / "m.onnx")
+    model = clean(load_model(path), where=path)
+    pictures = Pictures(write_pictures(tmp_path / "p", 4))
+    inputs = list(prepare(pictures, SPEC))
+    ranges = Histograms(
+        model, activation_tensors(model), lambda: (i.tensor for i in inputs)
+    ).ranges("minmax")
+    run = runner(model)
+    distance = Distance(SPEC, inputs, [run(i.tensor) for i in inputs])
+    assert distance([run(i.tensor) for i in inputs]) == 0
+    units = divide(model.graph).units
+    noise = unit_noise(model, units, ranges, [i.tensor for i in inputs], distance)
+    assert set(noise) == {unit.name for unit in units}
+    assert all(0 <= value < 1 for value in noise.values())
+    assert any(value > 0 for value in noise.values())
+
+
+def test_agreement_of_classes() -> None:
+    spec = ModelSpec(
+        "classify", ImageInput(4, 4, layout="nchw"), OutputSpec("classify", ("a", "b"))
+    )
+    inputs = [Prepared(np.array([[v, 1 - v]], np.float32)) for v in (0.1, 0.4, 0.9, 0.8)]
+    same = Answers(lambda t: [t], inputs, spec)
+    other = Answers(lambda _t: [np.array([[0.2, 0.8]], np.float32)], inputs, spec)
+    assert same.agreement_of(same).f1 == 1.0
+    assert same.agreement_of(other).f1 == 0.5
+
+
+def test_pictures_of_a_video_are_spread_and_the_same_twice(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for level in range(0, 200, 20):
+        writer.write(np.full((48, 64, 3), level, np.uint8))
+    writer.release()
+    pictures = Pictures(path, 4)
+    first, second = list(pictures), list(pictures)
+    assert len(first) == len(pictures) == 4
+    assert all((a == b).all() for a, b in zip(first, second, strict=True))
+    levels = [int(picture.mean()) for picture in first]
+    assert levels == sorted(levels)
+    assert levels[-1] - levels[0] > 100
+
+
+def write_lstm(path: Path) -> onnx.ModelProto:
+    random = np.random.default_rng(0)
+    hidden, features = 64, 5
+
+    def weight(*shape: int) -> np.ndarray:
+        return random.normal(0, 0.2, shape).astype(np.float32)
+
+    constants = {
+        "w": weight(1, 4 * hidden, features),
+        "r": weight(1, 4 * hidden, hidden),
+        "dense": weight(hidden, 3),
+        "last": np.array(9, np.int64),
+    }
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
+        helper.make_node("LSTM", ["steps", "w", "r"], ["y"], hidden_size=hidden),
+        helper.make_node("Gather", ["y", "last"], ["final"], axis=0),
+        helper.make_node("Squeeze", ["final", "direction"], ["state"]),
+        helper.make_node("MatMul", ["state", "dense"], ["out"]),
+    ]
+    constants["direction"] = np.array([0], np.int64)
+    graph = helper.make_graph(
+        nodes,
+        "lstm",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 10, features])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 3])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return model
+
+
+def test_recurrent_models_become_dynamic_int8(tmp_path: Path) -> None:
+    model = write_lstm(tmp_path / "lstm.onnx")
+    assert is_recurrent(model)
+    int8 = quantize_recurrent(model)
+    assert "DynamicQuantizeLSTM" in {node.op_type for node in int8.graph.node}
+    assert int8.ByteSize() < 0.5 * model.ByteSize()
+    tensor = np.random.default_rng(1).normal(0, 1, (1, 10, 5)).astype(np.float32)
+    expected, got = runner(model)(tensor)[0], runner(int8)(tensor)[0]
+    assert np.abs(expected - got).max() < 0.1 * np.abs(expected).max()
+
+
+def test_time_is_measured_in_turns() -> None:
+    calls: list[str] = []
+    runs = [lambda _t: calls.append("a") or [], lambda _t: calls.append("b") or []]
+    medians = interleaved_medians_ms(runs, np.zeros(1), 3)
+    assert calls == ["a", "b"] * 5
+    assert all(value >= 0 for value in medians)
