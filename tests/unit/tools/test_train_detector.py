@@ -104,7 +104,7 @@ def test_the_onnx_model_is_lean_and_answers_as_torch_does(exported: Exported) ->
     assert "BatchNormalization" not in operators
     assert report.exporter == "dynamo"
     assert max(report.parity.values()) <= PARITY_LIMIT
-    assert json.loads((path.parent / "export.json").read_text())["parity"] == report.parity
+    assert json.loads((path.with_suffix(".export.json")).read_text())["parity"] == report.parity
     tensors = {v.name: v.type.tensor_type for v in (*model.graph.input, *model.graph.output)}
     assert set(tensors) == {"image", "boxes", "scores"}
     assert tensors["image"].elem_type == onnx.TensorProto.UINT8

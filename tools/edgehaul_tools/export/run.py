@@ -30,7 +30,7 @@ PARITY_LIMIT = 1e-4
 
 
 class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How an export went, as ``export.json`` beside the model says.
+    """How an export went, as ``NAME.export.json`` beside the model says.
 
     Attributes:
         model: File name of the model.
@@ -67,7 +67,7 @@ def load_module(folder: Path) -> nn.Module:
 
 
 def export_run(folder: Path, out: Path) -> ExportReport:
-    """Export a run directory to ``out``, and write ``export.json`` beside it.
+    """Export a run directory to ``out``, and write ``NAME.export.json`` beside it.
 
     Raises:
         ModelError: The run cannot be read or exported, or the ONNX model answers otherwise.
@@ -90,7 +90,7 @@ def export_run(folder: Path, out: Path) -> ExportReport:
         torch_version=str(torch.__version__),
     )
     text = msgspec.json.format(msgspec.json.encode(report), indent=2)
-    (out.parent / "export.json").write_bytes(text + b"\n")
+    out.with_suffix(".export.json").write_bytes(text + b"\n")
     return report
 
 
