@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from edgehaul.bundle.spec import ModelSpec
 from edgehaul.config.recipe import Recipe
+from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import ModelError
 
 RUN_FILE = "run.json"
 WEIGHTS_FILE = "weights.pt"
-_DAMAGE = (
+_DAMAGE: tuple[type[Exception], ...] = (
     OSError,
     RuntimeError,
     pickle.UnpicklingError,
@@ -95,7 +96,7 @@ def read_run(folder: Path) -> TrainingRun:
             where=folder,
             remedy="name the folder that 'edgehaul train RECIPE --out FOLDER' wrote",
         ) from None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE_JSON) as error:
         raise ModelError(
             f"the run cannot be read: {error}", where=path, remedy="train again"
         ) from error
