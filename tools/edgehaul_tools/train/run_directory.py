@@ -22,6 +22,7 @@ from edgehaul.errors import ModelError
 
 RUN_FILE = "run.json"
 WEIGHTS_FILE = "weights.pt"
+_UNREADABLE: tuple[type[Exception], ...] = (OSError, *UNREADABLE_JSON)
 _DAMAGE: tuple[type[Exception], ...] = (
     OSError,
     RuntimeError,
@@ -96,7 +97,7 @@ def read_run(folder: Path) -> TrainingRun:
             where=folder,
             remedy="name the folder that 'edgehaul train RECIPE --out FOLDER' wrote",
         ) from None
-    except (OSError, *UNREADABLE_JSON) as error:
+    except _UNREADABLE as error:
         raise ModelError(
             f"the run cannot be read: {error}", where=path, remedy="train again"
         ) from error
