@@ -21,6 +21,7 @@ import msgspec
 
 from edgehaul.bundle.archive import BundleReader
 from edgehaul.bundle.manifest import MANIFEST_NAME, Manifest, decode_manifest
+from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import BundleIntegrityError, InstallError
 from edgehaul_agent.update.files import DurableFiles, SystemFiles
 
@@ -105,7 +106,7 @@ class ModelStore:
             sealed = msgspec.json.decode(path.read_bytes(), type=_SealedState)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, *UNREADABLE_JSON) as error:
             raise InstallError(
                 f"unreadable record: {error}", where=path, remedy=_REINSTALL
             ) from error

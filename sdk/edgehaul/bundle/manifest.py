@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from edgehaul.bundle.spec import ModelSpec
+from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import BundleError
 
 MANIFEST_NAME = "manifest.json"
@@ -181,7 +182,7 @@ def decode_manifest(content: bytes, *, where: str) -> Manifest:
     """
     try:
         return msgspec.json.decode(content, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE_JSON as error:
         raise BundleError(
             f"unreadable manifest: {error}", where=where, remedy="pack the bundle again"
         ) from error

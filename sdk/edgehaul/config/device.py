@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from edgehaul.geometry import Line
 from edgehaul.messages.topics import is_topic_name
+
+_DAY_S = 86_400.0
+# Bounds keep out what could only be a slip, and what would make a loop spin or a queue never move.
+Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Period = Annotated[float, Meta(ge=0.1, le=_DAY_S)]
+QuotaMb = Annotated[float, Meta(gt=0, le=1e6)]
+SidePx = Annotated[int, Meta(ge=96, le=8192)]
 
 
 class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,32 +63,26 @@ class MqttSection(_Config, frozen=True):
         backlog_per_s: Most messages of the backlog sent in one second.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 1883
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 1883
     username: str = ""
     password_file: str = ""
     ca_file: str = ""
-    keepalive_s: int = 30
+    keepalive_s: Annotated[int, Meta(ge=1, le=65535)] = 30
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
-    window: int = 50
+    # Brokers drop messages above a hundred at once.
+    window: Annotated[int, Meta(ge=1, le=100)] = 50
     acknowledge: Literal["auto", "collector", "puback"] = "auto"
-    backlog_per_s: float = 500.0
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range."""
-        if not 0 < self.port < 65536:  # noqa: PLR2004 - the range of TCP ports
-            raise ValueError("port must be in 1..65535")
-        if not 1 <= self.window <= 100:  # noqa: PLR2004 - brokers drop above it
-            raise ValueError("window must be in 1..100")
+    backlog_per_s: Annotated[float, Meta(ge=0.1, le=1e5)] = 500.0
 
 
 class LaneQuotas(_Config, frozen=True):
     """Most MiB kept on disk for each lane."""
 
-    alarm: float = 64.0
-    event: float = 256.0
-    telemetry: float = 256.0
-    media: float = 512.0
+    alarm: QuotaMb = 64.0
+    event: QuotaMb = 256.0
+    telemetry: QuotaMb = 256.0
+    media: QuotaMb = 512.0
 
 
 class SpoolSection(_Config, frozen=True):
@@ -93,8 +95,8 @@ class SpoolSection(_Config, frozen=True):
     """
 
     quota_mb: LaneQuotas = LaneQuotas()
-    group_rows: int = 50
-    group_ms: int = 200
+    group_rows: Annotated[int, Meta(ge=1, le=10_000)] = 50
+    group_ms: Annotated[int, Meta(ge=0, le=10_000)] = 200
 
 
 class FileSource(_Config, frozen=True, tag="file", tag_field="type"):
@@ -120,7 +122,7 @@ class ImagesSource(_Config, frozen=True, tag="images", tag_field="type"):
     """
 
     path: str
-    interval_s: float = 1.0
+    interval_s: Annotated[float, Meta(gt=0, le=_DAY_S)] = 1.0
 
 
 class VirtualConveyorSource(_Config, frozen=True, tag="virtual_conveyor", tag_field="type"):
@@ -135,11 +137,11 @@ class VirtualConveyorSource(_Config, frozen=True, tag="virtual_conveyor", tag_fi
         realtime: Whether to keep to ``fps`` by the clock.
     """
 
-    seed: int = 0
-    frames: int = 0
-    fps: float = 25.0
-    width: int = 640
-    height: int = 480
+    seed: Seed = 0
+    frames: Annotated[int, Meta(ge=0)] = 0
+    fps: Annotated[float, Meta(gt=0, le=1000)] = 25.0
+    width: SidePx = 640
+    height: SidePx = 480
     realtime: bool = False
 
 
@@ -164,8 +166,8 @@ class VirtualTruckSource(_Config, frozen=True, tag="virtual_truck", tag_field="t
         realtime: Whether to keep to the trip's own pace.
     """
 
-    seed: int = 0
-    duration_s: float = 1800.0
+    seed: Seed = 0
+    duration_s: Annotated[float, Meta(ge=60, le=7 * _DAY_S)] = 1800.0
     realtime: bool = False
 
 
@@ -180,6 +182,11 @@ class CountingLine(_Config, frozen=True):
 
     name: str
     points: Line
+
+    def __post_init__(self) -> None:
+        """Refuse a line without length: nothing could cross it."""
+        if self.points.start == self.points.end:
+            raise ValueError("points must differ from each other")
 
 
 class StreamConfig(_Config, frozen=True):
@@ -202,8 +209,8 @@ class StreamConfig(_Config, frozen=True):
     model: str
     variant: str = ""
     policy: Literal["every", "latest"] = "every"
-    stride: int = 1
-    score_threshold: float | None = None
+    stride: Annotated[int, Meta(ge=1)] = 1
+    score_threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
     lines: tuple[CountingLine, ...] = ()
     publish: tuple[Literal["detections", "tracks", "counts"], ...] = (
         "detections",
@@ -212,10 +219,11 @@ class StreamConfig(_Config, frozen=True):
     )
 
     def __post_init__(self) -> None:
-        """Refuse values outside their range."""
+        """Refuse names that cannot be in a topic, and lines that share one."""
         _require_name(self.name)
-        if self.stride < 1:
-            raise ValueError("stride must be at least 1")
+        names = [line.name for line in self.lines]
+        if len(set(names)) != len(names):
+            raise ValueError("lines need names that differ from each other")
 
 
 class GpsConfig(_Config, frozen=True):
@@ -233,7 +241,7 @@ class GpsConfig(_Config, frozen=True):
     source: TraceSource | VirtualTruckSource
     model: str = ""
     variant: str = ""
-    publish_every_s: float = 0.0
+    publish_every_s: Annotated[float, Meta(ge=0, le=_DAY_S)] = 0.0
 
     def __post_init__(self) -> None:
         """Refuse names that cannot be in a topic."""
@@ -247,7 +255,7 @@ class HealthSection(_Config, frozen=True):
         interval_s: Seconds between two of them.
     """
 
-    interval_s: float = 30.0
+    interval_s: Period = 30.0
 
 
 class DeviceConfig(_Config, frozen=True):

@@ -7,6 +7,7 @@ import uuid
 import msgspec
 
 from edgehaul.clock import format_utc
+from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import MessageError
 from edgehaul.messages.envelope import ClockQuality, Envelope, Payload
 from edgehaul.messages.topics import DeviceTopics
@@ -57,7 +58,7 @@ def decode(content: bytes, *, where: str = "") -> Envelope:
     """
     try:
         return _DECODER.decode(content)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE_JSON as error:
         raise MessageError(
             f"not an EdgeHaul message: {error}",
             where=where,

@@ -15,6 +15,7 @@ from edgehaul.messages.payloads import (
     GapData,
     HealthData,
     PositionData,
+    SequenceNumber,
     StateData,
     UpdateData,
 )
@@ -61,7 +62,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     time: str
     subject: str = ""
     data: Payload
-    sequence: int = 0
+    sequence: SequenceNumber = 0
     epoch: str = ""
     recordedtime: str = ""
     historical: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -13,6 +13,8 @@ DeviceStatus = Literal["online", "stopped", "offline"]
 AcknowledgeMode = Literal["collector", "puback"]
 Lane = Literal["alarm", "event", "telemetry", "media"]
 TrackPhase = Literal["new", "update", "end"]
+SequenceNumber = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""What a database's integer column holds; a larger or negative number is no message of ours."""
 
 
 class _Payload(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -47,7 +49,7 @@ class StateData(_Payload, frozen=True, kw_only=True, tag="state"):
     agent_version: str = ""
     epoch: str = ""
     acknowledge: AcknowledgeMode = "puback"
-    first_pending: int = 0
+    first_pending: SequenceNumber = 0
     models: tuple[ModelState, ...] = ()
     streams: tuple[str, ...] = ()
     reason: str = ""
@@ -257,8 +259,8 @@ class GapData(_Payload, frozen=True, kw_only=True, tag="gap"):
         reason: Why, such as ``quota``.
     """
 
-    first_sequence: int
-    last_sequence: int
+    first_sequence: SequenceNumber
+    last_sequence: SequenceNumber
     lane: Lane
     reason: str
 
@@ -278,7 +280,7 @@ class AckData(_Payload, frozen=True, kw_only=True, tag="ack"):
     """
 
     epoch: str
-    sequence: int
+    sequence: SequenceNumber
     collector: str = ""
 
 

@@ -9,6 +9,7 @@ from typing import Self
 
 import msgspec
 
+from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DeliveryError, MessageError
 from edgehaul.messages.codec import decode
 from edgehaul.messages.envelope import Envelope
@@ -122,7 +123,7 @@ class JsonlSink:
     def _read(self, line: bytes, number: int) -> Envelope:
         try:
             return decode(bytes(msgspec.json.decode(line, type=_Line).message))
-        except (msgspec.MsgspecError, MessageError) as error:
+        except (MessageError, *UNREADABLE_JSON) as error:
             raise DeliveryError(
                 f"this line is no stored message: {error}",
                 where=f"{self._path}:{number}",
@@ -138,4 +139,4 @@ class JsonlSink:
 
 
 def _line(message: ReceivedMessage) -> bytes:
-    return msgspec.json.encode(_Line(message.topic, msgspec.Raw(message.content))) + b"\n"
+    return message.as_json_line() + b"\n"

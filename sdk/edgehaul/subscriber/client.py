@@ -17,7 +17,7 @@ from typing import Self
 import msgspec
 
 from edgehaul.clock import Clock, SystemClock
-from edgehaul.errors import AuthError, BrokerError, EdgeHaulError, MessageError
+from edgehaul.errors import AuthError, BrokerError, MessageError, UsageError
 from edgehaul.messages.codec import decode
 from edgehaul.messages.envelope import Envelope
 from edgehaul.messages.topics import topic_filter
@@ -52,6 +52,13 @@ class ReceivedMessage(msgspec.Struct, frozen=True):
     content: bytes
     retained: bool
 
+    def as_json_line(self) -> bytes:
+        """Return ``{"topic": ..., "message": ...}`` on one line, the message as it was sent."""
+        # A sender may have laid its JSON out over several lines.
+        on_one_line = msgspec.json.format(self.content, indent=-1)
+        line = {"topic": self.topic, "message": msgspec.Raw(on_one_line)}
+        return msgspec.json.encode(line)
+
 
 class Subscriber:
     """A subscription that outlives the broker's restarts; use it in ``with``.
@@ -71,6 +78,7 @@ class Subscriber:
     Raises:
         AuthError: On entry, when the broker refuses our name or password.
         BrokerError: On entry, when it cannot be reached.
+        UsageError: On entry, when a filter is malformed.
     """
 
     def __init__(  # noqa: PLR0913 - the options of a connection, all named
@@ -198,9 +206,12 @@ class Subscriber:
         self._link = self._connector.open(self._session)
         try:
             self._link.subscribe(self._filters)
-        except (EdgeHaulError, ValueError):
+        except ValueError as error:
             self._drop_link()
-            raise
+            raise UsageError(
+                f"{', '.join(self._filters)} is no topic filter",
+                remedy="a level is a name, or '+' for every name; '#' may only be the last",
+            ) from error
         self._pause_s = _BACKOFF_S[0]
 
     def _drop_link(self) -> None:

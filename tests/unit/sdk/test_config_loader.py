@@ -122,7 +122,22 @@ def test_what_is_no_configuration_is_said_in_one_line(text: str, fault: str) -> 
 @pytest.mark.parametrize(
     ("section", "fault"),
     [
-        ("mqtt: {host: b, port: 99999}", "3:23: mqtt.port: port must be in 1..65535"),
+        ("mqtt: {host: b, port: 99999}", "3:23: mqtt.port: expected at most 65535, got 99999"),
+        ("mqtt: {backlog_per_s: 0}", "3:23: mqtt.backlog_per_s: expected at least 0.1, got 0"),
+        ("spool: {group_rows: 0}", "3:21: spool.group_rows: expected at least 1, got 0"),
+        ("spool: {quota_mb: {alarm: -1}}", "3:27: spool.quota_mb.alarm: expected greater than"),
+        ("health: {interval_s: 0}", "3:22: health.interval_s: expected at least 0.1, got 0"),
+        (
+            "streams: [{name: a, model: m, source: {type: virtual_conveyor, width: 1}}]",
+            "3:71: streams[0].source.width: expected at least 96, got 1",
+        ),
+        (
+            (
+                "streams:\n- {name: a, model: m, source: {type: file, path: p},"
+                " lines: [{name: l, points: [[1, 2], [1, 2]]}]}"
+            ),
+            "points: points must differ from each other",
+        ),
         ("gps: [{name: a/b, source: {type: trace, path: p}}]", "3:14: gps[0].name: name 'a/b'"),
         (
             (

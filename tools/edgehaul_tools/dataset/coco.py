@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DatasetError
 from edgehaul.geometry import Box
 from edgehaul_tools.dataset.faults import FaultBook
@@ -105,7 +106,7 @@ def _text(path: Path) -> str:
 def _decode(path: Path) -> _Coco:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Coco)
-    except (msgspec.DecodeError, OSError) as error:
+    except (OSError, *UNREADABLE_JSON) as error:
         raise DatasetError(
             f"this is no COCO file: {error}",
             where=path,

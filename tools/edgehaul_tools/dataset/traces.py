@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from edgehaul.clock import parse_utc
+from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DataError, DatasetError
 from edgehaul.motion.fixes import read_trace
 from edgehaul.values import Fix
@@ -93,7 +94,7 @@ def _decode(path: Path) -> _Labels:
             where=path,
             remedy="make one with `edgehaul data virtual truck`, or list your trips in it",
         ) from error
-    except msgspec.DecodeError as error:
+    except UNREADABLE_JSON as error:
         raise DatasetError(
             f"these are no labels: {error}",
             where=path,

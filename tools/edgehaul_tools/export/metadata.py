@@ -9,6 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # has no stubs
 
 from edgehaul.bundle.spec import ModelSpec
+from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import ModelError, SpecMismatchError
 
 SPEC_KEY = "edgehaul.spec"
@@ -35,7 +36,7 @@ def read_spec(path: Path) -> ModelSpec | None:
         return None
     try:
         return msgspec.json.decode(text, type=ModelSpec)
-    except msgspec.DecodeError as error:
+    except UNREADABLE_JSON as error:
         raise SpecMismatchError(
             f"its {SPEC_KEY!r} cannot be read: {error}",
             where=path,

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from edgehaul.bundle.archive import verify_bundle
+from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import EXIT_OK, DeviceError
 from edgehaul_tools.flash.target import AgentReply, Target
 
@@ -77,7 +78,7 @@ def flash_bundle(bundle: Path, target: Target, options: FlashOptions) -> Flashed
         raise _refusal(reply, target)
     try:
         return msgspec.json.decode(reply.output, type=Flashed)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE_JSON as error:
         raise DeviceError(
             f"the agent's answer is unreadable: {error}",
             where=target.name,
@@ -91,7 +92,7 @@ def _refusal(reply: AgentReply, target: Target) -> DeviceError:
     last = lines[-1] if lines else f"the agent ended with exit code {reply.exit_code}"
     try:
         error = msgspec.json.decode(last, type=_ErrorLine).error
-    except msgspec.MsgspecError:
+    except UNREADABLE_JSON:
         return DeviceError(last, where=target.name, remedy="look at the device's own log")
     reason = f"{error.where}: {error.message}" if error.where else error.message
     return DeviceError(f"the device refused: {reason}", where=target.name, remedy=error.remedy)

@@ -9,6 +9,7 @@ import msgspec
 
 from edgehaul.bundle.manifest import Precision
 from edgehaul.bundle.spec import ModelSpec
+from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import ModelError
 
 DIRECTORY_NAME = "model.json"
@@ -84,7 +85,7 @@ def read_directory(folder: Path) -> ModelDirectory:
             where=folder,
             remedy="make one with edgehaul quantize",
         ) from error
-    except msgspec.MsgspecError as error:
+    except UNREADABLE_JSON as error:
         raise ModelError(
             f"unreadable: {error}", where=path, remedy="run edgehaul quantize again"
         ) from error

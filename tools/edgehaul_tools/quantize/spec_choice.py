@@ -10,6 +10,7 @@ import onnx
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec
 from edgehaul.config.loader import load
+from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DataError, SpecMismatchError
 from edgehaul.vision.outputs import check_outputs
 from edgehaul_tools.export.guess import guess_spec, signature_of
@@ -37,7 +38,7 @@ def choose_spec(
     elif SPEC_KEY in signature.metadata:
         try:
             spec = msgspec.json.decode(signature.metadata[SPEC_KEY], type=ModelSpec)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE_JSON as error:
             raise SpecMismatchError(
                 f"its {SPEC_KEY!r} cannot be read: {error}",
                 where=where,

@@ -22,7 +22,7 @@ from edgehaul.errors import ModelError
 
 RUN_FILE = "run.json"
 WEIGHTS_FILE = "weights.pt"
-_UNREADABLE: tuple[type[Exception], ...] = (OSError, *UNREADABLE_JSON)
+_UNREADABLE = (OSError, *UNREADABLE_JSON)
 _DAMAGE: tuple[type[Exception], ...] = (
     OSError,
     RuntimeError,

@@ -10,6 +10,7 @@ import msgspec
 import onnxruntime  # type: ignore[import-untyped]  # no stubs
 
 from edgehaul.bundle.spec import ModelSpec
+from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DataError, GateError, ModelError
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.quantize.answers import Agreement, Answers
@@ -164,7 +165,7 @@ def read_verification(folder: Path, directory: ModelDirectory) -> Verification:
         )
     try:
         proof = msgspec.json.decode(path.read_bytes(), type=Verification)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE_JSON as error:
         raise ModelError(
             f"unreadable: {error}", where=path, remedy=f"run: edgehaul verify {folder}"
         ) from error
