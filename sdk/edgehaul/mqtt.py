@@ -12,6 +12,8 @@ import logging
 import queue
 import threading
 from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -29,6 +31,29 @@ Protocol = Literal["auto", "5", "3.1.1"]
 CONTENT_TYPE = "application/cloudevents+json"
 _VERSIONS = {"5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 _AUTH_FAILURES = ("Bad user name or password", "Not authorized", "Bad authentication method")
+
+
+def read_password(path: str | PathLike[str], *, option: str) -> str:
+    """Return the first line of a password file; nothing where no file is named.
+
+    Args:
+        path: The file; empty for none.
+        option: What names it, for the error.
+
+    Raises:
+        AuthError: It cannot be read.
+    """
+    if not str(path):
+        return ""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuthError(
+            f"the password file cannot be read: {getattr(error, 'strerror', '') or error}",
+            where=path,
+            remedy=f"correct {option}",
+        ) from error
+    return lines[0] if lines else ""
 
 
 class BrokerAddress(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +215,15 @@ class Connector:
         self._queue_limit = queue_limit
         self._spoken = ""
 
+    def check_files(self) -> None:
+        """Read what the address names, so that a slip shows before the first attempt.
+
+        Raises:
+            AuthError: The certificates to trust cannot be read.
+        """
+        if self.address.ca_file:
+            _trust(paho.Client(CallbackAPIVersion.VERSION2), self.address.ca_file)
+
     def open(self, session: Session) -> MqttLink:
         """Connect, with MQTT 5 where the broker has it.
 
@@ -249,7 +283,7 @@ class Connector:
         if address.username:
             client.username_pw_set(address.username, address.password or None)
         if address.ca_file:
-            client.tls_set(ca_certs=address.ca_file)
+            _trust(client, address.ca_file)
         if session.will_topic:
             client.will_set(session.will_topic, session.will, qos=1, retain=True)
         return client
@@ -305,9 +339,9 @@ class Connector:
                 else paho.MQTT_CLEAN_START_FIRST_ONLY,
                 properties=properties,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError is about an impossible name
             raise BrokerError(
-                f"cannot reach the MQTT broker: {error.strerror or error}",
+                f"cannot reach the MQTT broker: {getattr(error, 'strerror', '') or error}",
                 where=address.where,
                 remedy="start the broker, or correct host and port",
             ) from error
@@ -345,6 +379,17 @@ class Connector:
 
 class _ProtocolRefusedError(BrokerError):
     """The broker hung up or refused us, maybe only for the version of the protocol."""
+
+
+def _trust(client: paho.Client, ca_file: str) -> None:
+    try:
+        client.tls_set(ca_certs=ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        raise AuthError(
+            f"the certificates to trust cannot be read: {error.strerror or error}",
+            where=ca_file,
+            remedy="name a file of certificates in PEM form",
+        ) from error
 
 
 def _properties(packet_type: int) -> Properties:

@@ -68,9 +68,10 @@ class Forwarder:
         """Start to connect and send; a missing broker is waited for.
 
         Raises:
-            AuthError: The password file cannot be read.
+            AuthError: The password file or the certificates cannot be read.
         """
         self._connector = Connector(broker_address(self._config), wake=self._wake)
+        self._connector.check_files()
         self._spool.listen(self._wake.set)
         self._thread.start()
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
 from edgehaul.config.device import MqttSection
-from edgehaul.errors import AuthError
 from edgehaul.messages.codec import encode, uncounted
 from edgehaul.messages.payloads import StateData
 from edgehaul.messages.topics import DeviceTopics
-from edgehaul.mqtt import BrokerAddress, Connector, Session
+from edgehaul.mqtt import BrokerAddress, Connector, Session, read_password
 
 
 def broker_address(config: MqttSection) -> BrokerAddress:
@@ -20,21 +17,11 @@ def broker_address(config: MqttSection) -> BrokerAddress:
     Raises:
         AuthError: The password file cannot be read.
     """
-    password = ""
-    if config.password_file:
-        try:
-            password = Path(config.password_file).read_text(encoding="utf-8").partition("\n")[0]
-        except OSError as error:
-            raise AuthError(
-                f"the password file cannot be read: {error.strerror}",
-                where=config.password_file,
-                remedy="correct mqtt.password_file",
-            ) from error
     return BrokerAddress(
         host=config.host,
         port=config.port,
         username=config.username,
-        password=password,
+        password=read_password(config.password_file, option="mqtt.password_file"),
         ca_file=config.ca_file,
         keepalive_s=config.keepalive_s,
         protocol=config.protocol,

@@ -14,9 +14,9 @@ from typing import TypeVar
 import click
 import msgspec
 
-from edgehaul.errors import AuthError, DeliveryError, UsageError
+from edgehaul.errors import DeliveryError, UsageError
 from edgehaul.messages.topics import topic_filter
-from edgehaul.mqtt import Protocol
+from edgehaul.mqtt import Protocol, read_password
 from edgehaul.sinks.base import Sink
 from edgehaul.sinks.jsonl import JsonlSink
 from edgehaul.sinks.sqlite import SqliteSink
@@ -28,6 +28,8 @@ from edgehaul_tools.subscribe.lines import describe
 _FOREVER_S = 1e9
 _STEP_S = 0.2
 _KEEP_S = 24 * 3600
+_COUNT = click.IntRange(0)
+_SECONDS = click.FloatRange(0, _FOREVER_S)
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 
@@ -49,16 +51,7 @@ class Connection(msgspec.Struct, frozen=True):
         Raises:
             AuthError: It cannot be read.
         """
-        if self.password_file is None:
-            return ""
-        try:
-            return self.password_file.read_text(encoding="utf-8").partition("\n")[0]
-        except OSError as error:
-            raise AuthError(
-                f"the password file cannot be read: {error.strerror}",
-                where=self.password_file,
-                remedy="correct --password-file",
-            ) from error
+        return read_password(self.password_file or "", option="--password-file")
 
     def subscriber(self, filters: list[str], *, client_id: str = "", keep_s: int = 0) -> Subscriber:
         """Return a subscriber that is not connected yet."""
@@ -78,7 +71,13 @@ class Connection(msgspec.Struct, frozen=True):
 def _connection_options(command: _Command) -> _Command:
     options = (
         click.option("--host", default="127.0.0.1", show_default=True, help="Broker's name."),
-        click.option("--port", default=1883, show_default=True, help="Broker's port."),
+        click.option(
+            "--port",
+            type=click.IntRange(1, 65535),
+            default=1883,
+            show_default=True,
+            help="Broker's port.",
+        ),
         click.option("--username", default="", help="User name at the broker."),
         click.option("--password-file", type=Path, help="File whose first line is the password."),
         click.option("--ca-file", default="", help="Certificates to trust; switches TLS on."),
@@ -100,8 +99,8 @@ def _connection_options(command: _Command) -> _Command:
 @click.command()
 @_connection_options
 @click.option("--channel", default="#", help="Only this channel, such as events or health.")
-@click.option("--count", default=0, help="Leave after so many messages.")
-@click.option("--timeout-s", default=0.0, help="Leave after so many seconds.")
+@click.option("--count", type=_COUNT, default=0, help="Leave after so many messages.")
+@click.option("--timeout-s", type=_SECONDS, default=0.0, help="Leave after so many seconds.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def subscribe(
     *, channel: str, count: int, timeout_s: float, as_json: bool, **connection: object
@@ -124,8 +123,7 @@ def subscribe(
                 if message is None:
                     continue
                 shown += 1
-                line = message.content.decode() if as_json else describe(message)
-                click.echo(_with_topic(message.topic, line) if as_json else line)
+                click.echo(message.as_json_line() if as_json else describe(message))
     if shown < count and not is_over():
         raise DeliveryError(
             f"{shown} of {count} messages came within {timeout_s:g} s",
@@ -134,17 +132,17 @@ def subscribe(
         )
 
 
-def _with_topic(topic: str, content: str) -> str:
-    return msgspec.json.encode({"topic": topic, "message": msgspec.Raw(content.encode())}).decode()
-
-
 @click.command()
 @_connection_options
 @click.option("--sqlite", type=Path, help="Store in this SQLite file.")
 @click.option("--jsonl", type=Path, help="Store in this file, one JSON object a line.")
 @click.option("--name", default="", help="Name of this collector in its receipts.")
-@click.option("--count", default=0, help="Leave after so many counted messages are stored.")
-@click.option("--idle-exit-s", default=0.0, help="Leave when nothing came for so long.")
+@click.option(
+    "--count", type=_COUNT, default=0, help="Leave after so many counted messages are stored."
+)
+@click.option(
+    "--idle-exit-s", type=_SECONDS, default=0.0, help="Leave when nothing came for so long."
+)
 @click.option("--json", "as_json", is_flag=True, help="The account as JSON.")
 def collect(
     *,
