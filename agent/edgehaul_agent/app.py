@@ -23,6 +23,9 @@ from edgehaul_agent.health.probe import LinuxProbe
 _log = logging.getLogger(__name__)
 
 _STOP_POLL_S = 0.2
+_DRAIN_POLL_S = 0.5
+_PROGRESS_PATIENCE_S = 8.0
+"""Longest wait at the end for the next receipt: everything is sent again twice in it."""
 _CONNECT_PATIENCE_S = 3.0
 """How long a device that has nothing more to do waits for a broker that is away."""
 
@@ -155,9 +158,7 @@ class Agent:
     def _deliver(self, forwarder: Forwarder, spool: Spool) -> bool:
         """Wait for the delivery of what is stored; it is kept for the next start otherwise."""
         patience_s = min(self._drain_timeout_s, _CONNECT_PATIENCE_S)
-        delivered = forwarder.wait_connected(patience_s) and forwarder.wait_delivered(
-            self._drain_timeout_s
-        )
+        delivered = forwarder.wait_connected(patience_s) and self._drain(forwarder, spool)
         if not delivered:
             _log.warning(
                 "%d messages are not delivered yet; they are kept in %s for the next start",
@@ -165,6 +166,20 @@ class Agent:
                 self._assembly.spool_folder,
             )
         return delivered
+
+    def _drain(self, forwarder: Forwarder, spool: Spool) -> bool:
+        """Wait while messages are acknowledged; a collector that is away is not waited for."""
+        now_s = progress_at_s = self._clock.monotonic_s()
+        deadline_s = now_s + self._drain_timeout_s
+        pending = spool.health().pending
+        while now_s < deadline_s and now_s - progress_at_s < _PROGRESS_PATIENCE_S:
+            if forwarder.wait_delivered(min(_DRAIN_POLL_S, deadline_s - now_s)):
+                return True
+            now_s = self._clock.monotonic_s()
+            left = spool.health().pending
+            if left < pending:
+                pending, progress_at_s = left, now_s
+        return False
 
     def _put_health(self, spool: Spool, health: HealthData) -> None:
         topic = self._assembly.topics.health
