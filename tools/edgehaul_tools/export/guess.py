@@ -18,7 +18,7 @@ _NANODET_SIDES = 32
 _BOX_VALUES = 4
 _IMAGE_AXES = 4
 _COLORS = 3
-_REMEDY = "describe the model in a file and give it with --spec (see docs/bring-your-own-model.md)"
+_REMEDY = "describe its input and output in a YAML file and give it with --spec"
 
 
 @dataclass(frozen=True, slots=True)
