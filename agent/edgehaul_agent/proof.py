@@ -9,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgehaul.bundle.golden import Array, MakeTensor, check_golden
+from edgehaul.bundle.golden import Array, check_golden
 from edgehaul.bundle.manifest import Manifest, Variant
-from edgehaul.bundle.spec import ImageInput, ModelSpec
+from edgehaul.bundle.tensors import tensor_maker
 from edgehaul.errors import BundleError, ModelError, ParityError
-from edgehaul.motion.windows import to_tensor
-from edgehaul.vision.preprocess import Preprocessor
 from edgehaul_agent.inference.engine import Engine, check_input
 from edgehaul_agent.inference.onnxruntime import open_engine
 
@@ -55,15 +53,6 @@ def prove(manifest: Manifest, folder: Path) -> str:
     for name, time_ms in times_ms.items():
         _log.info("variant %s: %.2f ms on this box", name, time_ms)
     return min(times_ms, key=times_ms.__getitem__)
-
-
-def tensor_maker(spec: ModelSpec) -> MakeTensor:
-    """Return this box's pre-processing for a model, from raw input to input tensor."""
-    model_input = spec.input
-    if isinstance(model_input, ImageInput):
-        preprocessor = Preprocessor(model_input)
-        return lambda image: preprocessor(image)[0]
-    return lambda features: to_tensor(features, model_input)
 
 
 def time_engines(engines: dict[str, Engine], tensor: Array) -> dict[str, float]:

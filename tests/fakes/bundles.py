@@ -8,8 +8,8 @@ from edgehaul.bundle.archive import file_entries, write_bundle
 from edgehaul.bundle.golden import record_golden
 from edgehaul.bundle.manifest import Manifest, Variant
 from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec
+from edgehaul.bundle.tensors import tensor_maker
 from edgehaul_agent.inference.onnxruntime import open_engine
-from edgehaul_agent.proof import tensor_maker
 from tests.fakes.models import SIDE_PX, write_tiny_detector
 
 SPEC = ModelSpec(

@@ -9,9 +9,10 @@ from edgehaul.bundle.archive import file_entries
 from edgehaul.bundle.golden import record_golden
 from edgehaul.bundle.manifest import Manifest, Variant
 from edgehaul.bundle.spec import Color, ImageInput, ModelSpec, OutputSpec
+from edgehaul.bundle.tensors import tensor_maker
 from edgehaul.errors import BundleError, ModelError, ParityError, SpecMismatchError
 from edgehaul_agent.inference.onnxruntime import open_engine
-from edgehaul_agent.proof import prove, tensor_maker
+from edgehaul_agent.proof import prove
 from tests.fakes.models import SIDE_PX, WEIGHTS, write_tiny_detector
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (24, 48, 3), dtype=np.uint8)

@@ -8,12 +8,10 @@ import msgspec
 
 from edgehaul import __version__
 from edgehaul.bundle.archive import Content, file_entries, write_bundle
-from edgehaul.bundle.golden import Array, MakeTensor, record_golden
+from edgehaul.bundle.golden import Array, record_golden
 from edgehaul.bundle.manifest import Manifest, Provenance, Variant
-from edgehaul.bundle.spec import ModelSpec, SequenceInput
+from edgehaul.bundle.tensors import tensor_maker
 from edgehaul.errors import DataError, UsageError
-from edgehaul.motion.windows import to_tensor
-from edgehaul.vision.preprocess import Preprocessor
 from edgehaul_tools.quantize.directory import DirectoryVariant, ModelDirectory, read_directory
 from edgehaul_tools.quantize.inputs import open_inputs
 from edgehaul_tools.quantize.runtime import runner
@@ -88,15 +86,6 @@ def pack_directory(
         raise UsageError(str(error), where="edgehaul pack", remedy="correct it") from error
     write_bundle(out, manifest, files)
     return manifest
-
-
-def tensor_maker(spec: ModelSpec) -> MakeTensor:
-    """Return how the box makes the model's input tensor of a raw input."""
-    if isinstance(spec.input, SequenceInput):
-        sequence = spec.input
-        return lambda features: to_tensor(features, sequence)
-    preprocess = Preprocessor(spec.input)
-    return lambda picture: preprocess(picture)[0]
 
 
 def _golden_inputs(
