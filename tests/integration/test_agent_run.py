@@ -180,7 +180,14 @@ def test_damaged_models_are_refused_by_name(tmp_path: Path) -> None:
         (["install", "gone.edgehaul", "--root", "."], 1, "gone.edgehaul"),
     ],
 )
-def test_wrong_usage_is_one_line(arguments: list[str], code: int, text: str) -> None:
+def test_wrong_usage_is_one_line(
+    arguments: list[str],
+    code: int,
+    text: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
     result = agent(*arguments)
     assert result.returncode == code
     assert len(result.stderr.strip().splitlines()) == 1
