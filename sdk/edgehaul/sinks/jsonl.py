@@ -18,6 +18,8 @@ from edgehaul.sinks.base import DeclaredGap, StoredRun
 from edgehaul.subscriber.client import ReceivedMessage
 from edgehaul.subscriber.ordering import SequenceSet
 
+_BEGINNING = b'{"topic":"'
+
 
 class _Line(msgspec.Struct, frozen=True):
     topic: str
@@ -114,8 +116,8 @@ class JsonlSink:
         complete = 0
         with self._path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
-                if not line.endswith(b"\n"):
-                    break
+                if not line.endswith(b"\n") and _is_begun(line):
+                    break  # a power cut came before its end; it was not acknowledged
                 complete += len(line)
                 self._note(self._read(line, number))
         self._file.truncate(complete)
@@ -136,6 +138,12 @@ class JsonlSink:
             where=self._path,
             remedy="check the path, its permissions and the free space on its disk",
         )
+
+
+def _is_begun(line: bytes) -> bool:
+    """Return whether this may be the beginning of a line that we write."""
+    # A file may have grown before its new end was written: that reads as zeros.
+    return line[: len(_BEGINNING)] == _BEGINNING[: len(line)] or not line.strip(b"\0")
 
 
 def _line(message: ReceivedMessage) -> bytes:

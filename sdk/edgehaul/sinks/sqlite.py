@@ -130,10 +130,13 @@ class SqliteSink:
 
     def stored(self) -> Iterator[StoredRun]:
         """Yield what is stored already; see `Sink.stored`."""
-        for row in self._database.execute(_RUNS):
-            yield StoredRun(*row)
-        for row in self._database.execute(_GAPS):
-            yield DeclaredGap(*row)
+        try:
+            for row in self._database.execute(_RUNS):
+                yield StoredRun(*row)
+            for row in self._database.execute(_GAPS):
+                yield DeclaredGap(*row)
+        except sqlite3.Error as error:
+            raise self._failure("cannot be read", error) from error
 
     def close(self) -> None:
         """Close the file."""

@@ -134,3 +134,22 @@ def test_a_line_that_was_cut_off_is_removed_and_written_again(tmp_path: Path) ->
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["message"]["sequence"] for line in lines] == [1, 2]
     assert lines[0]["topic"] == TOPICS.detections("cam")
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 5000, b"notes without an end", b"{}"])
+def test_a_file_of_another_kind_is_refused_and_left_as_it_is(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "notes"
+    path.write_bytes(content)
+    with pytest.raises(DeliveryError, match=r"notes:1: this line is no stored message"):
+        JsonlSink(path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("torn", [b'{"to', b'{"topic":"edgehaul/v1/s\0\0', b"\0\0\0"])
+def test_the_torn_end_after_a_power_cut_is_cut_off(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "store.jsonl"
+    path.write_bytes(torn)
+    JsonlSink(path).close()
+    assert path.read_bytes() == b""
