@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 COPIED = ("sdk", "agent", "tools", "configs", "docs", "pyproject.toml", "README.md", "LICENSE")
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DEFAULT_PORT = "1883"
-TIMEOUT_S = 900
+TIMEOUT_S = 1500
 
 
 def blocks(language: str) -> list[str]:
