@@ -6,6 +6,9 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+FIRST_TIME_S = -62_135_596_800.0
+LAST_TIME_S = 253_402_300_799.0
+
 
 class Clock(Protocol):
     """What EdgeHaul needs of a clock; tests inject a fake one."""
@@ -37,6 +40,11 @@ class SystemClock:
     def sleep(self, duration_s: float) -> None:
         """Wait for ``duration_s`` seconds."""
         time.sleep(duration_s)
+
+
+def is_time(time_s: float) -> bool:
+    """Return whether :func:`format_utc` can write this time: the years 1 to 9999."""
+    return FIRST_TIME_S <= time_s <= LAST_TIME_S
 
 
 def format_utc(time_s: float) -> str:

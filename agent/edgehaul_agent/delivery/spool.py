@@ -157,6 +157,7 @@ class Spool:
         Raises:
             SpoolError: The spool is closed.
             TypeError: The payload holds a value that JSON cannot.
+            ValueError: The time of capture is in no year from 1 to 9999.
         """
         draft = Draft.of(
             payload, topic=topic, lane=lane, captured_at_s=captured_at_s, subject=subject

@@ -44,13 +44,13 @@ _NOTE = "note."
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A message that has no number yet; ``data`` is its payload's JSON."""
+    """A message that has no number yet; ``data`` is its payload's JSON, ``time`` its capture."""
 
     kind: str
     data: bytes
     topic: str
     lane: Lane
-    captured_at_s: float
+    time: str
     subject: str = ""
 
     @classmethod
@@ -61,9 +61,10 @@ class Draft(msgspec.Struct, frozen=True):
 
         Raises:
             TypeError: It holds a value that JSON cannot.
+            ValueError: The time of capture is in no year from 1 to 9999.
         """
         data = msgspec.json.encode(payload)
-        return cls(type_of(payload), data, topic, lane, captured_at_s, subject)
+        return cls(type_of(payload), data, topic, lane, format_utc(captured_at_s), subject)
 
 
 class Receipts(msgspec.Struct, frozen=True):
@@ -225,7 +226,7 @@ class SpoolStore:
                 id=f"{self.epoch}-{totals.last_sequence}",
                 source=self._topics.source,
                 type=draft.kind,
-                time=format_utc(draft.captured_at_s),
+                time=draft.time,
                 subject=draft.subject,
                 data=cast("Payload", msgspec.Raw(draft.data)),
                 sequence=totals.last_sequence,

@@ -21,13 +21,16 @@ _log = logging.getLogger(__name__)
 
 FALLBACK_FPS = 25.0
 _SANE_FPS = (0.1, 1000.0)
+_MOST_FAILED = 1000
+"""So many damaged frames in a row are the end, whatever number the header declares."""
 
 
 class VideoFile:
     """The frames of a video file.
 
-    Frames that the stride passes over are grabbed and not converted to a picture. A file that
-    ends before the number of frames in its header counts the missing ones as bad.
+    Frames that the stride passes over are grabbed and not converted to a picture. Frames that
+    cannot be decoded count as bad and the rest of the file is read; so do those that the header
+    declares and that never come.
 
     Args:
         path: The file.
@@ -94,7 +97,7 @@ class VideoFile:
         pacer = Pacer(self._clock, realtime=self._realtime)
         first = 0
         while True:
-            for index, image in self._pass(capture):
+            for index, image in self._pass(capture, declared):
                 pacer.wait_until(index / fps)
                 yield Frame(self._stream, index, start_s + index / fps, image)
             self._report_end(self._taken - first, declared)
@@ -104,9 +107,19 @@ class VideoFile:
             capture.release()
             capture = self._capture = self._open()
 
-    def _pass(self, capture: cv2.VideoCapture) -> Iterator[tuple[int, Image]]:
+    def _pass(self, capture: cv2.VideoCapture, declared: int) -> Iterator[tuple[int, Image]]:
         """Yield number and picture of the frames of one run through the file."""
-        while capture.grab():
+        last = self._taken + declared
+        failed = 0
+        while True:
+            # A damaged frame fails as the end does; it is the end if none of the rest succeeds.
+            if not capture.grab():
+                failed += 1
+                if failed > _MOST_FAILED or self._taken + failed > last:
+                    return
+                continue
+            self._pass_over(failed)
+            failed = 0
             index = self._taken
             self._taken += 1
             if index % self._stride:
@@ -118,6 +131,17 @@ class VideoFile:
             else:
                 self.bad += 1
                 _log.warning("%s: frame %d cannot be decoded, passed over", self._path, index)
+
+    def _pass_over(self, failed: int) -> None:
+        if failed:
+            self.bad += failed
+            self._taken += failed
+            _log.warning(
+                "%s: %d frames before frame %d cannot be decoded, passed over",
+                self._path,
+                failed,
+                self._taken,
+            )
 
     def _report_end(self, taken: int, declared: int) -> None:
         if taken == 0:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from edgehaul.clock import is_time
 from edgehaul.errors import DataError
 from edgehaul.motion.gpx import GpxPoint, read_gpx_points
 from edgehaul.values import Fix
@@ -210,13 +211,17 @@ def _time_s(text: str) -> float:
     except ValueError:
         pass
     else:
-        if not math.isfinite(number):
+        number = number / 1000 if abs(number) >= _MILLISECONDS_FROM else number
+        if not is_time(number):
             raise ValueError(f"time {text!r} is no time")
-        return number / 1000 if abs(number) >= _MILLISECONDS_FROM else number
+        return number
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"time {text!r} is no time such as 2026-01-31T12:00:00Z") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return moment.timestamp()
+    time_s = moment.timestamp()
+    if not is_time(time_s):
+        raise ValueError(f"time {text!r} is outside the years 1 to 9999")
+    return time_s

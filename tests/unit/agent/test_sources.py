@@ -193,3 +193,20 @@ def test_real_videos_with_faults(
     with source:
         count = sum(1 for _ in source.frames())
     assert (count, source.bad) == (good, bad)
+
+
+def test_damaged_frames_in_the_middle_are_bad_and_the_rest_is_read(
+    video: Path, clock: FakeClock
+) -> None:
+    content = video.read_bytes()
+    starts = [i for i in range(len(content) - 3) if content[i : i + 3] == b"\xff\xd8\xff"]
+    assert len(starts) == 10
+    damaged = bytearray(content)
+    for start in starts[4:6]:
+        damaged[start : start + 400] = bytes(400)
+    video.write_bytes(damaged)
+    with opened(FileSource(path=video.name), video.parent, clock) as source:
+        frames = list(source.frames())
+    assert [frame.index for frame in frames] == [0, 1, 2, 3, 6, 7, 8, 9]
+    assert source.bad == 2
+    assert frames[4].captured_at_s - frames[3].captured_at_s == pytest.approx(3 / 5)

@@ -230,3 +230,13 @@ def test_a_full_disk_never_blocks_for_ever_and_every_loss_is_declared(
     )
     assert done.returncode == 0, done.stderr
     assert "cannot be written" in done.stderr
+
+
+def test_a_time_that_cannot_be_written_is_the_callers_fault_alone(tmp_path: Path) -> None:
+    with small_spool(tmp_path, clock=HandClock()) as spool:
+        with pytest.raises(ValueError, match="year"):
+            spool.put(
+                detections(0), topic=TOPICS.detections("a"), lane="telemetry", captured_at_s=1e14
+            )
+        fill(spool, 3)
+        assert spool.health().produced == 3

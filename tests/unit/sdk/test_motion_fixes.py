@@ -82,6 +82,11 @@ def test_rows_are_sorted_by_time(tmp_path: Path) -> None:
         ("time,lat,lon\n5,1,-181\n", r"trip.csv:2: longitude -181 is outside"),
         ("time,lat,lon\n5,nan,1\n", r"trip.csv:2: latitude 'nan' is no number"),
         ("time,lat,lon\ninf,1,1\n", r"trip.csv:2: time 'inf' is no time"),
+        ("time,lat,lon\n99999999999999999,1,1\n", r"trip.csv:2: time '9{17}' is no time"),
+        (
+            "time,lat,lon\n0001-01-01T00:00:00+05:00,1,1\n",
+            r"trip.csv:2: time '0001-\S+' is outside the years 1 to 9999",
+        ),
         ("time,lat,lon,speed\n5,1,1,fast\n", r"trip.csv:2: speed_mps 'fast' is no number"),
         ("time,lat,lon\n5,1\n", r"trip.csv:2: this point has no longitude_deg"),
         ("time,x,y\n5,1,1\n", r"trip.csv:1: no column for latitude_deg, longitude_deg"),
