@@ -168,11 +168,19 @@ class Agent:
         return delivered
 
     def _drain(self, forwarder: Forwarder, spool: Spool) -> bool:
-        """Wait while messages are acknowledged; a collector that is away is not waited for."""
+        """Wait while messages are acknowledged; a collector that is away is not waited for.
+
+        Whoever asks the agent to stop only now has the last word: all is in the spool.
+        """
+        was_stopping = self._stop.is_set()
+        if forwarder.wait_delivered(0):
+            return True
         now_s = progress_at_s = self._clock.monotonic_s()
         deadline_s = now_s + self._drain_timeout_s
         pending = spool.health().pending
         while now_s < deadline_s and now_s - progress_at_s < _PROGRESS_PATIENCE_S:
+            if self._stop.is_set() and not was_stopping:
+                break
             if forwarder.wait_delivered(min(_DRAIN_POLL_S, deadline_s - now_s)):
                 return True
             now_s = self._clock.monotonic_s()
@@ -194,8 +202,10 @@ class Agent:
         )
 
     def _fail(self, stream: str, error: EdgeHaulError) -> None:
-        _log.error("stream %s: %s", stream, error)
         self._failures[stream] = error
+        # The failure of the only stream is the run's own error, told once, at its end.
+        if len(list(self._assembly.streams())) > 1:
+            _log.error("stream %s: %s", stream, error)
 
     def _first_failure(self) -> EdgeHaulError:
         for error in self._failures.values():

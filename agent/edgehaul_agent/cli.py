@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -35,6 +36,7 @@ from edgehaul_agent.update.slots import ModelStore
 
 NAME = "edgehaul-agent"
 DRAIN_TIMEOUT_S = 30.0
+MAX_WAIT_S = 86_400.0
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -71,11 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _set_up_logging(options.log_level)
         _set_up_opencv()
         command: Callable[[argparse.Namespace], int] = options.command
-        return command(options)
+        code = command(options)
+        sys.stdout.flush()
     except EdgeHaulError as error:
         return _report(error, as_json=as_json)
+    except BrokenPipeError:
+        # The reader has gone (`edgehaul-agent status | head -1`): nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except OSError as error:
+        return _report(_system_error(error), as_json=as_json)
     except KeyboardInterrupt:
+        print(f"{NAME}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    return code
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -197,6 +208,29 @@ def _set_up_opencv() -> None:
     cv2.setNumThreads(1)
 
 
+def _seconds(text: str) -> float:
+    """Return a waiting time of the command line.
+
+    Raises:
+        ArgumentTypeError: It is no number, or one that nobody can wait for.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= MAX_WAIT_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is not in 0..{MAX_WAIT_S:g} seconds")
+    return value
+
+
+def _system_error(error: OSError) -> EdgeHaulError:
+    return EdgeHaulError(
+        (error.strerror or str(error)).lower(),
+        where=error.filename or "",
+        remedy="check the path, its permissions and the free space",
+    )
+
+
 def _print_json(value: object) -> None:
     print(msgspec.json.encode(value).decode())
 
@@ -236,7 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--config", required=True, metavar="FILE", help="the device's configuration")
     run.add_argument(
         "--drain-timeout-s",
-        type=float,
+        type=_seconds,
         default=DRAIN_TIMEOUT_S,
         metavar="S",
         help="how long to wait at the end until everything is delivered (default %(default)s)",
