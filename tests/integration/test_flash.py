@@ -62,6 +62,12 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0
     assert not (tmp_path / "device").exists()
+    command = ["flash", str(bundle), "--root", str(tmp_path / "device"), "--dry-run", "--json"]
+    assert json.loads(CliRunner().invoke(edgehaul, command).output) == {
+        "name": "parcels",
+        "version": "1.0.0",
+        "installed": False,
+    }
 
 
 def test_a_missing_agent_names_what_to_install(tmp_path: Path) -> None:

@@ -36,7 +36,11 @@ def flash(
     """Install BUNDLE on a device; it is proved there before it is used."""
     if dry_run:
         manifest = verify_bundle(bundle)
-        click.echo(f"{manifest.name} {manifest.version} is whole; nothing was installed")
+        if as_json:
+            seen = {"name": manifest.name, "version": manifest.version, "installed": False}
+            click.echo(msgspec.json.encode(seen))
+        else:
+            click.echo(f"{manifest.name} {manifest.version} is whole; nothing was installed")
         return
     options = FlashOptions(device_type=device_type, allow_downgrade=allow_downgrade)
     flashed = flash_bundle(bundle, FolderTarget(root), options)
