@@ -28,6 +28,7 @@ _STEPS_PER_S = 10
 _SPEEDING_UP_MPS2 = 1.0
 _STEERING_LAG_S = 0.4
 _MIN_TRIP_S = 60.0
+_MAX_TRIP_S = 7 * 86_400.0
 _MAX_INTERVAL_S = 10.0
 _CLEAR_OF_ANOMALY_S = 15.0
 
@@ -72,15 +73,15 @@ class TruckTrip:
         interval_s: Time between two fixes.
 
     Raises:
-        UsageError: The trip is shorter than 60 s or the interval is not in 0.1..10 s.
+        UsageError: The trip is not in 60 s..7 days or the interval is not in 0.1..10 s.
     """
 
     def __init__(self, *, seed: int, duration_s: float = 1800.0, interval_s: float = 1.0) -> None:
         in_range = 1 / _STEPS_PER_S <= interval_s <= _MAX_INTERVAL_S
-        if not (duration_s >= _MIN_TRIP_S and in_range and seed >= 0):
+        if not (_MIN_TRIP_S <= duration_s <= _MAX_TRIP_S and in_range and seed >= 0):
             raise UsageError(
                 f"no trip of {duration_s} s with a fix each {interval_s} s and seed {seed}",
-                remedy="60 s or more, 0.1 to 10 s between fixes and a seed >= 0 are needed",
+                remedy="60 s to 7 days, 0.1 to 10 s between fixes and a seed >= 0 are needed",
             )
         self.seed = seed
         self.duration_s = duration_s

@@ -235,6 +235,28 @@ def test_wrong_json_and_missing_things(tmp_path: Path) -> None:
         read_dataset(tmp_path, "tfrecord")
 
 
+def test_numbers_and_names_that_stand_twice(tmp_path: Path) -> None:
+    image = {"file_name": "a.jpg", "width": 80, "height": 60}
+    twice = [{"id": 7, **image}, {"id": 7, **image, "file_name": "b.png"}]
+    with pytest.raises(DatasetError, match="the id 7 stands for more than one image"):
+        read_dataset(coco(tmp_path, images=twice, annotations=[]))
+    categories = [{"id": 4, "name": "van"}, {"id": 4, "name": "parcel"}]
+    with pytest.raises(DatasetError, match="the id 4 stands for more than one category"):
+        read_dataset(coco(tmp_path, categories=categories, annotations=[]))
+    categories[0]["id"], categories[1]["name"] = 30, "van"
+    with pytest.raises(DatasetError, match="2 classes are called 'van'"):
+        read_dataset(coco(tmp_path, categories=categories))
+
+
+def test_a_picture_larger_than_opencv_holds_is_damaged(tmp_path: Path) -> None:
+    root = coco(tmp_path)
+    header = b"BM" + bytes(8) + (54).to_bytes(4, "little") + (40).to_bytes(4, "little")
+    sides = (100_000).to_bytes(4, "little") * 2
+    (root / "images/b.png").write_bytes(header + sides + b"\1\0\x18\0" + bytes(24))
+    with pytest.raises(DatasetError, match=r"b\.png: the picture is damaged"):
+        read_dataset(root)
+
+
 def test_two_coco_files_are_told_apart_by_the_user(tmp_path: Path) -> None:
     coco(tmp_path)
     (tmp_path / "more.json").write_bytes((tmp_path / "annotations.json").read_bytes())

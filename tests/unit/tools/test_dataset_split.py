@@ -71,7 +71,9 @@ def test_a_part_may_be_empty_but_only_on_purpose(tmp_path: Path) -> None:
         split(whole.subset(whole.samples[:4]))
 
 
-@pytest.mark.parametrize("fractions", [(0.5, 0.2, 0.2), (1.2, -0.1, -0.1)])
+@pytest.mark.parametrize(
+    "fractions", [(0.5, 0.2, 0.2), (1.2, -0.1, -0.1), (float("nan"), 0.5, 0.5)]
+)
 def test_shares_must_sum_to_one(tmp_path: Path, fractions: tuple[float, float, float]) -> None:
     with pytest.raises(UsageError, match="do not sum to 1"):
         split(dataset(tmp_path, 3, 1), fractions)

@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,13 @@ def test_numbers_that_make_no_sense(tmp_path: Path) -> None:
         generate_conveyor_dataset(tmp_path / "a", 0, 0)
     with pytest.raises(UsageError, match="20000 trips"):
         generate_truck_dataset(tmp_path / "b", 20_000, 0)
+    with pytest.raises(UsageError, match="96"):
+        generate_conveyor_dataset(tmp_path / "c", 1, 0, width=100, height=200)
+    for duration_s in (math.inf, math.nan, 1.0):
+        with pytest.raises(UsageError, match="60 s to 7 days"):
+            generate_truck_dataset(tmp_path / "d", 1, 0, duration_s=duration_s)
+    # Nothing is left behind that would stand in the way of the next try.
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import msgspec
@@ -121,6 +121,14 @@ def _samples(content: _Coco, file: Path, faults: FaultBook) -> list[Sample]:
         by_image[annotation.image_id].append(annotation)
     known = {image.id for image in content.images}
     faults.fatal += [
+        f"{file}: the id {number} stands for more than one {what}"
+        for what, numbers in (
+            ("image", [image.id for image in content.images]),
+            ("category", [category.id for category in content.categories]),
+        )
+        for number in _doubled(numbers)
+    ]
+    faults.fatal += [
         f"{file}: {len(marks)} annotations of image {image_id}, which is not listed"
         for image_id, marks in by_image.items()
         if image_id not in known
@@ -141,6 +149,10 @@ def _samples(content: _Coco, file: Path, faults: FaultBook) -> list[Sample]:
         boxes, ignored = _boxes(by_image[image.id], size, class_ids, path, faults)
         samples.append(Sample(path, image.group or group, *size, boxes, ignored))
     return samples
+
+
+def _doubled(numbers: list[int]) -> list[int]:
+    return [number for number, count in Counter(numbers).items() if count > 1]
 
 
 def _id(category: _Category) -> int:

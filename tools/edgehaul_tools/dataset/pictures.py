@@ -60,7 +60,10 @@ def _size(content: bytes) -> tuple[int, int] | None:
         return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
     if not content:
         return None
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # its header declares more than OpenCV would hold
+        return None
     return None if image is None else (image.shape[1], image.shape[0])
 
 

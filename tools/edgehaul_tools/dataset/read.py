@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,13 @@ def read_dataset(path: str | Path, form: str = "auto") -> DetectionDataset:
         raise DatasetError(
             "no pictures are here", where=root, remedy="give the folder that holds the dataset"
         )
+    for label, count in Counter(dataset.labels).items():
+        if count > 1:
+            raise DatasetError(
+                f"{count} classes are called {label!r}",
+                where=root,
+                remedy="give each class a name of its own",
+            )
     return dataset
 
 

@@ -54,7 +54,8 @@ def split(
         UsageError: The fractions are no shares.
         DatasetError: There are fewer groups than parts.
     """
-    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:  # noqa: PLR2004 - rounding
+    # Put so that it refuses what is no number, too.
+    if not (min(fractions) >= 0 and abs(sum(fractions) - 1) <= 1e-6):  # noqa: PLR2004 - rounding
         raise UsageError(
             f"the shares {fractions} do not sum to 1", remedy="give e.g. 0.7 0.15 0.15"
         )

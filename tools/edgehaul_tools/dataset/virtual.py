@@ -59,6 +59,7 @@ def generate_conveyor_dataset(
     """
     if not 1 <= images <= 100_000:  # noqa: PLR2004 - more would use up the scenes' seeds
         raise UsageError(f"{images} pictures cannot be made", remedy="ask for 1 to 100000")
+    Conveyor(seed=0, width=width, height=height)  # refuses sizes that it cannot draw
     _prepare(out, "images")
     scenes = min(images, max(_FEWEST_SCENES, round(images / _IMAGES_PER_SCENE)))
     samples = []
@@ -123,6 +124,7 @@ def generate_truck_dataset(
     """
     if not 1 <= trips <= _SEEDS_PER_DATASET:
         raise UsageError(f"{trips} trips cannot be made", remedy="ask for 1 to 10000")
+    TruckTrip(seed=0, duration_s=duration_s)  # refuses a length that it cannot drive
     _prepare(out, "trips")
     spans: dict[str, list[dict[str, str]]] = {}
     for number in range(trips):

@@ -12,7 +12,12 @@ from edgehaul_tools.export.run import export_run
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The ONNX file.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The ONNX file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def export(run: Path, out: Path, *, as_json: bool) -> None:
     """Export the model of RUN (from `edgehaul train`) to ONNX, and compare both."""

@@ -10,13 +10,14 @@ import msgspec
 from edgehaul_tools.pack.pack import Label, pack_directory
 
 _PATH = click.Path(path_type=Path)
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
 @click.argument("directory", type=_PATH)
 @click.option("--name", required=True, help="Name of the model on the device.")
 @click.option("--version", required=True, help="Semantic version, such as 1.0.0.")
-@click.option("--out", type=_PATH, required=True, help="Bundle file to write (.edgehaul).")
+@click.option("--out", type=_FILE, required=True, help="Bundle file to write (.edgehaul).")
 @click.option("--device-type", "device_types", multiple=True, help="May be given again.")
 @click.option("--golden", type=_PATH, help="Inputs for the golden cases.")
 @click.option("--model-licence", default="", help="SPDX name.")

@@ -18,12 +18,13 @@ from edgehaul_tools.quantize.quantize import (
 from edgehaul_tools.quantize.spec_choice import read_labels
 
 _PATH = click.Path(path_type=Path)
+_FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command()
 @click.argument("model", type=_PATH)
 @click.option("--calib", type=_PATH, help="Folder of images, video, or folder of GPS traces.")
-@click.option("--out", type=_PATH, required=True, help="Model directory to write.")
+@click.option("--out", type=_FOLDER, required=True, help="Model directory to write.")
 @click.option("--spec", type=_PATH, help="Input and output of the model, as YAML.")
 @click.option("--labels", type=_PATH, help="Names of the classes, one a line.")
 @click.option("--name", default="", help="Name of the model; else the file's.")

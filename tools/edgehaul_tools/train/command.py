@@ -23,7 +23,12 @@ from edgehaul_tools.train.run_directory import TrainingRun
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run directory.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="The run directory.",
+)
 @click.option(
     "--dataset",
     type=click.Path(path_type=Path),
