@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from edgehaul.messages.payloads import DetectionsData
@@ -19,8 +18,7 @@ from edgehaul_tools.demo.result import CameraResult, Image, MessageResult, Span,
 
 JUDGED_EVERY = 5
 """Every n-th frame goes into the confusion matrix; rendering them all again takes long."""
-SHOWN_FRAMES = 3
-_SHOWN_WIDTH_PX = 480
+SHOWN_FRAMES = 2
 
 
 def camera_result(records: Records, conveyor: Conveyor, frames: int) -> CameraResult:
@@ -79,6 +77,4 @@ def _annotated(conveyor: Conveyor, data: DetectionsData) -> Image:
         Detection(o.box, PARCEL_LABELS.index(o.label), o.label, o.score) for o in data.objects
     ]
     picture = draw_detections(conveyor.frame(data.frame).image, detections)
-    picture = draw_lines(picture, [conveyor.counting_line()])
-    height = round(picture.shape[0] * _SHOWN_WIDTH_PX / picture.shape[1])
-    return cv2.resize(picture, (_SHOWN_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
+    return draw_lines(picture, [conveyor.counting_line()])

@@ -35,6 +35,8 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "edgehaul",
 }
+_WIDE_SHARE = 0.35
+"""From this part of the whole on, a bar holds its own name."""
 METRES_PER_DEGREE = 111_195.0
 """Length of one degree of latitude."""
 
@@ -94,17 +96,20 @@ def latency_histogram(latencies_ms: Sequence[float]) -> str:
 def stage_bars(stages: Sequence[tuple[str, float]]) -> str:
     """Draw when each stage ran."""
     figure, axes = _figure(9.4, 0.32 * len(stages) + 0.6)
-    start_s = 0.0
+    start_s, total_s = 0.0, sum(duration_s for _, duration_s in stages)
     for row, (name, duration_s) in enumerate(stages):
         axes.barh(row, duration_s, left=start_s, color=COLORS[0], height=0.62)
-        late = start_s + duration_s > 0.6 * sum(d for _, d in stages)
+        inside = duration_s > _WIDE_SHARE * total_s
+        late = not inside and start_s + duration_s > 0.6 * total_s
+        at_start = inside or late
         axes.annotate(
             f"{name}  {duration_s:.1f} s",
-            (start_s if late else start_s + duration_s, row),
+            (start_s if at_start else start_s + duration_s, row),
             xytext=(-5 if late else 5, 0),
             textcoords="offset points",
             va="center",
             ha="right" if late else "left",
+            color="white" if inside else INK,
         )
         start_s += duration_s
     axes.set_yticks([])

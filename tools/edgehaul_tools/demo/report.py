@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 from edgehaul_tools.demo import pictures
+from edgehaul_tools.demo.findings import JUDGED_EVERY
 from edgehaul_tools.demo.result import DemoResult
 
 _CSS = """
@@ -82,8 +83,8 @@ def _tiles(result: DemoResult) -> str:
         (f"{counted} of {true}", "parcels counted at the line", exact),
         (f"{truck.matched} of {len(truck.true_anomalies)}", "truck anomalies found", all_found),
         (
-            f"{messages.received + messages.declared_lost:,} of {messages.produced:,}",
-            "messages received or declared",
+            f"{messages.received + messages.declared_lost:,}",
+            f"messages received or declared lost, of {messages.produced:,}",
             messages.complete,
         ),
     )
@@ -120,18 +121,21 @@ def _model(result: DemoResult) -> str:
         for v in result.variants
     ]
     columns = ("Variant", "mAP50", "mAP50-95", "Size", "Latency", "of fp32", "Chosen by the box")
-    gps = "".join(f"{html.escape(k)}: {v:.4g}. " for k, v in result.gps_metrics.items())
+    gps = ", ".join(
+        f"{html.escape(name.replace('_', ' '))} {value:.3f}"
+        for name, value in result.gps_metrics.items()
+    )
     return _section(
         "The models",
         f"The detector was trained on {train} pictures, tuned on {val} and judged on {test} that "
         "it never saw; latency is the median on one thread, variants measured in turns. "
-        f"GPS model: {gps}",
+        f"The driving model on trips that it never saw: {gps}.",
         _table(columns, rows),
         _row(
             (pictures.pr_curve(result.variants), "Precision and recall at IoU 0.5, test split"),
             (
                 pictures.confusion_matrix(result.camera),
-                "Each parcel of each frame that the agent processed: true against found",
+                f"Parcels in every {JUDGED_EVERY}th frame of the live run: true against found",
             ),
         ),
     )

@@ -152,7 +152,8 @@ class Demo:
 
     def _quantize(self) -> None:
         calibration = {
-            DETECTOR: self._folder / "data" / "conveyor" / "images",
+            # Only what the model learnt from: the test pictures stay unseen.
+            DETECTOR: self._folder / "train" / DETECTOR / "train.json",
             GPS_MODEL: self._folder / "data" / "truck",
         }
         with self._board.stage("Quantize both to int8"):
@@ -163,11 +164,15 @@ class Demo:
     def _verify(self) -> dict[str, Verification]:
         models = self._folder / "model"
         with self._board.stage("Verify int8 against fp32, test split"):
-            test = read_dataset(self._folder / "train" / DETECTOR / "test.json")
+            runs = self._folder / "train"
+            test = read_dataset(runs / DETECTOR / "test.json")
             proofs = {
-                DETECTOR: verify_directory(models / DETECTOR, data=test),
+                DETECTOR: verify_directory(models / DETECTOR, data=test, run=runs / DETECTOR),
                 GPS_MODEL: verify_directory(
-                    models / GPS_MODEL, frames=self._folder / "data" / "truck", limit=2000
+                    models / GPS_MODEL,
+                    frames=self._folder / "data" / "truck",
+                    run=runs / GPS_MODEL,
+                    limit=2000,
                 ),
             }
             for name, proof in proofs.items():

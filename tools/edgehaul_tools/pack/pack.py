@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from edgehaul import __version__
 from edgehaul.bundle.archive import Content, file_entries, write_bundle
-from edgehaul.bundle.golden import Array, record_golden
-from edgehaul.bundle.manifest import Manifest, Provenance, Variant
+from edgehaul.bundle.golden import Array, MakeTensor, RunModel, record_golden
+from edgehaul.bundle.manifest import Golden, Manifest, Precision, Provenance, Variant
 from edgehaul.bundle.tensors import tensor_maker
 from edgehaul.errors import DataError, UsageError
 from edgehaul_tools.quantize.directory import DirectoryVariant, ModelDirectory, read_directory
@@ -18,6 +19,7 @@ from edgehaul_tools.quantize.runtime import runner
 from edgehaul_tools.verify.verify import Verification, read_verification
 
 GOLDEN_CASES = 3
+"""Most golden cases; fewer where they would weigh more than the models, but always one."""
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -69,7 +71,8 @@ def pack_directory(
     files: dict[str, Content] = {f"models/{v.path}": folder / v.path for v in directory.variants}
     inputs = _golden_inputs(directory, proof, golden, folder)
     runs = {v.name: (v.precision, runner(folder / v.path)) for v in directory.variants}
-    certificate, vectors = record_golden(inputs, tensor_maker(directory.spec), runs)
+    models_bytes = sum(v.size_bytes for v in directory.variants)
+    certificate, vectors = _record(inputs, tensor_maker(directory.spec), runs, models_bytes)
     files.update(vectors)
     try:
         manifest = Manifest(
@@ -86,6 +89,19 @@ def pack_directory(
         raise UsageError(str(error), where="edgehaul pack", remedy="correct it") from error
     write_bundle(out, manifest, files)
     return manifest
+
+
+def _record(
+    inputs: Sequence[Array],
+    make_tensor: MakeTensor,
+    runs: Mapping[str, tuple[Precision, RunModel]],
+    models_bytes: int,
+) -> tuple[Golden, dict[str, bytes]]:
+    """Record as many golden cases as weigh no more than the models, but at least one."""
+    golden, files = record_golden(inputs[:1], make_tensor, runs)
+    fitting = models_bytes // sum(len(content) for content in files.values())
+    count = min(max(fitting, 1), len(inputs))
+    return (golden, files) if count == 1 else record_golden(inputs[:count], make_tensor, runs)
 
 
 def _golden_inputs(

@@ -23,7 +23,9 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 @click.command()
 @click.argument("model", type=_PATH)
-@click.option("--calib", type=_PATH, help="Folder of images, video, or folder of GPS traces.")
+@click.option(
+    "--calib", type=_PATH, help="Folder of images, COCO file, video, or folder of GPS traces."
+)
 @click.option("--out", type=_FOLDER, required=True, help="Model directory to write.")
 @click.option("--spec", type=_PATH, help="Input and output of the model, as YAML.")
 @click.option("--labels", type=_PATH, help="Names of the classes, one a line.")

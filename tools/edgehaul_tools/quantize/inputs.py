@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,23 @@ class InputSource:
     raw: Callable[[], Iterator[NDArray[Any]]]
 
 
-def open_inputs(source: Path, spec: ModelSpec, limit: int = 0) -> InputSource:
+def open_inputs(
+    source: Path, spec: ModelSpec, limit: int = 0, files: Sequence[Path] = ()
+) -> InputSource:
     """Open a folder or file as inputs of the model.
+
+    Args:
+        source: Pictures (see :class:`Pictures`), or GPS traces for a sequence model.
+        spec: What the model takes.
+        limit: Most inputs; 0 takes all.
+        files: Pictures of ``source``, where not all are meant.
 
     Raises:
         DataError: There is nothing usable in it.
     """
     if isinstance(spec.input, SequenceInput):
         return _windows(source, spec, spec.input, limit)
-    pictures = Pictures(source, limit)
+    pictures = Pictures(source, limit, files)
     return InputSource(
         count=len(pictures),
         skipped=tuple(pictures.skipped),

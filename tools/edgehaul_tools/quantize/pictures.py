@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehaul.errors import DataError
+from edgehaul_tools.dataset.read import read_dataset
 
 _log = logging.getLogger(__name__)
 
@@ -18,14 +19,17 @@ Picture = NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm"})
+LABELS_SUFFIX = ".json"
 
 
 class Pictures:
     """Pictures spread evenly over a folder or a video; reading it twice gives the same ones.
 
     Args:
-        source: A folder (searched in depth), an image or a video.
+        source: A folder (searched in depth), an image, a video, or a COCO file whose pictures
+            are meant, such as the ``train.json`` of a run directory.
         limit: Most pictures to take; 0 takes all.
+        files: The pictures themselves, where not all of ``source`` are meant.
 
     Attributes:
         skipped: Names of the files that could not be decoded.
@@ -34,8 +38,9 @@ class Pictures:
         DataError: Nothing there is a picture.
     """
 
-    def __init__(self, source: Path, limit: int = 0) -> None:
+    def __init__(self, source: Path, limit: int = 0, files: Sequence[Path] = ()) -> None:
         self.source = source
+        self._given = list(files)
         self.skipped: list[str] = []
         self._is_video = source.suffix.lower() in VIDEO_SUFFIXES and source.is_file()
         self._chosen: list[int] = []
@@ -64,8 +69,7 @@ class Pictures:
                 where=self.source,
                 remedy="give a folder of images or a video",
             )
-        found = [self.source] if self.source.is_file() else sorted(self.source.rglob("*"))
-        files = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES]
+        files = [file for file in self._found() if file.suffix.lower() in IMAGE_SUFFIXES]
         if not files:
             raise DataError(
                 "no pictures in it",
@@ -82,6 +86,13 @@ class Pictures:
                 remedy="replace the damaged files",
             )
         return readable
+
+    def _found(self) -> list[Path]:
+        if self._given:
+            return self._given
+        if self.source.suffix.lower() == LABELS_SUFFIX and self.source.is_file():
+            return [sample.path for sample in read_dataset(self.source).samples]
+        return [self.source] if self.source.is_file() else sorted(self.source.rglob("*"))
 
     def _is_readable(self, file: Path) -> bool:
         if cv2.imread(str(file), cv2.IMREAD_COLOR) is not None:

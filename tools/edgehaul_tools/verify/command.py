@@ -32,6 +32,7 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Part of --data, as `edgehaul data split` makes it by default.",
 )
+@click.option("--run", type=_PATH, help="Run directory that the model is from: compare with torch.")
 @click.option("--max-drop", type=float, default=0.01, show_default=True, help="Of mAP50.")
 @click.option(
     "--min-agreement",
@@ -42,11 +43,12 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--limit", type=click.IntRange(0), default=0, help="Most inputs of --frames; 0: all.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def verify(  # noqa: PLR0913 - one for each option
+def verify(  # noqa: PLR0913, PLR0917 - one for each option
     directory: Path,
     frames: Path | None,
     data: Path | None,
     part: str,
+    run: Path | None,
     max_drop: float,
     min_agreement: float,
     limit: int,
@@ -62,6 +64,7 @@ def verify(  # noqa: PLR0913 - one for each option
         directory,
         frames=frames,
         data=_dataset(data, part) if data is not None else None,
+        run=run,
         gate=Gate(max_drop, min_agreement),
         limit=limit,
         progress=lambda line: click.echo(line, err=True),
@@ -92,6 +95,9 @@ def _print(proof: Verification) -> None:
     for one in proofs:
         for line in one.warnings:
             click.echo(f"warning: {one.name}: {line}")
+    if proof.torch is not None:
+        furthest = max(proof.torch.difference.values())
+        click.echo(f"torch and fp32 differ by {furthest:.1e} at most ({proof.torch.inputs} inputs)")
     counted = base.agreement.inputs if base.agreement else 0
     click.echo(f"{counted} inputs, ONNX Runtime {proof.runtime}, 1 thread")
 

@@ -24,6 +24,7 @@ from edgehaul_tools.quantize.inputs import InputSource, open_inputs
 from edgehaul_tools.quantize.runtime import Run, interleaved_medians_ms, runner
 from edgehaul_tools.verify.accuracy import DetectorAccuracy, measure_accuracy
 from edgehaul_tools.verify.labelled import detect_in
+from edgehaul_tools.verify.torch_record import TorchParity
 
 LATENCY_ROUNDS = 50
 
@@ -72,6 +73,7 @@ class Verification(msgspec.Struct, frozen=True):
         frames: Inputs without labels that were compared.
         data: Labelled dataset that was measured on.
         runtime: Version of ONNX Runtime.
+        torch: How far fp32 is from the torch network, where its run directory was given.
     """
 
     models: dict[str, VariantProof]
@@ -80,11 +82,13 @@ class Verification(msgspec.Struct, frozen=True):
     frames: str = ""
     data: str = ""
     runtime: str = ""
+    torch: TorchParity | None = None
 
     @property
     def failures(self) -> tuple[str, ...]:
         """Every reason why a variant does not pass."""
-        return tuple(f"{p.name}: {f}" for p in self.models.values() for f in p.failures)
+        parity = self.torch.failures if self.torch else ()
+        return parity + tuple(f"{p.name}: {f}" for p in self.models.values() for f in p.failures)
 
 
 def spec_digest(spec: ModelSpec) -> str:
@@ -97,6 +101,7 @@ def verify_directory(
     *,
     frames: Path | None = None,
     data: DetectionDataset | None = None,
+    run: Path | None = None,
     gate: Gate = Gate(),  # noqa: B008 - frozen
     limit: int = 0,
     progress: Callable[[str], None] = lambda _line: None,
@@ -108,6 +113,7 @@ def verify_directory(
         frames: Inputs without labels; where there are neither these nor ``data``, the
             calibration inputs are taken, and the proof says so.
         data: A labelled dataset, best the test split.
+        run: The run directory that the model was exported from; compares with torch, too.
         gate: What must be reached.
         limit: Most inputs of ``frames`` to compare; 0 compares all.
         progress: Told what is done, in words.
@@ -126,15 +132,19 @@ def verify_directory(
     first = next(iter(source.prepared()))
     medians = interleaved_medians_ms(list(runs.values()), first.tensor, LATENCY_ROUNDS)
     latency = dict(zip(runs, medians, strict=True))
+    parity = None
+    if run is not None:
+        progress("comparing fp32 with torch")
+        parity = _torch_parity(run, folder, directory, source)
     proofs: dict[str, VariantProof] = {}
     expected = Answers(reference, source.prepared(), directory.spec)
     base: DetectorAccuracy | None = None
     for variant in directory.variants:
         progress(f"measuring {variant.name}")
-        run = runs[variant.name]
-        accuracy = _accuracy(run, directory.spec, data)
+        answer = runs[variant.name]
+        accuracy = _accuracy(answer, directory.spec, data)
         base = base or accuracy
-        agreed = expected.agreement_of(Answers(run, source.prepared(), directory.spec))
+        agreed = expected.agreement_of(Answers(answer, source.prepared(), directory.spec))
         proof = VariantProof(
             variant.name, variant.size_bytes, latency[variant.name], agreed, accuracy
         )
@@ -146,6 +156,7 @@ def verify_directory(
         frames=str(frames or directory.calibration or ""),
         data=str(data.root) if data is not None else "",
         runtime=onnxruntime.__version__,
+        torch=parity,
     )
     write_json(folder / VERIFY_NAME, verification)
     return verification
@@ -195,6 +206,15 @@ def raise_unless_passed(proof: Verification, folder: Path) -> None:
         )
 
 
+def _torch_parity(
+    run: Path, folder: Path, directory: ModelDirectory, source: InputSource
+) -> TorchParity:
+    # Imported here: most who verify bring an ONNX model, and need not wait for torch.
+    from edgehaul_tools.verify.torch_parity import compare_with_torch  # noqa: PLC0415
+
+    return compare_with_torch(run, folder, directory, source)
+
+
 def _accuracy(run: Run, spec: ModelSpec, data: DetectionDataset | None) -> DetectorAccuracy | None:
     return None if data is None else measure_accuracy(detect_in(run, spec, data), data)
 
@@ -205,8 +225,8 @@ def _inputs_of(
     if frames is not None:
         return open_inputs(frames, directory.spec, limit)
     if data is not None:
-        folder = data.samples[0].path.parent if data.samples else data.root
-        return open_inputs(folder, directory.spec, limit)
+        files = [sample.path for sample in data.samples]
+        return open_inputs(data.root, directory.spec, limit, files)
     if directory.calibration:
         return open_inputs(Path(directory.calibration), directory.spec, limit)
     return None
