@@ -20,6 +20,8 @@ from edgehaul_tools.verify.verify import Verification, read_verification
 
 GOLDEN_CASES = 3
 """Most golden cases; fewer where they would weigh more than the models, but always one."""
+GOLDEN_FREE_BYTES = 1 << 20
+"""What golden cases may weigh beside the smallest model."""
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -99,7 +101,7 @@ def _record(
 ) -> tuple[Golden, dict[str, bytes]]:
     """Record as many golden cases as weigh no more than the models, but at least one."""
     golden, files = record_golden(inputs[:1], make_tensor, runs)
-    fitting = models_bytes // sum(len(content) for content in files.values())
+    fitting = max(models_bytes, GOLDEN_FREE_BYTES) // sum(len(content) for content in files.values())
     count = min(max(fitting, 1), len(inputs))
     return (golden, files) if count == 1 else record_golden(inputs[:count], make_tensor, runs)
 
