@@ -10,7 +10,7 @@ import pytest
 from edgehaul.clock import SystemClock
 from edgehaul.config.device import MqttSection
 from edgehaul.errors import AuthError, BrokerError
-from edgehaul.messages.payloads import StateData
+from edgehaul.messages.payloads import AckData, StateData
 from edgehaul.subscriber.client import Subscriber
 from edgehaul_agent.delivery.mqtt import check_broker
 from tests.brokers import Mosquitto, free_port
@@ -94,6 +94,53 @@ def test_a_collector_that_comes_late_takes_over(broker: Mosquitto, tmp_path: Pat
             account = collector.account()
     assert (account.received, account.missing, account.earlier) == (50, 0, 100)
     assert account.highest == 150
+
+
+def test_what_pubacks_let_go_of_was_before_the_collector_joined(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    config = MqttSection(acknowledge="puback")
+    with running_device(tmp_path / "spool", broker.port, config) as (spool, forwarder):
+        fill(spool, 120)
+        assert forwarder.wait_delivered(60)
+    assert state_of(broker.port).first_pending == 121
+    with RunningCollector(broker.port, tmp_path / "store.db") as collector:
+        wait_until(lambda: bool(collector.collector.ledger.totals()))
+        account = collector.account()
+    assert (account.received, account.missing, account.earlier) == (0, 0, 120)
+    # One that has stored a part of it knows that it lacks the rest.
+    with running_device(tmp_path / "spool", broker.port, config) as (spool, forwarder):
+        with RunningCollector(broker.port, tmp_path / "store.db") as collector:
+            fill(spool, 10)
+            wait_until(lambda: len(stored_sequences(tmp_path / "store.db")) == 10)
+        assert forwarder.wait_delivered(60)
+    with Subscriber(port=broker.port, filter=TOPICS.ack) as subscriber:
+        message = subscriber.receive(20)
+    assert message is not None
+    assert isinstance(message.envelope.data, AckData)
+    assert message.envelope.data.sequence == 130
+    with RunningCollector(broker.port, tmp_path / "store.db") as collector:
+        account = collector.account()
+    assert (account.received, account.missing, account.earlier) == (10, 0, 120)
+
+
+def test_a_collector_that_comes_amid_the_backlog_gets_over_what_it_missed(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path / "broker")
+    config = MqttSection(backlog_per_s=20)
+    later = LaterClock()
+    with running_device(tmp_path / "spool", broker.port, config, later) as (spool, forwarder):
+        fill(spool, 100)
+        with broker:
+            assert forwarder.wait_connected(30)
+            fill(spool, 50)
+            wait_until(lambda: spool.first_sequence() > 1)
+            with RunningCollector(broker.port, tmp_path / "store.db") as collector:
+                wait_until(lambda: state_of(broker.port).acknowledge == "collector")
+                fill(spool, 10)
+                assert forwarder.wait_delivered(30)
+                account = collector.account()
+    assert account.received + account.missing + account.earlier == account.highest == 160
+    assert stored_sequences(tmp_path / "store.db")[-10:] == list(range(151, 161))
 
 
 def test_a_device_waits_for_the_collector_it_knows(broker: Mosquitto, tmp_path: Path) -> None:

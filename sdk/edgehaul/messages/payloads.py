@@ -271,11 +271,15 @@ class GapData(_Payload, frozen=True, kw_only=True, tag="gap"):
 
 
 class AckData(_Payload, frozen=True, kw_only=True, tag="ack"):
-    """A collector's receipt, retained: all up to ``sequence`` of ``epoch`` is stored durably.
+    """A collector's receipt, retained: it waits for nothing up to ``sequence`` of ``epoch``.
+
+    Each message up to there is stored durably, was declared lost, or lies below a
+    ``first_pending`` of the device: it was delivered to others before, or let go of, and can
+    not come any more. The receipt does not claim that this collector has stored the latter.
 
     Attributes:
         epoch: The spool's epoch that is meant.
-        sequence: Highest sequence below which nothing is missing; 0 for none yet.
+        sequence: Highest sequence up to which nothing can still come; 0 for none yet.
         collector: Who has stored it.
     """
 

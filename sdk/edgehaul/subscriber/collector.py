@@ -106,22 +106,19 @@ class Collector:
             except MessageError as error:
                 _LOG.warning("stored, but not acknowledged: %s", error)
                 continue
-            epoch = self._enter_one(envelope)
+            epoch = self._enter_one(envelope, is_live=not message.retained)
             if epoch:
                 touched[envelope.source, epoch] = topics
         for (source, epoch), topics in touched.items():
             self._acknowledge(source, epoch, topics)
 
-    def _enter_one(self, envelope: Envelope) -> str:
+    def _enter_one(self, envelope: Envelope, *, is_live: bool) -> str:
         """Enter a message in the ledger; return the epoch to acknowledge, or nothing."""
         source, data = envelope.source, envelope.data
         if isinstance(data, StateData):
             if data.epoch and data.first_pending:
                 self.ledger.device_holds_from(
-                    source,
-                    data.epoch,
-                    data.first_pending,
-                    for_us=data.acknowledge == "collector",
+                    source, data.epoch, data.first_pending, is_live=is_live
                 )
             # Answered too: it tells a device that has nothing to send that we are here.
             return data.epoch

@@ -60,8 +60,8 @@ class SequenceTotals(msgspec.Struct, frozen=True):
         received: Different messages received.
         duplicates: Messages received once more.
         declared_lost: Messages not received that the device has declared lost.
-        missing: Messages neither received nor declared: still under way, or lost.
-        earlier: Messages delivered before this ledger first heard of the device.
+        missing: Messages since then neither received nor declared: still under way, or lost.
+        earlier: Messages that the device had delivered before this ledger took part.
         highest: Highest sequence known of.
     """
 
@@ -81,7 +81,10 @@ class _Account:
         self.declared = SequenceSet()
         self.settled = SequenceSet()
         self.duplicates = 0
+        self.released = 0
+        """What lies up to here the device does not hold any more."""
         self.joined_at: int | None = None
+        """What lies up to here was not meant for us; none while it is only an estimate."""
 
     def record(self, sequence: int) -> bool:
         if sequence in self.received:
@@ -91,14 +94,18 @@ class _Account:
         self.settled.add(sequence, sequence)
         return True
 
+    def join(self) -> int:
+        """Return up to where messages were delivered before the first that we could get."""
+        if self.joined_at is not None:
+            return self.joined_at
+        return self.received.lowest - 1 if self.received else self.released
+
     def totals(self, device: str, epoch: str) -> SequenceTotals:
         accounted = SequenceSet()
         for numbers in (self.received, self.declared):
             for first, last in numbers.runs():
                 accounted.add(first, last)
-        joined_at = self.joined_at
-        if joined_at is None:
-            joined_at = max(0, accounted.lowest - 1)
+        joined_at = self.join()
         earlier = joined_at - _count_up_to(accounted, joined_at)
         highest = max(accounted.highest, self.settled.highest)
         return SequenceTotals(
@@ -141,28 +148,34 @@ class SequenceLedger:
         account.settled.add(first, last)
 
     def device_holds_from(
-        self, device: str, epoch: str, first_pending: int, *, for_us: bool
+        self, device: str, epoch: str, first_pending: int, *, is_live: bool
     ) -> None:
         """Note that the device holds nothing below ``first_pending`` any more.
 
-        Nothing below will ever come. What we have not received of it was delivered
-        ``earlier`` to others where this is our first account of the device, and else is
-        ``missing``.
+        Nothing below will ever come, whoever's receipts the device goes by. What we have not
+        received of it was delivered ``earlier`` to others as long as we have no part in the
+        device's account: nothing stored, nothing received, and not yet told by the device
+        where it stands. Afterwards it is ``missing``.
 
         Args:
             device: ``source`` of the device.
             epoch: The spool's epoch.
             first_pending: Lowest sequence that the device still holds.
-            for_us: Whether it holds messages until a collector has stored them; otherwise
-                the broker's receipt is enough, and the number says nothing about us.
+            is_live: Whether the device has said so just now. What the broker has kept may be
+                as old as the connection: more may have been delivered since.
         """
         account = self._account(device, epoch)
-        if account.joined_at is None and for_us:
-            account.joined_at = first_pending - 1
+        account.released = max(account.released, first_pending - 1)
         account.settled.add(1, first_pending - 1)
+        if is_live and account.joined_at is None:
+            # Live messages overtake the backlog: the lowest received may not be the first.
+            account.joined_at = min(account.join(), account.released)
 
     def contiguous(self, device: str, epoch: str) -> int:
-        """Return the highest sequence up to which nothing can still come; 0 for none."""
+        """Return the highest sequence up to which nothing can still come; 0 for none.
+
+        All up to there was received, declared lost, or let go of by the device before.
+        """
         account = self._accounts.get((device, epoch))
         for first, last in account.settled.runs() if account else ():
             return last if first <= 1 else 0
