@@ -142,7 +142,7 @@ class Forwarder:
 
     def _exchange(self, link: MqttLink) -> None:
         sender = self._new_sender(link)
-        told_mode = sender.mode
+        told = (sender.mode, sender.stalls)
         while not self._stop.is_set():
             for event in link.events():
                 if isinstance(event, Lost):
@@ -152,8 +152,10 @@ class Forwarder:
             if sender.epoch != self._spool.epoch:
                 sender = self._new_sender(link)
             wait_s = sender.pump()
-            if sender.mode != told_mode:
-                told_mode = sender.mode
+            # A collector may wait for what PUBACKs let go of before it came: tell it again
+            # from where on messages are held.
+            if (sender.mode, sender.stalls) != told:
+                told = (sender.mode, sender.stalls)
                 self._tell(link, self._full_state(sender))
             link.wait(wait_s)
         self._say_goodbye(link, sender)

@@ -88,6 +88,8 @@ class Sender:
         self._progress_at_s = now_s
         self._patience_s = RESEND_S[0]
         self._probe_at_s = now_s
+        self.stalls = 0
+        """How often a collector that was there made no progress."""
 
     def _first_mode(self) -> Literal["undecided", "collector", "puback"]:
         if self._config.acknowledge != "auto":
@@ -168,6 +170,7 @@ class Sender:
             self._cursors = LaneCursors(max(self._cursors.boundary, self._highest_sent))
             self._is_heard = False
             self._probe_at_s = now_s
+            self.stalls += 1
 
     def _is_stalled(self, now_s: float) -> bool:
         if not self._is_heard or self._highest_sent <= self._acknowledged:
