@@ -124,31 +124,13 @@ def verify_directory(
     """
     directory = read_directory(folder)
     source = _inputs_of(directory, frames, data, limit)
-    runs = {v.name: runner(folder / v.path) for v in directory.variants}
-    reference = runs[directory.variants[0].name]
     if source is None:
         raise DataError("there is nothing to compare on", where=folder, remedy="give --frames")
-    progress("timing the variants in turns")
-    first = next(iter(source.prepared()))
-    medians = interleaved_medians_ms(list(runs.values()), first.tensor, LATENCY_ROUNDS)
-    latency = dict(zip(runs, medians, strict=True))
     parity = None
     if run is not None:
         progress("comparing fp32 with torch")
         parity = _torch_parity(run, folder, directory, source)
-    proofs: dict[str, VariantProof] = {}
-    expected = Answers(reference, source.prepared(), directory.spec)
-    base: DetectorAccuracy | None = None
-    for variant in directory.variants:
-        progress(f"measuring {variant.name}")
-        answer = runs[variant.name]
-        accuracy = _accuracy(answer, directory.spec, data)
-        base = base or accuracy
-        agreed = expected.agreement_of(Answers(answer, source.prepared(), directory.spec))
-        proof = VariantProof(
-            variant.name, variant.size_bytes, latency[variant.name], agreed, accuracy
-        )
-        proofs[variant.sha256] = _judged(proof, base, latency[directory.variants[0].name], gate)
+    proofs = _prove_variants(folder, directory, source, data, gate, progress)
     verification = Verification(
         models=proofs,
         spec_sha256=spec_digest(directory.spec),
@@ -204,6 +186,32 @@ def raise_unless_passed(proof: Verification, folder: Path) -> None:
             where=folder,
             remedy="calibrate on more pictures like these, raise --target, or keep fp32",
         )
+
+
+def _prove_variants(
+    folder: Path,
+    directory: ModelDirectory,
+    source: InputSource,
+    data: DetectionDataset | None,
+    gate: Gate,
+    progress: Callable[[str], None],
+) -> dict[str, VariantProof]:
+    """Return what was measured of each variant, by the SHA-256 of its file."""
+    runs = [runner(folder / variant.path) for variant in directory.variants]
+    progress("timing the variants in turns")
+    first = next(iter(source.prepared()))
+    latencies_ms = interleaved_medians_ms(runs, first.tensor, LATENCY_ROUNDS)
+    expected = Answers(runs[0], source.prepared(), directory.spec)
+    base: DetectorAccuracy | None = None
+    proofs = {}
+    for variant, run, latency_ms in zip(directory.variants, runs, latencies_ms, strict=True):
+        progress(f"measuring {variant.name}")
+        accuracy = _accuracy(run, directory.spec, data)
+        base = base or accuracy
+        agreed = expected.agreement_of(Answers(run, source.prepared(), directory.spec))
+        proof = VariantProof(variant.name, variant.size_bytes, latency_ms, agreed, accuracy)
+        proofs[variant.sha256] = _judged(proof, base, latencies_ms[0], gate)
+    return proofs
 
 
 def _torch_parity(
