@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import cv2
@@ -31,6 +29,7 @@ from edgehaul_agent.app import Agent, raise_for_failures
 from edgehaul_agent.assembly import Assembly
 from edgehaul_agent.checks import check_device
 from edgehaul_agent.proof import prove
+from edgehaul_agent.signals import StopSignals
 from edgehaul_agent.update.install import install_bundle
 from edgehaul_agent.update.slots import ModelStore
 
@@ -92,8 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     stop = threading.Event()
     assembly = _assembly(options.config)
-    _stop_on_signals(stop)
-    report = Agent(assembly, stop, drain_timeout_s=options.drain_timeout_s).run()
+    with StopSignals(stop):
+        report = Agent(assembly, stop, drain_timeout_s=options.drain_timeout_s).run()
     if options.json:
         _print_json(report)
     else:
@@ -180,17 +179,6 @@ def _model_report(store: ModelStore, name: str) -> InstalledReport:
 def _assembly(config_path: str) -> Assembly:
     path = Path(config_path)
     return Assembly(load(path, DeviceConfig), path.resolve().parent)
-
-
-def _stop_on_signals(stop: threading.Event) -> None:
-    """Let SIGTERM and SIGINT end the run orderly; a second one ends the process at once."""
-
-    def begin_to_stop(number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    signal.signal(signal.SIGTERM, begin_to_stop)
-    signal.signal(signal.SIGINT, begin_to_stop)
 
 
 def _set_up_logging(level: str) -> None:
