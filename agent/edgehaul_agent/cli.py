@@ -18,13 +18,8 @@ import edgehaul
 from edgehaul.clock import SystemClock
 from edgehaul.config.device import DeviceConfig
 from edgehaul.config.loader import load
-from edgehaul.errors import (
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    ConfigError,
-    EdgeHaulError,
-    UsageError,
-)
+from edgehaul.errors import EXIT_INTERRUPTED, EXIT_OK, EdgeHaulError, UsageError
+from edgehaul.reporting import report_error, system_error
 from edgehaul_agent.app import Agent, raise_for_failures
 from edgehaul_agent.assembly import Assembly
 from edgehaul_agent.checks import check_device
@@ -75,13 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = command(options)
         sys.stdout.flush()
     except EdgeHaulError as error:
-        return _report(error, as_json=as_json)
+        return report_error(error, program=NAME, as_json=as_json)
     except BrokenPipeError:
         # The reader has gone (`edgehaul-agent status | head -1`): nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     except OSError as error:
-        return _report(_system_error(error), as_json=as_json)
+        return report_error(system_error(error), program=NAME, as_json=as_json)
     except KeyboardInterrupt:
         print(f"{NAME}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -211,35 +206,8 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _system_error(error: OSError) -> EdgeHaulError:
-    return EdgeHaulError(
-        (error.strerror or str(error)).lower(),
-        where=error.filename or "",
-        remedy="check the path, its permissions and the free space",
-    )
-
-
 def _print_json(value: object) -> None:
     print(msgspec.json.encode(value).decode())
-
-
-def _report(error: EdgeHaulError, *, as_json: bool) -> int:
-    """Print the error on stderr, as one line (or one JSON object), and return its exit code."""
-    if as_json:
-        content: dict[str, object] = {
-            "type": type(error).__name__,
-            "message": error.message,
-            "where": error.where,
-            "remedy": error.remedy,
-            "exit_code": error.exit_code,
-        }
-        if isinstance(error, ConfigError):
-            content["faults"] = error.faults
-        print(msgspec.json.encode({"error": content}).decode(), file=sys.stderr)
-    else:
-        for line in str(error).splitlines():
-            print(f"{NAME}: error: {line}", file=sys.stderr)
-    return error.exit_code
 
 
 class _Parser(argparse.ArgumentParser):

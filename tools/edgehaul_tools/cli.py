@@ -5,12 +5,12 @@ Nothing heavy is imported here: ``edgehaul --help`` answers without torch, onnx 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import TYPE_CHECKING
 
-from edgehaul.errors import EXIT_INTERRUPTED, EXIT_OK, ConfigError, EdgeHaulError, UsageError
+from edgehaul.errors import EXIT_INTERRUPTED, EXIT_OK, EdgeHaulError, UsageError
+from edgehaul.reporting import report_error, system_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,20 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(given)
         sys.stdout.flush()
     except EdgeHaulError as error:
-        return _report(error, as_json=as_json)
+        return report_error(error, program=NAME, as_json=as_json)
     except BrokenPipeError:
         # The reader has gone (`edgehaul subscribe | head`): nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     except ModuleNotFoundError as error:
-        return _report(_missing(error), as_json=as_json)
+        return report_error(_missing(error), program=NAME, as_json=as_json)
     except OSError as error:
-        reason = EdgeHaulError(
-            (error.strerror or str(error)).lower(),
-            where=error.filename or "",
-            remedy="check the path, its permissions and the free space",
-        )
-        return _report(reason, as_json=as_json)
+        return report_error(system_error(error), program=NAME, as_json=as_json)
     return code
 
 
@@ -90,25 +85,6 @@ def _missing(error: ModuleNotFoundError) -> EdgeHaulError:
         f"this command needs the package {package}, which is not installed",
         remedy=f"run: pip install 'edgehaul[{extra}]'",
     )
-
-
-def _report(error: EdgeHaulError, *, as_json: bool) -> int:
-    """Print the error on stderr, as one line (or one JSON object), and return its exit code."""
-    if as_json:
-        content: dict[str, object] = {
-            "type": type(error).__name__,
-            "message": error.message,
-            "where": error.where,
-            "remedy": error.remedy,
-            "exit_code": error.exit_code,
-        }
-        if isinstance(error, ConfigError):
-            content["faults"] = error.faults
-        print(json.dumps({"error": content}), file=sys.stderr)
-    else:
-        for line in str(error).splitlines():
-            print(f"{NAME}: error: {line}", file=sys.stderr)
-    return error.exit_code
 
 
 if __name__ == "__main__":

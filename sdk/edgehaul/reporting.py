@@ -1,0 +1,42 @@
+"""How both command lines tell an error: one line for people, one object for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from edgehaul.errors import ConfigError, EdgeHaulError
+
+
+def report_error(error: EdgeHaulError, *, program: str, as_json: bool) -> int:
+    """Print an error on standard error and return its exit code.
+
+    Args:
+        error: What went wrong.
+        program: Name at the beginning of each line.
+        as_json: Whether to print one JSON object instead of lines.
+    """
+    if as_json:
+        content: dict[str, object] = {
+            "type": type(error).__name__,
+            "message": error.message,
+            "where": error.where,
+            "remedy": error.remedy,
+            "exit_code": error.exit_code,
+        }
+        if isinstance(error, ConfigError):
+            content["faults"] = error.faults
+        lines = [json.dumps({"error": content})]
+    else:
+        lines = [f"{program}: error: {line}" for line in str(error).splitlines()]
+    sys.stderr.writelines(f"{line}\n" for line in lines)
+    return error.exit_code
+
+
+def system_error(error: OSError) -> EdgeHaulError:
+    """Return what the operating system refused as an error of ours."""
+    return EdgeHaulError(
+        (error.strerror or str(error)).lower(),
+        where=error.filename or "",
+        remedy="check the path, its permissions and the free space",
+    )
