@@ -57,6 +57,7 @@ class Forwarder:
         self._stop = threading.Event()
         self._connected = threading.Event()
         self._connector: Connector | None = None
+        self._obstacle = ""
         self._thread = threading.Thread(target=self._run, name="forwarder", daemon=True)
 
     @property
@@ -127,10 +128,14 @@ class Forwarder:
         try:
             return self._connector.open(session)
         except EdgeHaulError as error:
-            _LOG.warning("not delivering yet: %s", error)
+            # Once for each reason: a device may be out of reach for days.
+            level = logging.DEBUG if str(error) == self._obstacle else logging.WARNING
+            self._obstacle = str(error)
+            _LOG.log(level, "not delivering yet: %s", error)
             return None
 
     def _serve(self, link: MqttLink) -> None:
+        self._obstacle = ""
         _LOG.info("connected to %s:%d", self._config.host, self._config.port)
         link.subscribe([self._topics.ack])
         self._connected.set()
