@@ -1,15 +1,11 @@
 """Bring your own model: real third-party detectors through quantize, verify and pack."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from edgehaul.bundle.archive import verify_bundle
 from edgehaul.errors import DatasetError, SpecMismatchError
-from edgehaul_tools.cli import main
 from edgehaul_tools.dataset.read import read_dataset
-from edgehaul_tools.quantize.directory import read_directory
 from edgehaul_tools.quantize.quantize import Options, quantize_model
 from edgehaul_tools.quantize.spec_choice import read_labels
 from edgehaul_tools.verify.verify import verify_directory
@@ -70,22 +66,3 @@ def test_dataset_of_other_classes_is_refused(shared_data: Path, tmp_path: Path) 
     )
     with pytest.raises(DatasetError, match="does not know 3 of 3 classes"):
         verify_directory(tmp_path, data=read_dataset(shared_data / "images" / "bccd_voc"))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_nanodet_int8_agrees_on_the_clip(shared_data: Path, tmp_path: Path) -> None:
-    video = str(shared_data / "video" / "car-detection.mp4")
-    model = str(shared_data / "models" / "nanodet_m.onnx")
-    labels = str(shared_data / "models" / "coco.names")
-    out, bundle = tmp_path / "nanodet", tmp_path / "nanodet.edgehaul"
-    assert main(["quantize", model, "--calib", video, "--labels", labels, "--out", str(out)]) == 0
-    assert main(["verify", str(out), "--frames", video]) == 0
-    assert (
-        main(["pack", str(out), "--name", "nanodet", "--version", "1.0.0", "--out", str(bundle)])
-        == 0
-    )
-    assert verify_bundle(bundle).golden is not None
-    fp32, int8 = read_directory(out).variants
-    assert int8.size_bytes < fp32.size_bytes
-    shutil.rmtree(out)
