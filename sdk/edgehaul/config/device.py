@@ -53,8 +53,10 @@ class MqttSection(_Config, frozen=True):
         host: Broker's name or address.
         port: Broker's port.
         username: User name; empty for none.
-        password_file: File whose first line is the password; empty for none.
-        ca_file: Certificates to trust; naming one switches TLS on.
+        password_file: File whose first line is the password, relative to the configuration
+            file; empty for none.
+        ca_file: Certificates to trust, relative to the configuration file; naming one
+            switches TLS on.
         keepalive_s: Seconds between pings.
         protocol: ``auto`` tries MQTT 5 and falls back to 3.1.1.
         window: Most messages under way at once.
