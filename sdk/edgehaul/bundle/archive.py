@@ -10,6 +10,7 @@ says is ever written.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tarfile
@@ -83,7 +84,8 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, Content]) ->
             f"cannot write the bundle: {error.strerror}", where=out, remedy="free or choose space"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where it cannot be made there is none
+            partial.unlink(missing_ok=True)
 
 
 def read_manifest(path: Path) -> Manifest:

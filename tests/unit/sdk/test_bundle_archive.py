@@ -134,3 +134,10 @@ def test_files_must_match_the_manifest(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="changed while"):
         write_bundle(out, manifest_for(FILES), changed)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_takes_no_bundle_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "a.edgehaul"
+    with pytest.raises(BundleError, match=r"a\.edgehaul: cannot write the bundle"):
+        write_bundle(out, manifest_for(FILES), FILES)
