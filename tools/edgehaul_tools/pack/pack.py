@@ -101,7 +101,8 @@ def _record(
 ) -> tuple[Golden, dict[str, bytes]]:
     """Record as many golden cases as weigh no more than the models, but at least one."""
     golden, files = record_golden(inputs[:1], make_tensor, runs)
-    fitting = max(models_bytes, GOLDEN_FREE_BYTES) // sum(len(content) for content in files.values())
+    case_bytes = sum(len(content) for content in files.values())
+    fitting = max(models_bytes, GOLDEN_FREE_BYTES) // case_bytes
     count = min(max(fitting, 1), len(inputs))
     return (golden, files) if count == 1 else record_golden(inputs[:count], make_tensor, runs)
 
