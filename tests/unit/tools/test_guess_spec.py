@@ -61,12 +61,24 @@ def test_well_known_models(given: Signature, head: str, color: str, labels: int)
         (signature([(1, 5)], shape=(1, 30, 4)), "is no picture"),
         (signature([(1, 9, 1)], shape=(1, 3, None, None)), "leaves it open"),
         (signature([(1, 9, 1)] * 12), "no known head"),
+        (signature([()]), "does not say their shape"),
+        (signature([(1, 10)], shape=(1, 3, 20000, 20000)), "width and height"),
+        (
+            signature([(1, 6, 9)], metadata={"names": "{0: 'cat', 1: 'cat'}", "stride": "32"}),
+            "labels must differ",
+        ),
     ],
 )
 def test_unknown_models_ask_for_a_spec(given: Signature, message: str) -> None:
     with pytest.raises(SpecMismatchError, match=message) as caught:
         guess_spec(given, where="m.onnx")
     assert "--spec" in str(caught.value)
+
+
+def test_names_that_are_no_numbered_classes_are_left_out() -> None:
+    metadata = {"names": "{'note': 'by hand', 1: 'dog', 0: 'cat'}", "stride": "32"}
+    guess = guess_spec(signature([(1, 6, 3549)], metadata=metadata), where="m.onnx")
+    assert guess.spec.output.labels == ("cat", "dog")
 
 
 def test_given_labels_win() -> None:

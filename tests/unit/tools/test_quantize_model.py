@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgehaul.errors import DataError, EdgeHaulError, GateError, ModelError, SpecMismatchError
 from edgehaul_tools.cli import main
 from edgehaul_tools.pack.pack import Label, pack_directory
-from edgehaul_tools.quantize.directory import read_directory
+from edgehaul_tools.quantize.directory import describe_variant, read_directory, write_json
 from edgehaul_tools.quantize.graph import clean, divide, float_region, load_model
 from edgehaul_tools.quantize.quantize import Options, quantize_model
 from edgehaul_tools.quantize.search import Search
@@ -100,21 +100,22 @@ def test_a_missed_gate_is_exit_3_and_is_not_packed(
     made = read_directory(copy)
     with pytest.raises(GateError, match="not verified; run: edgehaul verify"):
         read_verification(copy, made)
-    # The other precision's answers, as a broken quantization would give them.
+    # Scores turned round, as a broken quantization would give them.
     broken = onnx.load(copy / "int8.onnx")
     for tensor in broken.graph.initializer:
-        if tensor.name.startswith("w_score") and tensor.data_type == TensorProto.INT8:
+        if tensor.name == "w_score_quantized":
             tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), tensor.name))
     onnx.save(broken, copy / "int8.onnx")
     with pytest.raises(ModelError, match="changed after it was quantized"):
         read_directory(copy)
-    arguments = ["verify", str(directory), "--frames", str(pictures), "--min-agreement", "1"]
-    code = main(arguments)
-    assert code in {0, 3}
-    if code == 3:
-        assert "agreement with fp32 is" in capsys.readouterr().err
-        with pytest.raises(GateError, match="agreement"):
-            pack_directory(directory, tmp_path / "x.edgehaul", Label("x", "1.0.0"))
+    fp32, int8 = made.variants
+    changed = describe_variant(copy, int8.name, int8.path, int8.precision)
+    assert changed.sha256 != int8.sha256
+    write_json(copy / "model.json", msgspec.structs.replace(made, variants=(fp32, changed)))
+    assert main(["verify", str(copy), "--frames", str(pictures)]) == 3
+    assert "agreement with fp32 is" in capsys.readouterr().err
+    with pytest.raises(GateError, match="agreement"):
+        pack_directory(copy, tmp_path / "x.edgehaul", Label("x", "1.0.0"))
 
 
 def test_unverified_is_said_in_the_manifest(model: Path, pictures: Path, tmp_path: Path) -> None:
@@ -222,10 +223,19 @@ def half(tmp_path: Path) -> Path:
     return write(tmp_path / "half.onnx", content[: len(content) // 2])
 
 
+def without_its_weights(tmp_path: Path) -> Path:
+    model = onnx.load(write_detector(tmp_path / "m.onnx"))
+    options = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
+    onnx.save(model, tmp_path / "parts.onnx", **options)
+    (tmp_path / "weights.bin").unlink()
+    return tmp_path / "parts.onnx"
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda p: p / "none.onnx", ModelError, "No such file"),
+        (without_its_weights, ModelError, "lie in another file"),
         (lambda p: write(p / "text.onnx", b"hello"), ModelError, "no ONNX"),
         (lambda p: write(p / "empty.onnx", b""), ModelError, "no ONNX"),
         (half, ModelError, "truncated"),

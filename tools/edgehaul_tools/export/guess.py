@@ -72,7 +72,7 @@ def guess_spec(signature: Signature, *, where: str) -> Guess:
         where: The model file, for the error.
 
     Raises:
-        SpecMismatchError: It is none of the known ones.
+        SpecMismatchError: It is none of the known ones, or says of itself what cannot be.
     """
     shape = signature.input_shape
     if len(shape) != _IMAGE_AXES:
@@ -87,10 +87,21 @@ def guess_spec(signature: Signature, *, where: str) -> Guess:
             where=where,
             remedy=_REMEDY,
         )
-    for rule in _RULES:
-        guess = rule(signature)
-        if guess is not None:
-            return guess
+    if () in signature.output_shapes:
+        raise SpecMismatchError(
+            "cannot guess what the outputs hold: the model does not say their shape",
+            where=where,
+            remedy=_REMEDY,
+        )
+    try:
+        guess = next(filter(None, (rule(signature) for rule in _RULES)), None)
+    except ValueError as error:
+        # Such as two classes of one name, or a picture of a size that nobody could mean.
+        raise SpecMismatchError(
+            f"cannot take the model at its word: {error}", where=where, remedy=_REMEDY
+        ) from error
+    if guess is not None:
+        return guess
     outputs = ", ".join(_text(s) for s in signature.output_shapes)
     raise SpecMismatchError(
         f"cannot guess what the outputs {outputs} hold: no known head has them",
@@ -252,7 +263,8 @@ def _names(text: str) -> tuple[str, ...]:
     except (ValueError, SyntaxError):
         return ()
     if isinstance(value, dict):
-        return tuple(str(value[key]) for key in sorted(value))
+        numbers = [key for key in value if isinstance(key, int)]
+        return tuple(str(value[key]) for key in sorted(numbers))
     return tuple(str(name) for name in value) if isinstance(value, (list, tuple)) else ()
 
 

@@ -89,6 +89,12 @@ def load_model(path: Path) -> onnx.ModelProto:
             where=path,
             remedy="check the path, and that its external data lies beside it",
         ) from error
+    except onnx.checker.ValidationError as error:
+        raise ModelError(
+            f"its weights lie in another file, which cannot be read: {first_line(error)}",
+            where=path,
+            remedy="put the file with the external data beside the model",
+        ) from error
     except (DecodeError, ValueError) as error:
         raise ModelError(
             "this is no ONNX file, or it is truncated",
