@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from edgehaul.bundle.spec import Resize
+from edgehaul.bundle.spec import MAX_SIDE_PX, Resize
 
 _STRIDE_PX = 16
 """The coarsest grid of the detector: the canvas must be a whole number of its cells."""
@@ -36,6 +36,8 @@ class SplitSection(_Recipe, frozen=True):
         shares = (self.train, self.val, self.test)
         if min(shares) < 0 or self.train == 0 or abs(sum(shares) - 1) > 1e-6:  # noqa: PLR2004 - rounding
             raise ValueError("train, val and test must not be negative and sum to 1, train above 0")
+        if self.seed < 0:
+            raise ValueError("seed must not be below 0")
 
 
 class AugmentSection(_Recipe, frozen=True):
@@ -142,13 +144,14 @@ class DetectorRecipe(_Recipe, frozen=True):
     precision: Literal["auto", "float32"] = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse sizes that the network cannot have."""
-        if self.width < _STRIDE_PX or self.width % _STRIDE_PX:
-            raise ValueError(f"width must be a multiple of {_STRIDE_PX}")
-        if self.height < _STRIDE_PX or self.height % _STRIDE_PX:
-            raise ValueError(f"height must be a multiple of {_STRIDE_PX}")
-        if min(self.channels) < 1 or self.threads < 0:
-            raise ValueError("channels must be above 0 and threads not below")
+        """Refuse sizes that the network cannot have, and values outside their range."""
+        for name, side in (("width", self.width), ("height", self.height)):
+            if not _STRIDE_PX <= side <= MAX_SIDE_PX or side % _STRIDE_PX:
+                raise ValueError(f"{name} must be a multiple of {_STRIDE_PX} up to {MAX_SIDE_PX}")
+        if min(self.channels) < 1 or self.threads < 0 or self.seed < 0:
+            raise ValueError("channels must be above 0, threads and seed not below")
+        if not (0 <= self.score_threshold <= 1 and 0 <= self.iou_threshold <= 1):
+            raise ValueError("score_threshold and iou_threshold must be in 0..1")
 
 
 class SequenceRecipe(_Recipe, frozen=True):
@@ -195,8 +198,10 @@ class SequenceRecipe(_Recipe, frozen=True):
             raise ValueError("features, window, hop and hidden must not be empty or zero")
         if self.interval_s <= 0 or not 0 < self.overlap_s <= self.decision_s:
             raise ValueError("interval_s must be above 0, and overlap_s in 0..decision_s")
-        if self.threads < 0:
-            raise ValueError("threads must not be below 0")
+        if self.threads < 0 or self.seed < 0:
+            raise ValueError("threads and seed must not be below 0")
+        if not 0 <= self.score_threshold <= 1:
+            raise ValueError("score_threshold must be in 0..1")
 
 
 class Recipe(_Recipe, frozen=True):

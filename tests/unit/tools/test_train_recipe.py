@@ -26,6 +26,13 @@ def test_every_shipped_recipe_loads(repository: Path) -> None:
     [
         ("detector: {widht: 320}", "width"),
         ("detector: {width: 321}", "multiple of 16"),
+        ("detector: {width: 16000}", "up to 8192"),
+        ("detector: {seed: -1}", "seed"),
+        ("detector: {split: {seed: -1}}", "seed"),
+        ("detector: {score_threshold: -1}", "score_threshold"),
+        ("detector: {iou_threshold: 7}", "iou_threshold"),
+        ("sequence: {score_threshold: 2}", "score_threshold"),
+        ("sequence: {seed: -1}", "seed"),
         ("detector: {augment: {flip: 2}}", "flip"),
         ("detector: {split: {train: 0.5}}", "sum to 1"),
         ("detector: {optimizer: {epochs: 0}}", "epochs"),
