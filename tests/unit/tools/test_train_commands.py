@@ -60,6 +60,23 @@ def test_a_conveyor_recipe_leaves_its_split_beside_the_model(tmp_path: Path) -> 
     assert "difference from torch" in exported.stdout
 
 
+def test_a_run_keeps_no_part_of_an_earlier_split_and_claims_no_accuracy_without_one(
+    tmp_path: Path,
+) -> None:
+    generate_conveyor_dataset(tmp_path / "conveyor", 4, 1, width=160, height=120)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "detector:\n"
+        "  {width: 96, height: 64, channels: [4, 4, 8, 8], threads: 1, dataset: conveyor,\n"
+        "   split: {train: 1, val: 0, test: 0}, optimizer: {epochs: 1, batch: 4}}\n"
+    )
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "test.json").write_text("{}")
+    result = run(train, recipe, "--out", tmp_path / "run")
+    assert "no validation part" in result.stdout
+    assert sorted(p.name for p in (tmp_path / "run").glob("t*.json")) == ["train.json"]
+
+
 def test_trips_are_divided_and_never_lost() -> None:
     traces = [LabelledTrace(str(n), (), ()) for n in range(10)]
     parts = split_traces(traces, SplitSection())

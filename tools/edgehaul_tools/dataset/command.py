@@ -11,10 +11,9 @@ from pathlib import Path
 
 import click
 
-from edgehaul_tools.dataset.coco import write_coco
 from edgehaul_tools.dataset.read import READERS, detect_form, read_dataset
 from edgehaul_tools.dataset.samples import DetectionDataset
-from edgehaul_tools.dataset.split import near_duplicates, split
+from edgehaul_tools.dataset.split import near_duplicates, split, write_splits
 from edgehaul_tools.dataset.traces import read_truck_dataset
 from edgehaul_tools.dataset.virtual import (
     Progress,
@@ -128,10 +127,8 @@ def split_command(
     parts = split(read_dataset(dataset, form), fractions, seed)
     summary: dict[str, object] = {"written": not dry_run}
     if not dry_run:
-        out.mkdir(parents=True, exist_ok=True)
+        write_splits(parts, out)
     for name, part in (("train", parts.train), ("val", parts.val), ("test", parts.test)):
-        if part.samples and not dry_run:
-            write_coco(part, out / f"{name}.json")
         summary[name] = {
             "file": str(out / f"{name}.json"),
             "images": len(part),

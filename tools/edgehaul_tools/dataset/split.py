@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehaul.errors import DatasetError, UsageError
+from edgehaul_tools.dataset.coco import write_coco
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample
 
 _HASH_SIDE = 16
@@ -33,6 +35,21 @@ class Splits:
     train: DetectionDataset
     val: DetectionDataset
     test: DetectionDataset
+
+
+def write_splits(parts: Splits, folder: Path) -> None:
+    """Write each part that is not empty as COCO: ``train.json``, ``val.json``, ``test.json``.
+
+    A file of a part that is empty now is removed: what an earlier split tested on may be
+    learnt from in this one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, part in (("train", parts.train), ("val", parts.val), ("test", parts.test)):
+        file = folder / f"{name}.json"
+        if part.samples:
+            write_coco(part, file)
+        else:
+            file.unlink(missing_ok=True)
 
 
 def split(

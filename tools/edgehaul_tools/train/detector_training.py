@@ -52,12 +52,12 @@ class FittedDetector:
     Attributes:
         network: The network with the averaged weights, in evaluation mode.
         history: Figures of each epoch.
-        mean_average_precision: AP at IoU 0.5 on the validation part; 0 without one.
+        metrics: The AP at IoU 0.5 on the validation part; empty without one.
     """
 
     network: DetectorNetwork
     history: tuple[EpochRecord, ...]
-    mean_average_precision: float
+    metrics: dict[str, float]
 
 
 def detector_spec(recipe: DetectorRecipe, labels: tuple[str, ...]) -> ModelSpec:
@@ -110,7 +110,7 @@ def train_detector(
         kind="detector",
         spec=spec,
         recipe=Recipe(detector=recipe),
-        metrics={_MEASURE: fitted.mean_average_precision},
+        metrics=fitted.metrics,
         history=fitted.history,
         counts={name: len(part) for name, part in parts.items()},
         parameters=sum(p.numel() for p in fitted.network.parameters()),
@@ -170,7 +170,8 @@ class _DetectorTraining:
             measure = _MEASURE if measured else ""
             elapsed_s = time.monotonic() - started_s
             progress(EpochReport(epoch, epochs, loss, measure, value, elapsed_s))
-        return FittedDetector(self._optimization.result, tuple(history), value or 0.0)
+        metrics = {} if value is None else {_MEASURE: value}
+        return FittedDetector(self._optimization.result, tuple(history), metrics)
 
     def _epoch(self) -> float:
         self._network.train()

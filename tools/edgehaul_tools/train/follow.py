@@ -10,9 +10,8 @@ import numpy as np
 
 from edgehaul.config.recipe import DetectorRecipe, Recipe, SequenceRecipe, SplitSection
 from edgehaul.errors import DatasetError, UsageError
-from edgehaul_tools.dataset.coco import write_coco
 from edgehaul_tools.dataset.read import read_dataset
-from edgehaul_tools.dataset.split import split
+from edgehaul_tools.dataset.split import split, write_splits
 from edgehaul_tools.dataset.traces import LabelledTrace, read_truck_dataset
 from edgehaul_tools.train.detector_training import train_detector
 from edgehaul_tools.train.optimization import Progress, no_progress
@@ -58,10 +57,7 @@ def _follow_detector(
             "these pictures are not labelled", where=dataset, remedy="add COCO, YOLO or VOC labels"
         )
     parts = split(whole, (shares.train, shares.val, shares.test), shares.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, part in zip(_PARTS, (parts.train, parts.val, parts.test), strict=True):
-        if part.samples:
-            write_coco(part, out / f"{name}.json")
+    write_splits(parts, out)
     return train_detector(recipe, parts.train, parts.val, out, progress)
 
 
