@@ -60,7 +60,7 @@ def test_a_conveyor_recipe_leaves_its_split_beside_the_model(tmp_path: Path) -> 
     assert "difference from torch" in exported.stdout
 
 
-def test_a_run_keeps_no_part_of_an_earlier_split_and_claims_no_accuracy_without_one(
+def test_no_part_of_an_earlier_split_stays_and_no_accuracy_is_claimed_without_one(
     tmp_path: Path,
 ) -> None:
     generate_conveyor_dataset(tmp_path / "conveyor", 4, 1, width=160, height=120)
@@ -72,6 +72,9 @@ def test_a_run_keeps_no_part_of_an_earlier_split_and_claims_no_accuracy_without_
     )
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "test.json").write_text("{}")
+    with pytest.raises(DatasetError, match=r"test\.json.*another split.*--out"):
+        run(train, recipe, "--out", tmp_path / "run")
+    (tmp_path / "run" / "test.json").unlink()
     result = run(train, recipe, "--out", tmp_path / "run")
     assert "no validation part" in result.stdout
     assert sorted(p.name for p in (tmp_path / "run").glob("t*.json")) == ["train.json"]

@@ -40,16 +40,24 @@ class Splits:
 def write_splits(parts: Splits, folder: Path) -> None:
     """Write each part that is not empty as COCO: ``train.json``, ``val.json``, ``test.json``.
 
-    A file of a part that is empty now is removed: what an earlier split tested on may be
-    learnt from in this one.
+    Raises:
+        DatasetError: The folder holds a file for a part that is empty now. What an earlier
+            split tested on may be learnt from in this one, so it must not stay beside it;
+            and it may be somebody's own.
     """
+    named = {"train": parts.train, "val": parts.val, "test": parts.test}
+    files = {name: folder / f"{name}.json" for name in named}
+    for name, part in named.items():
+        if not part.samples and files[name].exists():
+            raise DatasetError(
+                f"this file is from another split: this one has no {name} part",
+                where=files[name],
+                remedy="remove it, or name another folder with --out",
+            )
     folder.mkdir(parents=True, exist_ok=True)
-    for name, part in (("train", parts.train), ("val", parts.val), ("test", parts.test)):
-        file = folder / f"{name}.json"
+    for name, part in named.items():
         if part.samples:
-            write_coco(part, file)
-        else:
-            file.unlink(missing_ok=True)
+            write_coco(part, files[name])
 
 
 def split(
