@@ -118,6 +118,26 @@ def test_a_missed_gate_is_exit_3_and_is_not_packed(
         pack_directory(copy, tmp_path / "x.edgehaul", Label("x", "1.0.0"))
 
 
+def test_agreement_about_nothing_proves_nothing(
+    directory: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (copy := tmp_path / "copy").mkdir()
+    for name in ("fp32.onnx", "int8.onnx"):
+        (copy / name).write_bytes((directory / name).read_bytes())
+    made = read_directory(directory)
+    blind = msgspec.structs.replace(made.spec.output, score_threshold=1.0)
+    spec = msgspec.structs.replace(made.spec, output=blind)
+    write_json(copy / "model.json", msgspec.structs.replace(made, spec=spec))
+    proof = verify_directory(copy, frames=pictures)
+    assert all("nothing was found in any of 12 inputs" in line for line in proof.failures)
+    with pytest.raises(GateError, match="correct the spec"):
+        pack_directory(copy, tmp_path / "x.edgehaul", Label("x", "1.0.0"))
+
+
+def test_a_gate_that_is_no_number_is_not_met(directory: Path, pictures: Path) -> None:
+    assert verify_directory(directory, frames=pictures, gate=Gate(0.01, float("nan"))).failures
+
+
 def test_unverified_is_said_in_the_manifest(model: Path, pictures: Path, tmp_path: Path) -> None:
     quantize_model(model, tmp_path / "out", pictures)
     manifest = pack_directory(

@@ -24,7 +24,11 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("directory", type=_PATH)
 @click.option("--frames", type=_PATH, help="Folder of images, video or GPS traces, no labels.")
-@click.option("--data", type=_PATH, help="Labelled dataset.")
+@click.option(
+    "--data",
+    type=_PATH,
+    help="Labelled dataset; of `edgehaul train` the run's test.json, which it did not learn from.",
+)
 @click.option(
     "--part",
     type=click.Choice(["all", "train", "val", "test"]),
@@ -33,7 +37,13 @@ _PATH = click.Path(path_type=Path)
     help="Part of --data, as `edgehaul data split` makes it by default.",
 )
 @click.option("--run", type=_PATH, help="Run directory that the model is from: compare with torch.")
-@click.option("--max-drop", type=float, default=0.01, show_default=True, help="Of mAP50.")
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Largest loss of mAP50 against fp32.",
+)
 @click.option(
     "--min-agreement",
     type=click.FloatRange(0, 1),

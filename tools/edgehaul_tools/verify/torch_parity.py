@@ -34,9 +34,11 @@ def compare_with_torch(
         SpecMismatchError: It is of another model.
     """
     trained = read_run(run)
-    if trained.spec.input != directory.spec.input:
+    ours, theirs = trained.spec.output, directory.spec.output
+    is_alike = ours.head == theirs.head and len(ours.labels) == len(theirs.labels)
+    if trained.spec.input != directory.spec.input or not is_alike:
         raise SpecMismatchError(
-            "this run was trained with another input than the model directory has",
+            "this run was trained with another input or output than the model directory has",
             where=run,
             remedy="give the run that the model was exported from",
         )

@@ -70,7 +70,7 @@ class Verification(msgspec.Struct, frozen=True):
         models: What was measured, by the SHA-256 of the model file.
         spec_sha256: Of the spec under which it was measured.
         gate: What had to be reached.
-        frames: Inputs without labels that were compared.
+        frames: Inputs without labels that were compared; empty where those of ``data`` were.
         data: Labelled dataset that was measured on.
         runtime: Version of ONNX Runtime.
         torch: How far fp32 is from the torch network, where its run directory was given.
@@ -126,6 +126,8 @@ def verify_directory(
     source = _inputs_of(directory, frames, data, limit)
     if source is None:
         raise DataError("there is nothing to compare on", where=folder, remedy="give --frames")
+    if frames is None and data is None:
+        progress("comparing on the calibration inputs; others prove more: give --frames or --data")
     parity = None
     if run is not None:
         progress("comparing fp32 with torch")
@@ -135,7 +137,7 @@ def verify_directory(
         models=proofs,
         spec_sha256=spec_digest(directory.spec),
         gate=gate,
-        frames=str(frames or directory.calibration or ""),
+        frames=str(frames or ("" if data is not None else directory.calibration)),
         data=str(data.root) if data is not None else "",
         runtime=onnxruntime.__version__,
         torch=parity,
@@ -246,12 +248,19 @@ def _judged(
     failures, warnings = [], []
     if proof.accuracy is not None and base is not None:
         drop = base.map50 - proof.accuracy.map50
-        if drop > gate.max_drop:
+        if not drop <= gate.max_drop:  # a gate that is no number is not met
             failures.append(f"mAP50 drops by {drop:.3f}, more than {gate.max_drop:g}")
-    elif proof.agreement is not None and proof.agreement.f1 < gate.min_agreement:
-        failures.append(
-            f"agreement with fp32 is {proof.agreement.f1:.3f}, less than {gate.min_agreement:g}"
-        )
+    elif proof.agreement is not None:
+        failures += _disagreements(proof.agreement, gate)
     if proof.latency_ms > fp32_ms:
         warnings.append(f"slower than fp32 here: {proof.latency_ms / fp32_ms:.2f} of its time")
     return msgspec.structs.replace(proof, failures=tuple(failures), warnings=tuple(warnings))
+
+
+def _disagreements(agreement: Agreement, gate: Gate) -> list[str]:
+    if not agreement.matched + agreement.only_fp32 + agreement.only_variant:
+        nothing = f"nothing was found in any of {agreement.inputs} inputs, so nothing is proved"
+        return [f"{nothing}: correct the spec, or give inputs with objects in them"]
+    if not agreement.f1 >= gate.min_agreement:
+        return [f"agreement with fp32 is {agreement.f1:.3f}, less than {gate.min_agreement:g}"]
+    return []
