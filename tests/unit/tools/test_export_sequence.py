@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 import torch
 
 from edgehaul.bundle.spec import ModelSpec, OutputSpec, SequenceInput
 from edgehaul.config.recipe import Recipe, SequenceRecipe
+from edgehaul.errors import ModelError
 from edgehaul_tools.export.metadata import read_spec
 from edgehaul_tools.export.onnx_model import run_onnx
 from edgehaul_tools.export.run import PARITY_LIMIT, export_run, load_module
@@ -17,7 +19,8 @@ from edgehaul_tools.train.sequence_network import SequenceNetwork, SequenceShape
 FEATURES = ("speed_mps", "heading_rate_dps")
 
 
-def test_a_classifier_is_exported_with_its_lstm_whole(tmp_path: Path) -> None:
+def write_network(folder: Path, network: SequenceNetwork) -> ModelSpec:
+    """Write a run directory of a network with 2 features, 16 states and 3 labels."""
     spec = ModelSpec(
         task="sequence",
         input=SequenceInput(
@@ -37,8 +40,13 @@ def test_a_classifier_is_exported_with_its_lstm_whole(tmp_path: Path) -> None:
         cpu_s=0.0,
         torch_version=str(torch.__version__),
     )
+    write_run(folder, run, network)
+    return spec
+
+
+def test_a_classifier_is_exported_with_its_lstm_whole(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    write_run(tmp_path / "run", run, SequenceNetwork(SequenceShape(2, 16, 3)))
+    spec = write_network(tmp_path / "run", SequenceNetwork(SequenceShape(2, 16, 3)))
     path = tmp_path / "model.onnx"
     report = export_run(tmp_path / "run", path)
     assert report.parity["scores"] <= PARITY_LIMIT
@@ -50,3 +58,13 @@ def test_a_classifier_is_exported_with_its_lstm_whole(tmp_path: Path) -> None:
     assert np.allclose(scores.sum(axis=1), 1, atol=1e-5)
     expected = load_module(tmp_path / "run")(torch.from_numpy(windows)).detach().numpy()
     assert np.allclose(scores, expected, atol=1e-5)
+
+
+def test_a_network_that_answers_no_numbers_leaves_no_model(tmp_path: Path) -> None:
+    network = SequenceNetwork(SequenceShape(2, 16, 3))
+    torch.nn.init.constant_(network.scores.bias, float("nan"))
+    write_network(tmp_path / "run", network)
+    path = tmp_path / "model.onnx"
+    with pytest.raises(ModelError, match="'scores' differs from torch by nan"):
+        export_run(tmp_path / "run", path)
+    assert not path.exists()

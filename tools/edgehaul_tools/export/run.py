@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgehaul.errors import ModelError
 from edgehaul_tools.export.detector import (
     detector_inputs,
     detector_names,
@@ -79,7 +80,11 @@ def export_run(folder: Path, out: Path) -> ExportReport:
     write_spec(out, run.spec)
     # Against the module before the scale was folded: the folding is under test, too.
     parity = measure_parity(reference, out, inputs)
-    require_parity(parity, PARITY_LIMIT, out)
+    try:
+        require_parity(parity, PARITY_LIMIT, out)
+    except ModelError:
+        out.unlink()  # nobody is to go on with it
+        raise
     report = ExportReport(
         model=out.name,
         exporter=exporter,
