@@ -7,11 +7,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec
+from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec, SequenceInput
+from edgehaul.motion.fixes import write_csv
+from edgehaul.values import Fix
 from edgehaul_tools.quantize.answers import Answers, Distance, Prepared, prepare
 from edgehaul_tools.quantize.calibrate import Histograms, activation_tensors
 from edgehaul_tools.quantize.dynamic import quantize_recurrent
 from edgehaul_tools.quantize.graph import clean, divide, is_recurrent, load_model
+from edgehaul_tools.quantize.inputs import open_inputs
 from edgehaul_tools.quantize.pictures import Pictures
 from edgehaul_tools.quantize.runtime import interleaved_medians_ms, runner
 from edgehaul_tools.quantize.sensitivity import unit_noise
@@ -89,6 +92,27 @@ def test_pictures_of_a_video_are_spread_and_the_same_twice(tmp_path: Path) -> No
     levels = [int(picture.mean()) for picture in first]
     assert levels == sorted(levels)
     assert levels[-1] - levels[0] > 100
+
+
+def test_windows_are_taken_from_all_trips(tmp_path: Path) -> None:
+    for trip in range(3):
+        fixes = [
+            Fix(
+                captured_at_s=1_000.0 + second,
+                latitude_deg=50.0 + second * 1e-4,
+                longitude_deg=4.0,
+                speed_mps=float(trip),
+            )
+            for second in range(24)
+        ]
+        write_csv(tmp_path / f"{trip}.csv", fixes)
+    canvas = SequenceInput(("speed_mps",), 4, 1.0, (0.0,), (1.0,))
+    spec = ModelSpec("sequence", canvas, OutputSpec("sequence", ("normal", "odd")))
+    every = open_inputs(tmp_path, spec)
+    assert every.count % 3 == 0
+    some = open_inputs(tmp_path, spec, limit=every.count // 2 + 1)
+    assert some.count == len(list(some.raw())) == every.count // 2 + 1
+    assert {round(float(window.mean())) for window in some.raw()} == {0, 1, 2}
 
 
 def write_lstm(path: Path) -> onnx.ModelProto:

@@ -15,7 +15,7 @@ from edgehaul.errors import DataError
 from edgehaul.motion.fixes import read_trace
 from edgehaul.motion.windows import windows_of
 from edgehaul_tools.quantize.answers import Prepared, prepare
-from edgehaul_tools.quantize.pictures import Pictures
+from edgehaul_tools.quantize.pictures import Pictures, spread
 
 TRACE_SUFFIXES = frozenset({".csv", ".gpx"})
 
@@ -52,7 +52,7 @@ def open_inputs(
         DataError: There is nothing usable in it.
     """
     if isinstance(spec.input, SequenceInput):
-        return _windows(source, spec, spec.input, limit)
+        return _windows(source, spec.input, limit)
     pictures = Pictures(source, limit, files)
     return InputSource(
         count=len(pictures),
@@ -62,8 +62,7 @@ def open_inputs(
     )
 
 
-def _windows(source: Path, spec: ModelSpec, canvas: SequenceInput, limit: int) -> InputSource:
-    del spec
+def _windows(source: Path, canvas: SequenceInput, limit: int) -> InputSource:
     files = [source] if source.is_file() else sorted(source.rglob("*"))
     traces = [file for file in files if file.suffix.lower() in TRACE_SUFFIXES]
     # The same trip often lies there in both forms.
@@ -75,8 +74,7 @@ def _windows(source: Path, spec: ModelSpec, canvas: SequenceInput, limit: int) -
             where=source,
             remedy="give a folder with .csv or .gpx traces",
         )
-    step = max(1, len(windows) // limit) if limit else 1
-    chosen = windows[::step][: limit or None]
+    chosen = [windows[i] for i in spread(len(windows), limit)]
     return InputSource(
         count=len(chosen),
         skipped=(),

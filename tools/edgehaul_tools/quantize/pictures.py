@@ -57,11 +57,6 @@ class Pictures:
         """Yield each picture, (height, width, 3) uint8 BGR."""
         return self._frames() if self._is_video else self._files()
 
-    def take(self, count: int) -> list[Picture]:
-        """Return at most ``count`` pictures, spread evenly over all of them."""
-        wanted = set(_spread(len(self), count))
-        return [picture for index, picture in enumerate(self) if index in wanted]
-
     def _choose_files(self, limit: int) -> list[Path]:
         if not self.source.exists():
             raise DataError(
@@ -77,7 +72,7 @@ class Pictures:
                 remedy=f"give a video, or images ({' '.join(sorted(IMAGE_SUFFIXES))}) like those "
                 "that the model will see",
             )
-        chosen = [files[i] for i in _spread(len(files), limit)]
+        chosen = [files[i] for i in spread(len(files), limit)]
         readable = [file for file in chosen if self._is_readable(file)]
         if not readable:
             raise DataError(
@@ -113,7 +108,7 @@ class Pictures:
                 where=self.source,
                 remedy="check that it plays, or convert it to H.264 in MP4",
             )
-        return list(_spread(count, limit))
+        return spread(count, limit)
 
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(str(self.source))
@@ -144,7 +139,7 @@ class Pictures:
         capture.release()
 
 
-def _spread(count: int, limit: int) -> list[int]:
+def spread(count: int, limit: int) -> list[int]:
     """Return at most ``limit`` indices spread evenly over ``count`` (all where limit is 0)."""
     if limit <= 0 or count <= limit:
         return list(range(count))
