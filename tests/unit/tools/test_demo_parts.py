@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgehaul.clock import format_utc
+from edgehaul.errors import DeviceError, UsageError
 from edgehaul.geometry import Box, Point
 from edgehaul.messages.codec import encode, type_of
 from edgehaul.messages.envelope import Envelope, Payload
@@ -23,6 +24,8 @@ from edgehaul.sinks.sqlite import SqliteSink
 from edgehaul.subscriber.client import ReceivedMessage
 from edgehaul.values import Fix
 from edgehaul.virtual.conveyor import PARCEL_LABELS, Conveyor
+from edgehaul_tools.cli import main
+from edgehaul_tools.demo.box import only_account
 from edgehaul_tools.demo.judge import confusion_of, match_spans
 from edgehaul_tools.demo.records import Records
 from edgehaul_tools.demo.report import render
@@ -174,6 +177,17 @@ def test_the_report_stands_alone_and_shows_the_figures() -> None:
     assert "3 of 3" in page
     assert "of 20" in page
     assert "Train &lt;it&gt;" in page
+
+
+def test_a_box_that_sent_nothing_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"agent\.log.* 0 spools"):
+        only_account((), tmp_path / "agent.log")
+
+
+@pytest.mark.parametrize("option", [("--frames", "0"), ("--seed", "-1"), ("--images", "0")])
+def test_a_demo_of_nothing_is_wrong_usage(option: tuple[str, str], tmp_path: Path) -> None:
+    assert main(["demo", "--out", str(tmp_path / "out"), *option]) == UsageError.exit_code
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_summary_tells_what_does_not_add_up() -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -139,8 +139,22 @@ def run_box(
             raise DeviceError(
                 f"the agent ended with exit code {agent.returncode}: {_last_line(log)}", where=log
             )
-        (collected,) = collector.ledger.totals()
-        return BoxRun(_reported(agent), collected)
+        return BoxRun(_reported(agent), only_account(collector.ledger.totals(), log))
+
+
+def only_account(totals: Sequence[SequenceTotals], log: Path) -> SequenceTotals:
+    """Return the account of the one spool that the box has had.
+
+    Raises:
+        DeviceError: Nothing was received, or the box started its spool anew on the way.
+    """
+    if len(totals) != 1:
+        raise DeviceError(
+            f"messages of {len(totals)} spools were received instead of one",
+            where=log,
+            remedy="read the log, and run the demo again",
+        )
+    return totals[0]
 
 
 def _collect_until_it_ends(

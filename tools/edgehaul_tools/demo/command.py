@@ -25,9 +25,27 @@ REPORT_NAME = "report.html"
     show_default=True,
     help="Folder for everything that the demo makes; an earlier demo in it is replaced.",
 )
-@click.option("--seed", default=7, show_default=True, help="Seed of the virtual devices.")
-@click.option("--images", default=600, show_default=True, help="Pictures to learn from.")
-@click.option("--frames", default=1500, show_default=True, help="Frames that the box looks at.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=7,
+    show_default=True,
+    help="Seed of the live conveyor and truck.",
+)
+@click.option(
+    "--images",
+    type=click.IntRange(10),
+    default=600,
+    show_default=True,
+    help="Pictures to learn from, to tune and to test on.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1),
+    default=1500,
+    show_default=True,
+    help="Least number of frames that the box looks at.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def demo(out: Path, *, seed: int, images: int, frames: int, as_json: bool) -> None:
     """Run the whole chain on virtual devices, and show what happened.
@@ -46,7 +64,7 @@ def demo(out: Path, *, seed: int, images: int, frames: int, as_json: bool) -> No
         click.echo(msgspec.json.encode(summary_of(result)).decode())
     else:
         console.print(summary_table(result))
-        console.print(f"Report with pictures: {report}")
+        console.print(f"Report with pictures: {report}", markup=False, soft_wrap=True)
     if not result.messages.complete:
         raise GateError(
             f"{result.messages.produced} messages were produced, but only "

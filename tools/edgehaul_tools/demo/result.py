@@ -119,7 +119,7 @@ class DemoResult(msgspec.Struct, frozen=True):
         images: Number of training, validation and test pictures.
         variants: The detector's variants; the first is fp32.
         chosen: Variant that the device chose, by model name.
-        gps_metrics: What verification found for the GPS model, by name.
+        gps_metrics: Of the GPS model on the validation trips, by name (0..1).
         camera: What the camera stream gave.
         truck: What the GPS stream gave.
         messages: What became of the messages.
