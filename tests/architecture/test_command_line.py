@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_written_is_one_line(
 
 def test_nobody_is_told_when_the_reader_has_gone() -> None:
     result = subprocess.run(
-        ["bash", "-c", f"{EDGEHAUL} --help | true"], capture_output=True, text=True, check=True
+        ["bash", "-c", '"$0" --help | true', EDGEHAUL], capture_output=True, text=True, check=True
     )
     assert result.stderr == ""
 
