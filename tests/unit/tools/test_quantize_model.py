@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgehaul.errors import DataError, EdgeHaulError, GateError, ModelError, SpecMismatchError
 from edgehaul_tools.cli import main
+from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.pack.pack import Label, pack_directory
 from edgehaul_tools.quantize.directory import describe_variant, read_directory, write_json
 from edgehaul_tools.quantize.graph import clean, divide, float_region, load_model
@@ -251,6 +252,32 @@ def without_its_weights(tmp_path: Path) -> Path:
     return tmp_path / "parts.onnx"
 
 
+def classifier(path: Path, *nodes: onnx.NodeProto, inputs: tuple[str, ...] = ("x",)) -> Path:
+    """Write a model of pictures x (and more of their shape) that ends in means y of 3 colours."""
+    mean = helper.make_node("ReduceMean", ["last"], ["y"], axes=[2, 3], keepdims=0)
+    weight = numpy_helper.from_array(np.ones((3, 3, 1, 1), np.float32), "w")
+    graph = helper.make_graph(
+        [*nodes, mean],
+        "classifier",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 3, 32, 32]) for n in inputs],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])],
+        [weight],
+    )
+    opset = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return path
+
+
+def two_inputs(tmp_path: Path) -> Path:
+    convolution = helper.make_node("Conv", ["x", "w"], ["c"])
+    both = helper.make_node("Add", ["c", "z"], ["last"])
+    return classifier(tmp_path / "two.onnx", convolution, both, inputs=("x", "z"))
+
+
+def no_layers(tmp_path: Path) -> Path:
+    return classifier(tmp_path / "plain.onnx", helper.make_node("Relu", ["x"], ["last"]))
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -259,6 +286,8 @@ def without_its_weights(tmp_path: Path) -> Path:
         (lambda p: write(p / "text.onnx", b"hello"), ModelError, "no ONNX"),
         (lambda p: write(p / "empty.onnx", b""), ModelError, "no ONNX"),
         (half, ModelError, "truncated"),
+        (two_inputs, ModelError, r"takes 2 inputs \(x, z\)"),
+        (no_layers, ModelError, "no layer that int8 could speed up"),
         (quantized_again, ModelError, "already quantized"),
         (with_nan, ModelError, "NaN"),
     ],
@@ -277,6 +306,14 @@ def test_unusable_models_are_refused_in_one_line(
     assert str(path) in str(caught.value)
     assert caught.value.remedy
     assert not (tmp_path / "out").exists()
+
+
+def test_labelled_pictures_do_not_measure_a_classifier(pictures: Path, tmp_path: Path) -> None:
+    path = classifier(tmp_path / "c.onnx", helper.make_node("Conv", ["x", "w"], ["last"]))
+    quantize_model(path, tmp_path / "out", pictures)
+    labelled = DetectionDataset(pictures, ("class_0",), ())
+    with pytest.raises(SpecMismatchError, match=r"out: .*'classify'.*--frames"):
+        verify_directory(tmp_path / "out", data=labelled)
 
 
 def test_wrong_number_of_labels(model: Path, pictures: Path, tmp_path: Path) -> None:

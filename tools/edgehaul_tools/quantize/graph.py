@@ -228,6 +228,14 @@ def _refuse_unusable(model: onnx.ModelProto, path: Path) -> None:
             where=path,
             remedy="export or download the model again",
         )
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [value.name for value in graph.input if value.name not in weights]
+    if len(inputs) != 1:
+        raise ModelError(
+            f"the model takes {len(inputs)} inputs ({', '.join(inputs)}); only one is supported",
+            where=path,
+            remedy="export it with the picture or the window as its only input",
+        )
     kinds = {node.op_type for node in graph.node}
     if kinds & _QUANTIZED_OPS:
         raise ModelError(

@@ -124,7 +124,7 @@ def quantize_model(
                 remedy="give a folder of images or a video with --calib",
             )
         variant = STATIC
-        int8, report = _static(model, spec, calibration, options, progress)
+        int8, report = _static(model, path, spec, calibration, options, progress)
     out.mkdir(parents=True, exist_ok=True)
     (out / VERIFY_NAME).unlink(missing_ok=True)  # it proves other files than these
     variants = _write_models(out, model, variant, int8)
@@ -145,13 +145,18 @@ def quantize_model(
 
 
 def _static(
-    model: onnx.ModelProto, spec: ModelSpec, calibration: Path, options: Options, progress: Progress
+    model: onnx.ModelProto,
+    path: Path,
+    spec: ModelSpec,
+    calibration: Path,
+    options: Options,
+    progress: Progress,
 ) -> tuple[onnx.ModelProto, QuantizeReport]:
     inputs = open_inputs(calibration, spec, options.limit)
     warnings = _warnings(inputs.count, inputs.skipped, calibration)
     for line in warnings:
         progress(f"warning: {line}")
-    found = Search(model, spec, inputs.prepared, options.target, progress).run()
+    found = Search(model, spec, inputs.prepared, options.target, progress, path).run()
     chosen = found.chosen
     if chosen.agreement < options.target:
         short = f"agreement {chosen.agreement:.3f} is below the target of {options.target}"

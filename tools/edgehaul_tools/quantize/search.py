@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 import onnx
@@ -71,6 +72,10 @@ class Search:
         inputs: The prepared calibration inputs.
         target: Agreement to reach on the calibration inputs.
         progress: Told what is done, in words.
+        where: The model's file, for errors.
+
+    Raises:
+        ModelError: The model has nothing to quantize, or cannot be run.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Search:
         inputs: Inputs,
         target: float,
         progress: Progress,
+        where: Path | str = "model",
     ) -> None:
         self._model, self._spec, self._inputs, self._target = model, spec, inputs, target
         self._progress = progress
@@ -87,9 +93,10 @@ class Search:
         if not self._division.units:
             raise ModelError(
                 "the model has no layer that int8 could speed up",
-                remedy="keep the fp32 model: pack it as it is",
+                where=where,
+                remedy="give a model with convolutions or dense layers whose weights are constant",
             )
-        self._fp32 = runner(model)
+        self._fp32 = runner(model, where=Path(where))
         self._answers = Answers(self._fp32, inputs(), spec)
         self._probes = self._busiest()
         reference = [self._fp32(probe.tensor) for probe in self._probes]

@@ -11,7 +11,7 @@ import onnxruntime  # type: ignore[import-untyped]  # no stubs
 
 from edgehaul.bundle.spec import ModelSpec
 from edgehaul.decoding import UNREADABLE_JSON
-from edgehaul.errors import DataError, GateError, ModelError
+from edgehaul.errors import DataError, GateError, ModelError, SpecMismatchError
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.quantize.answers import Agreement, Answers
 from edgehaul_tools.quantize.directory import (
@@ -121,8 +121,15 @@ def verify_directory(
     Raises:
         ModelError: The directory or a model in it is unusable.
         DataError: There is nothing to compare on.
+        SpecMismatchError: ``data`` is given, and the model is no detector.
     """
     directory = read_directory(folder)
+    if data is not None and directory.spec.task != "detect":
+        raise SpecMismatchError(
+            f"labelled pictures measure detectors, and this model is for {directory.spec.task!r}",
+            where=folder,
+            remedy="give --frames: its int8 answers are compared with those of fp32",
+        )
     source = _inputs_of(directory, frames, data, limit)
     if source is None:
         raise DataError("there is nothing to compare on", where=folder, remedy="give --frames")
