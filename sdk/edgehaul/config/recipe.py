@@ -21,7 +21,7 @@ class SplitSection(_Recipe, frozen=True):
 
     Attributes:
         train: Share that is learnt from.
-        val: Share that chooses and reports during the training.
+        val: Share that reports during the training; nothing is learnt or chosen by it.
         test: Share that nothing looks at before ``edgehaul verify``.
         seed: The same seed gives the same parts.
     """

@@ -37,7 +37,7 @@ REPORT_NAME = "report.html"
     type=click.IntRange(10),
     default=600,
     show_default=True,
-    help="Pictures to learn from, to tune and to test on.",
+    help="Pictures: 80 % to learn from, the rest to watch and to test it by.",
 )
 @click.option(
     "--frames",

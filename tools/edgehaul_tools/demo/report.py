@@ -127,7 +127,7 @@ def _model(result: DemoResult) -> str:
     )
     return _section(
         "The models",
-        f"The detector was trained on {train} pictures, tuned on {val} and judged on {test} that "
+        f"The detector was trained on {train} pictures, watched on {val} and judged on {test} that "
         "it never saw; latency is the median on one thread, variants measured in turns. "
         f"The driving model on trips that it never saw: {gps}.",
         _table(columns, rows),
