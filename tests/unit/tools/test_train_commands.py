@@ -88,3 +88,5 @@ def test_trips_are_divided_and_never_lost() -> None:
     assert split_traces(traces, SplitSection()) == parts
     with pytest.raises(DatasetError, match="2 trips"):
         split_traces(traces[:2], SplitSection())
+    with pytest.raises(DatasetError, match=r"none is left.*split\.train"):
+        split_traces(traces[:4], SplitSection(train=0.1, val=0.45, test=0.45))

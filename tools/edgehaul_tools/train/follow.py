@@ -80,7 +80,7 @@ def split_traces(
     """Divide trips into train, val and test; a trip is never torn apart.
 
     Raises:
-        DatasetError: There are fewer trips than parts.
+        DatasetError: There are fewer trips than parts, or none is left to learn from.
     """
     wanted = [shares.train, shares.val, shares.test]
     if len(traces) < sum(share > 0 for share in wanted):
@@ -90,6 +90,11 @@ def split_traces(
         )
     order = np.random.default_rng(shares.seed).permutation(len(traces))
     counts = [max(1, round(share * len(traces))) if share > 0 else 0 for share in wanted[1:]]
+    if sum(counts) >= len(traces):
+        raise DatasetError(
+            f"validation and test take all of {len(traces)} trips, and none is left to learn from",
+            remedy="add trips, or raise split.train",
+        )
     val, test = order[: counts[0]], order[counts[0] : sum(counts)]
     chosen = (order[sum(counts) :], val, test)
     train_part, val_part, test_part = ([traces[i] for i in sorted(part)] for part in chosen)
