@@ -58,7 +58,7 @@ def install_bundle(
             folder = store.slot_folder(manifest.name, slot)
             digest = store.fill(folder, reader)
             variant = prove(manifest, folder)
-            store.activate(manifest.name, slot, digest, variant)
+            installed = store.activate(manifest.name, slot, digest, variant)
     except OSError as error:
         raise InstallError(
             f"the disk refuses: {error.strerror or error}",
@@ -66,7 +66,7 @@ def install_bundle(
             remedy="the model in use is unchanged; free space or mend the disk, then try again",
         ) from error
     _log.info("installed %s %s, variant %s", manifest.name, manifest.version, variant)
-    return store.active(manifest.name)
+    return installed
 
 
 def check_compatible(manifest: Manifest, where: Path, device_type: str) -> None:

@@ -28,7 +28,6 @@ from edgehaul_agent.update.files import DurableFiles, SystemFiles
 _log = logging.getLogger(__name__)
 
 SlotName = Literal["a", "b"]
-_CHUNK_BYTES = 1 << 20
 _REINSTALL = "install the bundle again"
 
 
@@ -170,14 +169,20 @@ class ModelStore:
         self._files.write(slot_folder / MANIFEST_NAME, [reader.manifest_content])
         return _digest(reader.manifest_content)
 
-    def activate(self, name: str, slot: SlotName, manifest_sha256: str, variant: str) -> None:
+    def activate(
+        self, name: str, slot: SlotName, manifest_sha256: str, variant: str
+    ) -> InstalledModel:
         """Make a filled slot the active one, in one durable step.
+
+        Returns:
+            The model now in use.
 
         Raises:
             BundleIntegrityError: The slot does not hold what was written.
             OSError: The disk refuses.
         """
-        manifest = verify_folder(self.slot_folder(name, slot), manifest_sha256)
+        folder = self.slot_folder(name, slot)
+        manifest = verify_folder(folder, manifest_sha256)
         before = self.readable_state(name)
         state = SlotState(
             serial=before.serial + 1 if before else 1,
@@ -189,6 +194,7 @@ class ModelStore:
         )
         sealed = _SealedState(state, _digest(msgspec.json.encode(state)))
         self._files.write(self._models / name / "state.json", [msgspec.json.encode(sealed)])
+        return InstalledModel(name, manifest, folder, variant)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -241,14 +247,11 @@ def _read(path: Path) -> bytes:
 
 
 def _digest_of_file(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                digest.update(chunk)
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
-    return digest.hexdigest()
 
 
 def _unreadable(path: Path, error: OSError) -> BundleIntegrityError:
