@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -35,7 +34,13 @@ from edgehaul_tools.train.optimization import (
     no_progress,
     seeded_torch,
 )
-from edgehaul_tools.train.run_directory import EpochRecord, TrainingRun, write_run
+from edgehaul_tools.train.run_directory import (
+    EpochRecord,
+    Fitted,
+    Started,
+    TrainingRun,
+    keep_run,
+)
 
 _MEASURE = "mAP50"
 _LOWEST_SCORE = 0.02
@@ -43,21 +48,6 @@ _LOWEST_SCORE = 0.02
 _MEASURED_SHARE = 4
 """The figure is taken so often in a training; it costs as much as a part of an epoch."""
 _EVALUATION_BATCH = 32
-
-
-@dataclass(frozen=True)
-class FittedDetector:
-    """A trained detector and how it came about.
-
-    Attributes:
-        network: The network with the averaged weights, in evaluation mode.
-        history: Figures of each epoch.
-        metrics: The AP at IoU 0.5 on the validation part; empty without one.
-    """
-
-    network: DetectorNetwork
-    history: tuple[EpochRecord, ...]
-    metrics: dict[str, float]
 
 
 def detector_spec(recipe: DetectorRecipe, labels: tuple[str, ...]) -> ModelSpec:
@@ -100,26 +90,14 @@ def train_detector(
         DatasetError: There is nothing to learn, or a picture cannot be read.
         ModelError: The training diverged.
     """
-    started_s, started_cpu_s = time.monotonic(), time.process_time()
+    started = Started()
     spec = detector_spec(recipe, tuple(train.labels))
     if not isinstance(spec.input, ImageInput):
         raise TypeError(spec.input)
     parts = {"train": load_canvases(train, spec.input), "val": load_canvases(val, spec.input)}
     fitted = fit_detector(recipe, spec, parts["train"], parts["val"], progress)
-    run = TrainingRun(
-        kind="detector",
-        spec=spec,
-        recipe=Recipe(detector=recipe),
-        metrics=fitted.metrics,
-        history=fitted.history,
-        counts={name: len(part) for name, part in parts.items()},
-        parameters=sum(p.numel() for p in fitted.network.parameters()),
-        wall_s=round(time.monotonic() - started_s, 2),
-        cpu_s=round(time.process_time() - started_cpu_s, 2),
-        torch_version=str(torch.__version__),
-    )
-    write_run(out, run, fitted.network)
-    return run
+    counts = {name: len(part) for name, part in parts.items()}
+    return keep_run(out, "detector", spec, Recipe(detector=recipe), fitted, counts, started)
 
 
 def fit_detector(
@@ -128,7 +106,7 @@ def fit_detector(
     train: CanvasSet,
     val: CanvasSet,
     progress: Progress = no_progress,
-) -> FittedDetector:
+) -> Fitted[DetectorNetwork]:
     """Train a detector on canvases; see ``train_detector``."""
     if not any(len(boxes) for boxes in train.boxes):
         raise DatasetError(
@@ -157,7 +135,7 @@ class _DetectorTraining:
         steps = self._batches * recipe.optimizer.epochs
         self._optimization = Optimization(self._network, recipe.optimizer, steps)
 
-    def run(self, progress: Progress) -> FittedDetector:
+    def run(self, progress: Progress) -> Fitted[DetectorNetwork]:
         epochs, started_s = self._recipe.optimizer.epochs, time.monotonic()
         every = max(1, epochs // _MEASURED_SHARE)
         history: list[EpochRecord] = []
@@ -171,7 +149,7 @@ class _DetectorTraining:
             elapsed_s = time.monotonic() - started_s
             progress(EpochReport(epoch, epochs, loss, measure, value, elapsed_s))
         metrics = {} if value is None else {_MEASURE: value}
-        return FittedDetector(self._optimization.result, tuple(history), metrics)
+        return Fitted(self._optimization.result, tuple(history), metrics)
 
     def _epoch(self) -> float:
         self._network.train()

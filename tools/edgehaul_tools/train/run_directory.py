@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import pickle
 import struct
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 import torch
@@ -19,6 +21,8 @@ from edgehaul.bundle.spec import ModelSpec
 from edgehaul.config.recipe import Recipe
 from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import ModelError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 RUN_FILE = "run.json"
 WEIGHTS_FILE = "weights.pt"
@@ -43,6 +47,29 @@ class EpochRecord(msgspec.Struct, frozen=True):
     epoch: int
     loss: float
     value: float | None = None
+
+
+@dataclass(frozen=True)
+class Fitted(Generic[Network]):
+    """A trained network and how it came about.
+
+    Attributes:
+        network: The network with the averaged weights, in evaluation mode.
+        history: Figures of each epoch.
+        metrics: Figures on the validation part; empty without one.
+    """
+
+    network: Network
+    history: tuple[EpochRecord, ...]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Started:
+    """When a training began, by the wall's and the processor's clock."""
+
+    wall_s: float = field(default_factory=time.monotonic)
+    cpu_s: float = field(default_factory=time.process_time)
 
 
 class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +107,32 @@ def write_run(folder: Path, run: TrainingRun, network: nn.Module) -> None:
     torch.save(weights, folder / WEIGHTS_FILE)
     text = msgspec.json.format(msgspec.json.encode(run), indent=2)
     (folder / RUN_FILE).write_bytes(text + b"\n")
+
+
+def keep_run(
+    folder: Path,
+    kind: Literal["detector", "sequence"],
+    spec: ModelSpec,
+    recipe: Recipe,
+    fitted: Fitted[Network],
+    counts: dict[str, int],
+    started: Started,
+) -> TrainingRun:
+    """Write a finished training as a run directory and return what ``run.json`` says."""
+    run = TrainingRun(
+        kind=kind,
+        spec=spec,
+        recipe=recipe,
+        metrics=fitted.metrics,
+        history=fitted.history,
+        counts=counts,
+        parameters=sum(p.numel() for p in fitted.network.parameters()),
+        wall_s=round(time.monotonic() - started.wall_s, 2),
+        cpu_s=round(time.process_time() - started.cpu_s, 2),
+        torch_version=str(torch.__version__),
+    )
+    write_run(folder, run, fitted.network)
+    return run
 
 
 def read_run(folder: Path) -> TrainingRun:

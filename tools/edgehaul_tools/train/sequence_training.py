@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,13 @@ from edgehaul_tools.train.optimization import (
     no_progress,
     seeded_torch,
 )
-from edgehaul_tools.train.run_directory import EpochRecord, TrainingRun, write_run
+from edgehaul_tools.train.run_directory import (
+    EpochRecord,
+    Fitted,
+    Started,
+    TrainingRun,
+    keep_run,
+)
 from edgehaul_tools.train.sequence_network import SequenceNetwork, SequenceShape
 from edgehaul_tools.train.sequence_windows import (
     UNDECIDED,
@@ -37,21 +42,6 @@ from edgehaul_tools.train.sequence_windows import (
 _MEASURE = "macro_f1"
 _NORMAL_SHARE = 0.5
 """Share of normal windows in what is drawn: in real traces nearly all are."""
-
-
-@dataclass(frozen=True)
-class FittedSequence:
-    """A trained classifier and how it came about.
-
-    Attributes:
-        network: The network with the averaged weights, in evaluation mode.
-        history: Figures of each epoch.
-        metrics: Figures on the validation part; empty without one.
-    """
-
-    network: SequenceNetwork
-    history: tuple[EpochRecord, ...]
-    metrics: dict[str, float]
 
 
 def train_sequence(
@@ -75,7 +65,7 @@ def train_sequence(
         SpecMismatchError: The recipe names an unknown feature.
         ModelError: The training diverged.
     """
-    started_s, started_cpu_s = time.monotonic(), time.process_time()
+    started = Started()
     labels = _labels(recipe, train)
     parts = {
         "train": load_windows(train, recipe, labels),
@@ -97,20 +87,8 @@ def train_sequence(
         ),
     )
     fitted = fit_sequence(recipe, spec, parts["train"], parts["val"], progress)
-    run = TrainingRun(
-        kind="sequence",
-        spec=spec,
-        recipe=Recipe(sequence=recipe),
-        metrics=fitted.metrics,
-        history=fitted.history,
-        counts={name: len(part) for name, part in parts.items()},
-        parameters=sum(p.numel() for p in fitted.network.parameters()),
-        wall_s=round(time.monotonic() - started_s, 2),
-        cpu_s=round(time.process_time() - started_cpu_s, 2),
-        torch_version=str(torch.__version__),
-    )
-    write_run(out, run, fitted.network)
-    return run
+    counts = {name: len(part) for name, part in parts.items()}
+    return keep_run(out, "sequence", spec, Recipe(sequence=recipe), fitted, counts, started)
 
 
 def _labels(recipe: SequenceRecipe, traces: Sequence[LabelledTrace]) -> tuple[str, ...]:
@@ -124,7 +102,7 @@ def fit_sequence(
     train: WindowSet,
     val: WindowSet,
     progress: Progress = no_progress,
-) -> FittedSequence:
+) -> Fitted[SequenceNetwork]:
     """Train a classifier on windows; see ``train_sequence``."""
     inputs = _tensor(spec, train)
     with seeded_torch(recipe.seed, recipe.threads):
@@ -145,7 +123,7 @@ def fit_sequence(
             measure = "" if value is None else _MEASURE
             elapsed_s = time.monotonic() - started_s
             progress(EpochReport(epoch, epochs, loss, measure, value, elapsed_s))
-    return FittedSequence(optimization.result, tuple(history), metrics)
+    return Fitted(optimization.result, tuple(history), metrics)
 
 
 def _epoch(
