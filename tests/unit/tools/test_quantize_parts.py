@@ -10,13 +10,13 @@ from onnx import TensorProto, helper, numpy_helper
 from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec, SequenceInput
 from edgehaul.motion.fixes import write_csv
 from edgehaul.values import Fix
+from edgehaul_tools.export.runtime import interleaved_medians_ms, runner
 from edgehaul_tools.quantize.answers import Answers, Distance, Prepared, prepare
 from edgehaul_tools.quantize.calibrate import Histograms, activation_tensors
 from edgehaul_tools.quantize.dynamic import quantize_recurrent
 from edgehaul_tools.quantize.graph import clean, divide, is_recurrent, load_model
 from edgehaul_tools.quantize.inputs import open_inputs
 from edgehaul_tools.quantize.pictures import Pictures
-from edgehaul_tools.quantize.runtime import interleaved_medians_ms, runner
 from edgehaul_tools.quantize.sensitivity import unit_noise
 from tests.fakes.detectors import SPEC, write_detector, write_pictures
 

@@ -11,20 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime  # type: ignore[import-untyped]  # has no stubs
 import onnxslim  # type: ignore[import-untyped]  # has no stubs
 import torch
 from numpy.typing import NDArray
-from onnxruntime.capi.onnxruntime_pybind11_state import (  # type: ignore[import-untyped]  # the runtime's errors live here alone
-    Fail,
-    InvalidGraph,
-)
-from onnxruntime.capi.onnxruntime_pybind11_state import (
-    NotImplemented as OperatorMissing,
-)
 from torch import Tensor, nn
 
 from edgehaul.errors import ModelError
+from edgehaul_tools.export.runtime import runner
 
 _OPSET = 20
 _logger = logging.getLogger(__name__)
@@ -138,16 +131,7 @@ def run_onnx(path: Path, inputs: NDArray[np.generic]) -> list[NDArray[np.float32
     Raises:
         ModelError: The model cannot be loaded or run.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        outputs = session.run(None, {session.get_inputs()[0].name: inputs})
-    except (Fail, InvalidGraph, OperatorMissing) as error:
-        raise ModelError(
-            f"the model cannot be run: {error}", where=path, remedy="export it again"
-        ) from error
-    return [np.asarray(output) for output in outputs]
+    return [np.asarray(output) for output in runner(path)(inputs)]
 
 
 def measure_parity(
@@ -165,11 +149,12 @@ def measure_parity(
     """
     names = [output.name for output in onnx.load(path, load_external_data=False).graph.output]
     largest = dict.fromkeys(names, 0.0)
+    run = runner(path)
     for batch in batches:
         with torch.no_grad():
             answer = module(torch.from_numpy(batch))
         expected = [v.numpy() for v in (answer if isinstance(answer, tuple) else (answer,))]
-        for name, ours, theirs in zip(names, expected, run_onnx(path, batch), strict=True):
+        for name, ours, theirs in zip(names, expected, run(batch), strict=True):
             size = max(1.0, float(np.abs(ours).max()))
             difference = float(np.abs(ours - theirs).max()) / size
             largest[name] = float(np.maximum(largest[name], difference))  # keeps what is no number

@@ -13,9 +13,9 @@ from edgehaul.bundle.golden import Array, MakeTensor, RunModel, record_golden
 from edgehaul.bundle.manifest import Golden, Manifest, Precision, Provenance, Variant
 from edgehaul.bundle.tensors import tensor_maker
 from edgehaul.errors import DataError, UsageError
+from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.quantize.directory import DirectoryVariant, ModelDirectory, read_directory
 from edgehaul_tools.quantize.inputs import open_inputs
-from edgehaul_tools.quantize.runtime import runner
 from edgehaul_tools.verify.verify import Verification, read_verification
 
 GOLDEN_CASES = 3

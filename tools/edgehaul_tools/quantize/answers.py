@@ -16,7 +16,7 @@ from edgehaul.vision.decode import Detections, classify, decoder_for
 from edgehaul.vision.match import f1, match_detections
 from edgehaul.vision.nms import iou_matrix
 from edgehaul.vision.preprocess import Placement, Preprocessor
-from edgehaul_tools.quantize.runtime import Run
+from edgehaul_tools.export.runtime import Run
 
 Array = NDArray[Any]
 Outputs = Sequence[Array]

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgehaul_tools.quantize.runtime import open_model
+from edgehaul_tools.export.runtime import open_model
 
 Array = NDArray[Any]
 Inputs = Callable[[], Iterator[Array]]

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx import numpy_helper, version_converter
 
 from edgehaul.errors import ModelError
-from edgehaul_tools.quantize.runtime import first_line
+from edgehaul_tools.export.runtime import first_line
 
 _log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ import onnx
 
 from edgehaul.bundle.spec import ModelSpec
 from edgehaul.errors import ModelError
+from edgehaul_tools.export.runtime import interleaved_medians_ms, runner
 from edgehaul_tools.quantize.answers import Answers, Distance, Prepared
 from edgehaul_tools.quantize.calibrate import Histograms, Method, Ranges, activation_tensors
 from edgehaul_tools.quantize.graph import Division, divide, float_region
-from edgehaul_tools.quantize.runtime import interleaved_medians_ms, runner
 from edgehaul_tools.quantize.sensitivity import unit_noise
 from edgehaul_tools.quantize.static import quantize_static
 

@@ -14,9 +14,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgehaul_tools.export.runtime import open_model
 from edgehaul_tools.quantize.calibrate import Ranges
 from edgehaul_tools.quantize.graph import Unit
-from edgehaul_tools.quantize.runtime import open_model
 
 _SWITCHES = "edgehaul.switches"
 _ACTIVATION_LEVELS = 255

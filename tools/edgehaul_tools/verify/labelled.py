@@ -11,7 +11,7 @@ from edgehaul.errors import DataError, DatasetError, SpecMismatchError
 from edgehaul.vision.decode import Detections, decoder_for
 from edgehaul.vision.preprocess import Preprocessor
 from edgehaul_tools.dataset.samples import DetectionDataset
-from edgehaul_tools.quantize.runtime import Run
+from edgehaul_tools.export.runtime import Run
 
 SCORE_THRESHOLD = 0.01
 """Average precision weighs unsure detections too."""
