@@ -227,12 +227,12 @@ class Demo:
             camera = camera_result(records, self._conveyor, self._frames)
             truck = truck_result(records, trip)
             messages = message_result(records, run)
-        test = next(iter(_variants(proofs[DETECTOR]).values()))
+        variants = _variants(proofs[DETECTOR])
         return DemoResult(
             seed=settings.seed,
             stages=tuple(self._board.stages),
-            images=(detector.counts["train"], detector.counts["val"], test.pictures),
-            variants=tuple(_variants(proofs[DETECTOR]).values()),
+            images=(detector.counts["train"], detector.counts["val"], variants[0].pictures),
+            variants=variants,
             chosen=chosen,
             gps_metrics=gps.metrics,
             camera=camera,
@@ -248,18 +248,17 @@ def _by_epoch(advance: Advance) -> Progress:
     return report
 
 
-def _variants(proof: Verification) -> dict[str, VariantResult]:
-    results = {}
-    for measured in proof.models.values():
-        accuracy = measured.accuracy
-        if accuracy is not None:
-            results[measured.name] = VariantResult(
-                name=measured.name,
-                map50=accuracy.map50,
-                map50_95=accuracy.map50_95,
-                size_bytes=measured.size_bytes,
-                latency_ms=measured.latency_ms,
-                pr_curve=(accuracy.recall, accuracy.precision),
-                pictures=accuracy.pictures,
-            )
-    return results
+def _variants(proof: Verification) -> tuple[VariantResult, ...]:
+    return tuple(
+        VariantResult(
+            name=measured.name,
+            map50=measured.accuracy.map50,
+            map50_95=measured.accuracy.map50_95,
+            size_bytes=measured.size_bytes,
+            latency_ms=measured.latency_ms,
+            pr_curve=(measured.accuracy.recall, measured.accuracy.precision),
+            pictures=measured.accuracy.pictures,
+        )
+        for measured in proof.models.values()
+        if measured.accuracy is not None
+    )
