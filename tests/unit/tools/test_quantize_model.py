@@ -16,7 +16,7 @@ from edgehaul_tools.pack.pack import Label, pack_directory
 from edgehaul_tools.quantize.directory import describe_variant, read_directory, write_json
 from edgehaul_tools.quantize.graph import clean, divide, float_region, load_model
 from edgehaul_tools.quantize.quantize import Options, quantize_model
-from edgehaul_tools.quantize.search import Search
+from edgehaul_tools.quantize.search import Search, Trial, worth
 from edgehaul_tools.quantize.static import guard_float_nodes, quantize_static
 from edgehaul_tools.verify.verify import Gate, read_verification, verify_directory
 from tests.fakes.detectors import SPEC, write_detector, write_pictures
@@ -195,6 +195,16 @@ def test_sensitive_layers_are_left_in_float_until_the_answers_agree(
     assert len(set(tried)) == len(tried)
     assert 0 <= report.agreement <= 1
     assert set(report.float_units) <= set(report.noise)
+
+
+def test_a_quick_timing_never_outweighs_the_agreement() -> None:
+    def trial(agreement: float, latency_ratio: float) -> Trial:
+        return Trial("minmax", (), 0.0, agreement, latency_ratio)
+
+    faster_but_wrong, right = trial(0.957, 0.98), trial(0.981, 1.01)
+    assert worth(right, 0.98) > worth(faster_but_wrong, 0.98)
+    both_right = trial(0.99, 0.7)
+    assert worth(both_right, 0.98) > worth(right, 0.98), "above the target the time counts"
 
 
 def test_nothing_to_quantize_is_said() -> None:
