@@ -14,7 +14,7 @@ import click
 import pytest
 
 from edgehaul_tools import cli
-from edgehaul_tools.commands import COMMANDS, edgehaul
+from edgehaul_tools.commands import COMMANDS, DATA_COMMANDS, edgehaul
 
 HEAVY = ("torch", "onnx", "onnxruntime", "cv2", "numpy", "rich", "matplotlib", "msgspec", "yaml")
 MAX_HELP_CPU_S = 0.150
@@ -46,10 +46,12 @@ def test_help_imports_nothing_heavy() -> None:
         assert re.search(rf"^  {name} +{re.escape(entry.summary)}$", result.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *(f"data {name}" for name in DATA_COMMANDS)])
 def test_every_command_of_the_table_has_help(name: str) -> None:
-    context = click.Context(edgehaul)
-    command = edgehaul.get_command(context, name)
+    command: click.Command | None = edgehaul
+    for word in name.split():
+        assert isinstance(command, click.Group)
+        command = command.get_command(click.Context(command), word)
     assert command is not None
     assert command.get_help(click.Context(command, info_name=name))
 

@@ -13,7 +13,17 @@ Layout = Literal["nhwc", "nchw"]
 TensorType = Literal["uint8", "float32"]
 Task = Literal["detect", "classify", "anomaly", "sequence"]
 Head = Literal[
-    "classify", "yolov5", "yolov8", "yolox", "nanodet", "ssd", "edgehaul", "sequence", "autoencoder"
+    "classify",
+    "yolov5",
+    "yolov8",
+    "yolox",
+    "nanodet",
+    "ssd",
+    "edgehaul",
+    "sequence",
+    "autoencoder",
+    "anomaly",
+    "regress",
 ]
 
 MAX_SIDE_PX = 8192
@@ -123,7 +133,7 @@ class OutputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         head: Form of the outputs; ``edgehaul.vision.decode`` says what each one holds.
         labels: Names of the classes, by index.
-        score_threshold: Detections below it are dropped; for ``autoencoder`` and
+        score_threshold: Detections below it are dropped; for ``autoencoder``, ``anomaly`` and
             ``sequence`` the score from which an anomaly is reported.
         iou_threshold: Overlap above which the lower-scoring of two boxes is dropped.
         max_detections: Most detections kept for one picture.
@@ -131,6 +141,7 @@ class OutputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         strides: Pixels of input for each cell of a grid head, fine to coarse; empty means
             the head's own default.
         normal_label: For ``sequence``: the label that is no anomaly.
+        horizon_s: For ``regress``: how far ahead the answer lies; ``labels`` name its values.
     """
 
     head: Head
@@ -141,6 +152,7 @@ class OutputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     class_agnostic: bool = False
     strides: tuple[int, ...] = ()
     normal_label: str = ""
+    horizon_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse values that no model could mean."""

@@ -92,21 +92,52 @@ def _components(kind: type[msgspec.Struct]) -> tuple[JsonSchema, dict[str, JsonS
     (root,), definitions = msgspec.json.schema_components(
         [kind], ref_template="#/definitions/{name}"
     )
-    documented = {name: _documented(schema) for name, schema in definitions.items()}
+    structs = {struct.__name__: struct for struct in _structs_in(kind)}
+    documented = {
+        name: _documented(schema, structs.get(name)) for name, schema in definitions.items()
+    }
     return root, documented
 
 
-def _documented(schema: JsonSchema) -> JsonSchema:
-    """Return the schema in our dialect, each property described by the docstring's words."""
-    text = inspect.cleandoc(schema.get("description", ""))
-    summary, _, attributes = text.partition("\n\nAttributes:\n")
+def _structs_in(kind: type[msgspec.Struct]) -> set[type]:
+    """Return all structs that a value of ``kind`` may hold, and itself."""
+    found: set[type] = set()
+    todo: list[Any] = [msgspec.inspect.type_info(kind)]
+    while todo:
+        info = todo.pop()
+        if isinstance(info, msgspec.inspect.StructType):
+            if info.cls in found:
+                continue
+            found.add(info.cls)
+        # Fields of a struct, members of a union, items of a collection: all are types again.
+        for value in (getattr(info, name) for name in getattr(info, "__struct_fields__", ())):
+            parts = value if isinstance(value, tuple) else (value,)
+            todo += [
+                p for p in parts if isinstance(p, (msgspec.inspect.Type, msgspec.inspect.Field))
+            ]
+    return found
+
+
+def _documented(schema: JsonSchema, struct: type | None) -> JsonSchema:
+    """Return the schema in our dialect, each property described by the docstrings' words."""
     plain: JsonSchema = _draft7(schema)
-    if text:
-        plain["description"] = " ".join(summary.split())
-    for name, description in _ATTRIBUTE.findall(attributes):
-        if name in plain.get("properties", {}):
-            plain["properties"][name]["description"] = " ".join(description.split())
+    if "description" in schema:
+        plain["description"] = _summary_and_attributes(schema["description"])[0]
+    properties = plain.get("properties", {})
+    # What a struct inherits is described where it is declared.
+    texts = (
+        [base.__dict__.get("__doc__") or "" for base in reversed(struct.mro())] if struct else []
+    )
+    for text in (*texts, schema.get("description", "")):
+        for name, description in _summary_and_attributes(text)[1]:
+            if name in properties:
+                properties[name]["description"] = " ".join(description.split())
     return plain
+
+
+def _summary_and_attributes(docstring: str) -> tuple[str, list[tuple[str, str]]]:
+    summary, _, attributes = inspect.cleandoc(docstring).partition("\n\nAttributes:\n")
+    return " ".join(summary.split()), _ATTRIBUTE.findall(attributes)
 
 
 def _draft7(value: Any) -> Any:  # noqa: ANN401 - any JSON

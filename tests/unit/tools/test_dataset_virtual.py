@@ -9,7 +9,7 @@ from edgehaul.errors import DatasetError, UsageError
 from edgehaul.motion.fixes import read_trace
 from edgehaul.virtual.conveyor import PARCEL_LABELS
 from edgehaul.virtual.truck import ANOMALY_LABELS, TruckTrip
-from edgehaul_tools.dataset.command import data
+from edgehaul_tools.commands import edgehaul
 from edgehaul_tools.dataset.read import read_dataset
 from edgehaul_tools.dataset.traces import read_truck_dataset
 from edgehaul_tools.dataset.virtual import generate_conveyor_dataset, generate_truck_dataset
@@ -118,7 +118,7 @@ def test_missing_or_broken_labels_of_trips(tmp_path: Path) -> None:
 
 
 def run(*arguments: str) -> str:
-    result = CliRunner().invoke(data, list(arguments), catch_exceptions=False)
+    result = CliRunner().invoke(edgehaul, ["data", *arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
 

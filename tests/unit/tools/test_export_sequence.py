@@ -13,8 +13,8 @@ from edgehaul.errors import ModelError
 from edgehaul_tools.export.metadata import read_spec
 from edgehaul_tools.export.onnx_model import run_onnx
 from edgehaul_tools.export.run import PARITY_LIMIT, export_run, load_module
+from edgehaul_tools.train.architectures.recurrent import SequenceNetwork, SequenceShape
 from edgehaul_tools.train.run_directory import TrainingRun, write_run
-from edgehaul_tools.train.sequence_network import SequenceNetwork, SequenceShape
 
 FEATURES = ("speed_mps", "heading_rate_dps")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from edgehaul.vision.decode import Detections
-from edgehaul_tools.train.average_precision import mean_average_precision
-from edgehaul_tools.train.canvases import IGNORED, CanvasSet
+from edgehaul_tools.train.detector.average_precision import mean_average_precision
+from edgehaul_tools.train.pictures.canvases import IGNORED, CanvasSet
 
 Row = tuple[float, float, float, float, float, int]
 BOXES = np.array([[0, 0, 10, 10], [20, 0, 30, 10]], dtype=np.float32)

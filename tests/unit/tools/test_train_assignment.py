@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgehaul_tools.train.assignment import assign, overlaps
-from edgehaul_tools.train.canvases import IGNORED
-from edgehaul_tools.train.detector_loss import detector_loss, generalized_overlap
-from edgehaul_tools.train.detector_network import boxes_from_distances, cell_centers
+from edgehaul_tools.train.architectures.detector import boxes_from_distances, cell_centers
+from edgehaul_tools.train.detector.assignment import assign, overlaps
+from edgehaul_tools.train.detector.loss import detector_loss, generalized_overlap
+from edgehaul_tools.train.pictures.canvases import IGNORED
 
 Corners = tuple[float, float, float, float]
 WIDTH, HEIGHT = 64, 48

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgehaul.config.recipe import AugmentSection
-from edgehaul_tools.train.augmentation import Augmenter, Batch
-from edgehaul_tools.train.canvases import IGNORED, CanvasSet
+from edgehaul.config.recipe_sections import AugmentSection
+from edgehaul_tools.train.pictures.augmentation import Augmenter, Batch
+from edgehaul_tools.train.pictures.canvases import IGNORED, CanvasSet
 
 NOTHING = AugmentSection(
     flip=0, flip_vertical=0, brightness=0, contrast=0, color=0, scale=0, shift=0

@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from edgehaul.config.recipe import SplitSection
+from edgehaul.config.recipe_sections import SplitSection
 from edgehaul.errors import DatasetError, UsageError
 from edgehaul_tools.dataset.read import read_dataset
 from edgehaul_tools.dataset.traces import LabelledTrace

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from edgehaul.bundle.spec import ImageInput
-from edgehaul.config.recipe import AugmentSection, DetectorRecipe, OptimizerSection, Recipe
+from edgehaul.config.recipe import DetectorRecipe, Recipe
+from edgehaul.config.recipe_sections import AugmentSection, OptimizerSection
 from edgehaul.errors import DatasetError, ModelError, SpecMismatchError
 from edgehaul.geometry import Box
 from edgehaul.vision.decode import decoder_for
@@ -20,9 +21,9 @@ from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
 from edgehaul_tools.export.metadata import SPEC_KEY, read_metadata, read_spec, write_spec
 from edgehaul_tools.export.onnx_model import require_parity, run_onnx
 from edgehaul_tools.export.run import PARITY_LIMIT, ExportReport, export_run, load_module
-from edgehaul_tools.train.canvases import IGNORED, load_canvases
-from edgehaul_tools.train.detector_training import detector_spec, fit_detector, train_detector
-from edgehaul_tools.train.optimization import EpochReport
+from edgehaul_tools.train.detector.training import detector_spec, fit_detector, train_detector
+from edgehaul_tools.train.loop.optimization import EpochReport
+from edgehaul_tools.train.pictures.canvases import IGNORED, load_canvases
 from edgehaul_tools.train.run_directory import TrainingRun
 
 Trained = tuple[Path, TrainingRun, list[EpochReport]]

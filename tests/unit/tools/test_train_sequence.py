@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from edgehaul.config.recipe import OptimizerSection, SequenceRecipe
+from edgehaul.config.recipe import SequenceRecipe
+from edgehaul.config.recipe_sections import OptimizerSection
 from edgehaul.errors import DatasetError, ModelError
 from edgehaul.values import Fix
 from edgehaul_tools.dataset.traces import AnomalySpan, LabelledTrace
 from edgehaul_tools.export.run import load_module
-from edgehaul_tools.train.optimization import Optimization
+from edgehaul_tools.train.architectures.recurrent import SequenceNetwork, SequenceShape
+from edgehaul_tools.train.loop.optimization import Optimization
 from edgehaul_tools.train.run_directory import load_weights, read_run
-from edgehaul_tools.train.sequence_network import SequenceNetwork, SequenceShape
-from edgehaul_tools.train.sequence_training import train_sequence
-from edgehaul_tools.train.sequence_windows import UNDECIDED, load_windows
+from edgehaul_tools.train.sequence.training import train_sequence
+from edgehaul_tools.train.sequence.windows import UNDECIDED, load_windows
 
 RECIPE = SequenceRecipe(
     features=("speed_mps", "acceleration_mps2"),

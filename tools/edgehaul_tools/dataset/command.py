@@ -37,11 +37,6 @@ _SEED = click.option(
 
 
 @click.group()
-def data() -> None:
-    """Make virtual datasets; look at and split real ones."""
-
-
-@data.group()
 def virtual() -> None:
     """Make datasets with the virtual devices."""
 
@@ -77,7 +72,7 @@ def truck(out: Path, trips: int, duration_s: float, seed: int, *, as_json: bool)
     _print(_truck_summary(out), as_json=as_json)
 
 
-@data.command()
+@click.command()
 @click.argument("dataset", type=click.Path(path_type=Path))
 @_FORM
 @_AS_JSON
@@ -92,7 +87,7 @@ def stats(dataset: Path, form: str, *, as_json: bool) -> None:
     _print(summary, as_json=as_json)
 
 
-@data.command("split")
+@click.command("split")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder for the COCO files."

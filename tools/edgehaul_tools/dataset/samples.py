@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from edgehaul.geometry import Box
+
+Part = Literal["", "train", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Sample:
         height: Height in pixels.
         boxes: The objects in it; none means that it shows background alone.
         ignored: Crowds, difficult and cut-off objects: to find or to miss them is no fault.
+        part: ``train``, ``val`` or ``test`` where the dataset comes divided; else empty.
     """
 
     path: Path
@@ -43,6 +46,16 @@ class Sample:
     height: int
     boxes: tuple[TrueBox, ...]
     ignored: tuple[Box, ...] = ()
+    part: Part = ""
+
+    @property
+    def class_id(self) -> int | None:
+        """The class of the picture as a whole; none where it holds marks of its parts."""
+        if len(self.boxes) != 1 or self.ignored:
+            return None
+        (mark,) = self.boxes
+        whole = Box(0.0, 0.0, float(self.width), float(self.height))
+        return mark.class_id if mark.box == whole else None
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,12 @@ class DetectionDataset:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def task(self) -> Literal["detect", "classify"]:
+        """What its labels are for: ``classify`` where each picture as a whole has a class."""
+        whole = all(sample.class_id is not None for sample in self.samples)
+        return "classify" if self.samples and whole else "detect"
 
     def subset(self, samples: Iterable[Sample]) -> Self:
         """Return the same dataset with these samples alone."""

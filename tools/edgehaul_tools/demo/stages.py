@@ -8,13 +8,8 @@ from pathlib import Path
 import msgspec
 
 from edgehaul.bundle.archive import BUNDLE_SUFFIX
-from edgehaul.config.recipe import (
-    AugmentSection,
-    DetectorRecipe,
-    Recipe,
-    SequenceRecipe,
-    SplitSection,
-)
+from edgehaul.config.recipe import DetectorRecipe, Recipe, SequenceRecipe
+from edgehaul.config.recipe_sections import AugmentSection, SplitSection
 from edgehaul.errors import UsageError
 from edgehaul.virtual.conveyor import Conveyor
 from edgehaul.virtual.truck import TruckTrip
@@ -32,7 +27,7 @@ from edgehaul_tools.pack.pack import Label, pack_directory
 from edgehaul_tools.quantize.quantize import Options, quantize_model
 from edgehaul_tools.subscribe.embedded_broker import EmbeddedBroker
 from edgehaul_tools.train.follow import follow_recipe
-from edgehaul_tools.train.optimization import EpochReport, Progress
+from edgehaul_tools.train.loop.optimization import EpochReport, Progress
 from edgehaul_tools.train.run_directory import TrainingRun
 from edgehaul_tools.verify.verify import Verification, raise_unless_passed, verify_directory
 

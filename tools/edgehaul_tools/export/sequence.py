@@ -14,12 +14,12 @@ from edgehaul.bundle.spec import ModelSpec, SequenceInput
 from edgehaul.config.recipe import SequenceRecipe
 from edgehaul.errors import ModelError
 from edgehaul_tools.export.onnx_model import TensorNames
-from edgehaul_tools.train.run_directory import load_weights
-from edgehaul_tools.train.sequence_network import (
+from edgehaul_tools.train.architectures.recurrent import (
     DeployedSequence,
     SequenceNetwork,
     SequenceShape,
 )
+from edgehaul_tools.train.run_directory import load_weights
 
 _BATCHES = (1, 5)
 

@@ -17,7 +17,7 @@ from edgehaul.config.loader import load
 from edgehaul.config.recipe import Recipe
 from edgehaul.errors import UsageError
 from edgehaul_tools.train.follow import follow_recipe
-from edgehaul_tools.train.optimization import EpochReport, Progress, no_progress
+from edgehaul_tools.train.loop.optimization import EpochReport, Progress, no_progress
 from edgehaul_tools.train.run_directory import TrainingRun
 
 

@@ -8,15 +8,16 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from edgehaul.config.recipe import DetectorRecipe, Recipe, SequenceRecipe, SplitSection
+from edgehaul.config.recipe import DetectorRecipe, Recipe, SequenceRecipe
+from edgehaul.config.recipe_sections import SplitSection
 from edgehaul.errors import DatasetError, UsageError
 from edgehaul_tools.dataset.read import read_dataset
 from edgehaul_tools.dataset.split import split, write_splits
 from edgehaul_tools.dataset.traces import LabelledTrace, read_truck_dataset
-from edgehaul_tools.train.detector_training import train_detector
-from edgehaul_tools.train.optimization import Progress, no_progress
+from edgehaul_tools.train.detector.training import train_detector
+from edgehaul_tools.train.loop.optimization import Progress, no_progress
 from edgehaul_tools.train.run_directory import TrainingRun
-from edgehaul_tools.train.sequence_training import train_sequence
+from edgehaul_tools.train.sequence.training import train_sequence
 
 _PARTS = ("train", "val", "test")
 

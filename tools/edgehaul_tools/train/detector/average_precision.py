@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehaul.vision.decode import Detections
-from edgehaul_tools.train.canvases import IGNORED, CanvasSet
+from edgehaul_tools.train.pictures.canvases import IGNORED, CanvasSet
 
 _IOU = 0.5
 _RECALL_STEPS = 101

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from edgehaul_tools.train.assignment import Targets, assign
-from edgehaul_tools.train.detector_network import boxes_from_distances
+from edgehaul_tools.train.architectures.detector import boxes_from_distances
+from edgehaul_tools.train.detector.assignment import Targets, assign
 
 _BOX_WEIGHT = 1.5
 _TINY = 1e-7

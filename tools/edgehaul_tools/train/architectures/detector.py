@@ -18,6 +18,12 @@ _LOGIT_START = -4.6
 """Every cell's score starts at 0.01, as nearly all cells are background (Lin et al. 2017)."""
 _DISTANCE_START = 2.5
 """Every cell's distances start at about two and a half cells."""
+SIZES: dict[str, tuple[int, int, int, int]] = {
+    "nano": (8, 24, 48, 96),
+    "small": (16, 32, 64, 128),
+    "medium": (24, 64, 128, 256),
+}
+"""Width of the network at 1/2, 1/4, 1/8 and 1/16 of the canvas."""
 BYTE_SCALE = 1 / 255
 """From bytes to the network's 0..1. There is no mean to subtract: the first batch norm learns
 it, and so this factor folds into the first convolution, without a fault at its zero-padded border.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edgehaul_tools.train.canvases import IGNORED
+from edgehaul_tools.train.pictures.canvases import IGNORED
 
 _SCORE_POWER = 0.5
 _OVERLAP_POWER = 4.0

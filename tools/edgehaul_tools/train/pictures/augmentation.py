@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgehaul.config.recipe import AugmentSection
-from edgehaul_tools.train.canvases import IGNORED, CanvasSet
-from edgehaul_tools.train.detector_network import BYTE_SCALE
+from edgehaul.config.recipe_sections import AugmentSection
+from edgehaul_tools.train.architectures.detector import BYTE_SCALE
+from edgehaul_tools.train.pictures.canvases import IGNORED, CanvasSet
 
 _LEAST_VISIBLE = 0.7
 """An object of which a smaller share is left on the canvas is no longer asked for."""

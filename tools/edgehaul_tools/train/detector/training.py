@@ -15,18 +15,17 @@ from edgehaul.errors import DatasetError
 from edgehaul.vision.decode import Detections, decoder_for
 from edgehaul.vision.preprocess import Placement
 from edgehaul_tools.dataset.samples import DetectionDataset
-from edgehaul_tools.train.augmentation import Augmenter, Batch
-from edgehaul_tools.train.average_precision import mean_average_precision
-from edgehaul_tools.train.canvases import CanvasSet, load_canvases
-from edgehaul_tools.train.detector_loss import detector_loss
-from edgehaul_tools.train.detector_network import (
+from edgehaul_tools.train.architectures.detector import (
+    SIZES,
     STRIDES,
     DeployedDetector,
     DetectorNetwork,
     DetectorShape,
     cell_centers,
 )
-from edgehaul_tools.train.optimization import (
+from edgehaul_tools.train.detector.average_precision import mean_average_precision
+from edgehaul_tools.train.detector.loss import detector_loss
+from edgehaul_tools.train.loop.optimization import (
     EpochReport,
     Optimization,
     Progress,
@@ -34,6 +33,8 @@ from edgehaul_tools.train.optimization import (
     no_progress,
     seeded_torch,
 )
+from edgehaul_tools.train.pictures.augmentation import Augmenter, Batch
+from edgehaul_tools.train.pictures.canvases import CanvasSet, load_canvases
 from edgehaul_tools.train.run_directory import (
     EpochRecord,
     Fitted,
@@ -126,7 +127,7 @@ class _DetectorTraining:
         self._half_width = recipe.precision == "auto" and has_bfloat16()
         self._random = np.random.default_rng(recipe.seed)
         self._augmenter = Augmenter(recipe.augment, self._random)
-        shape = DetectorShape(recipe.channels, len(spec.output.labels))
+        shape = DetectorShape(recipe.channels or SIZES[recipe.size], len(spec.output.labels))
         self._network = DetectorNetwork(shape)
         # Channels last halves the time of a step on a processor.
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs miss it

@@ -17,7 +17,8 @@ from edgehaul.config.recipe import Recipe, SequenceRecipe
 from edgehaul.errors import DatasetError
 from edgehaul.motion.windows import to_tensor
 from edgehaul_tools.dataset.traces import LabelledTrace
-from edgehaul_tools.train.optimization import (
+from edgehaul_tools.train.architectures.recurrent import SequenceNetwork, SequenceShape
+from edgehaul_tools.train.loop.optimization import (
     EpochReport,
     Optimization,
     Progress,
@@ -31,8 +32,7 @@ from edgehaul_tools.train.run_directory import (
     TrainingRun,
     keep_run,
 )
-from edgehaul_tools.train.sequence_network import SequenceNetwork, SequenceShape
-from edgehaul_tools.train.sequence_windows import (
+from edgehaul_tools.train.sequence.windows import (
     UNDECIDED,
     WindowSet,
     load_windows,

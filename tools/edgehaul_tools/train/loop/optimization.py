@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from edgehaul.config.recipe import OptimizerSection
+from edgehaul.config.recipe_sections import OptimizerSection
 from edgehaul.errors import ModelError
 
 _EPSILON = 1e-3

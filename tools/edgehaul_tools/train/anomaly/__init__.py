@@ -1,0 +1,1 @@
+"""The training of autoencoders that find unusual pictures."""

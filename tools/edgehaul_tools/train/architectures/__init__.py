@@ -1,0 +1,1 @@
+"""The networks, each a row of the table, in one place."""

@@ -1,0 +1,1 @@
+"""The training of a GAN that makes pictures of rare classes."""

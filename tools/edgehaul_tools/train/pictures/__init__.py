@@ -1,0 +1,1 @@
+"""Training pictures: read onto the canvas once, varied each time."""

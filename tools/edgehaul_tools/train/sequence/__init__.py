@@ -1,0 +1,1 @@
+"""The training of models of GPS traces and other series."""
