@@ -1,0 +1,1 @@
+"""Mark pictures with a model, for people to correct."""
