@@ -51,7 +51,14 @@ class _Span(msgspec.Struct):
     ended_at: str
 
 
-class _Labels(msgspec.Struct):
+class LabelFile(msgspec.Struct):
+    """What ``labels.json`` holds.
+
+    Attributes:
+        labels: All labels that a span may have.
+        trips: The spans of each trip or series by its name.
+    """
+
     labels: tuple[str, ...]
     trips: dict[str, list[_Span]]
 
@@ -66,28 +73,32 @@ def read_truck_dataset(path: str | Path) -> tuple[LabelledTrace, ...]:
         DatasetError: A file is missing or wrong, or a label is not listed; all at once.
     """
     root = Path(path)
-    content = _decode(root / "labels.json")
+    content = read_labels(root / "labels.json")
     faults = FaultBook()
     traces = []
     for name, spans in sorted(content.trips.items()):
-        anomalies = [_span(name, span, content.labels, faults) for span in spans]
+        kept = spans_of(name, spans, content.labels, faults)
         csv, gpx = root / "trips" / f"{name}.csv", root / "trips" / f"{name}.gpx"
         try:
             fixes = read_trace(csv if csv.is_file() or not gpx.is_file() else gpx)
         except DataError as error:
             faults.fatal.append(str(error))
             continue
-        kept = sorted((a for a in anomalies if a), key=lambda a: a.started_at_s)
-        traces.append(LabelledTrace(name, fixes, tuple(kept)))
+        traces.append(LabelledTrace(name, fixes, kept))
     faults.raise_fatal(root)
     if not traces:
         raise DatasetError("no trips are here", where=root, remedy="list them in labels.json")
     return tuple(traces)
 
 
-def _decode(path: Path) -> _Labels:
+def read_labels(path: Path) -> LabelFile:
+    """Read ``labels.json``.
+
+    Raises:
+        DatasetError: It is missing or wrong.
+    """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Labels)
+        return msgspec.json.decode(path.read_bytes(), type=LabelFile)
     except FileNotFoundError as error:
         raise DatasetError(
             "there is no such file",
@@ -100,6 +111,14 @@ def _decode(path: Path) -> _Labels:
             where=path,
             remedy="write labels, and trips with label, started_at and ended_at",
         ) from error
+
+
+def spans_of(
+    name: str, spans: list[_Span], labels: tuple[str, ...], faults: FaultBook
+) -> tuple[AnomalySpan, ...]:
+    """Return the spans of one trip or series by time; wrong ones are noted as fatal."""
+    found = [_span(name, span, labels, faults) for span in spans]
+    return tuple(sorted((span for span in found if span), key=lambda span: span.started_at_s))
 
 
 def _span(name: str, span: _Span, labels: tuple[str, ...], faults: FaultBook) -> AnomalySpan | None:
