@@ -6,8 +6,8 @@ import pytest
 
 from edgehaul.errors import DatasetError, SpecMismatchError
 from edgehaul_tools.dataset.read import read_dataset
+from edgehaul_tools.export.spec_choice import read_labels
 from edgehaul_tools.quantize.quantize import Options, quantize_model
-from edgehaul_tools.quantize.spec_choice import read_labels
 from edgehaul_tools.verify.verify import verify_directory
 
 pytestmark = pytest.mark.shared_data

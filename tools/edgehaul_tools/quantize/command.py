@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from edgehaul_tools.export.spec_choice import read_labels
 from edgehaul_tools.quantize.directory import ModelDirectory
 from edgehaul_tools.quantize.quantize import (
     DEFAULT_LIMIT,
@@ -15,7 +16,6 @@ from edgehaul_tools.quantize.quantize import (
     QuantizeReport,
     quantize_model,
 )
-from edgehaul_tools.quantize.spec_choice import read_labels
 
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(path_type=Path, file_okay=False)

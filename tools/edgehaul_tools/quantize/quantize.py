@@ -11,6 +11,7 @@ import onnx
 
 from edgehaul.bundle.spec import ModelSpec
 from edgehaul.errors import DataError, ModelError
+from edgehaul_tools.export.spec_choice import choose_spec
 from edgehaul_tools.quantize.directory import (
     DIRECTORY_NAME,
     REPORT_NAME,
@@ -25,7 +26,6 @@ from edgehaul_tools.quantize.dynamic import quantize_recurrent
 from edgehaul_tools.quantize.graph import clean, is_recurrent, load_model
 from edgehaul_tools.quantize.inputs import open_inputs
 from edgehaul_tools.quantize.search import Progress, Search, Trial
-from edgehaul_tools.quantize.spec_choice import choose_spec
 
 _log = logging.getLogger(__name__)
 
