@@ -15,7 +15,8 @@ from edgehaul_agent.inference.onnxruntime import open_engine
 from edgehaul_agent.inference.pictures import PictureModel, open_picture_model
 from edgehaul_agent.inference.traces import TraceModel, open_trace_model
 from edgehaul_agent.outlet import Outbox, StreamOutlet
-from edgehaul_agent.pipeline import GpsPipeline, StreamPipeline
+from edgehaul_agent.pipeline.camera import StreamPipeline
+from edgehaul_agent.pipeline.gps import GpsPipeline
 from edgehaul_agent.sources.base import FixSource, FrameSource
 from edgehaul_agent.sources.factory import fix_source, frame_source
 from edgehaul_agent.update.slots import InstalledModel, ModelStore

@@ -10,6 +10,7 @@ from edgehaul.messages.payloads import (
     CountEvent,
     DetectionsData,
     EventData,
+    ForecastEvent,
     Lane,
     PositionData,
     TrackEvent,
@@ -58,7 +59,7 @@ class StreamOutlet:
 
     def event(
         self,
-        event: TrackEvent | CountEvent | AnomalyEvent,
+        event: TrackEvent | CountEvent | AnomalyEvent | ForecastEvent,
         *,
         captured_at_s: float,
         position: Fix | None = None,

@@ -1,4 +1,4 @@
-"""Models that look at pictures: detectors and classifiers behind one call."""
+"""Models that look at pictures: detectors, classifiers and anomaly models behind one call."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from edgehaul.values import Detection, Image
 from edgehaul.vision.decode import classify, decoder_for
 from edgehaul.vision.outputs import check_outputs
 from edgehaul.vision.preprocess import Preprocessor
+from edgehaul.vision.verdicts import (
+    ANOMALY_LABEL,
+    CERTAIN_CONFIDENCE,
+    anomaly_confidence,
+    anomaly_score,
+)
 from edgehaul_agent.inference.engine import Engine, check_input
 
 UNCERTAIN_PART = 0.4
@@ -106,6 +112,46 @@ class Classifier:
         return (Detection(Box(0.0, 0.0, float(width), float(height)), class_id, label, score),)
 
 
+class AnomalyModel:
+    """Says whether a picture is unusual: at most one detection, which covers the picture.
+
+    Args:
+        engine: Runs the model.
+        spec: What goes in and comes out.
+        score_threshold: Least confidence, in place of that of the spec's own threshold, 0.5.
+    """
+
+    gives_objects = False
+
+    def __init__(
+        self, engine: Engine, spec: ModelSpec, *, score_threshold: float | None = None
+    ) -> None:
+        assert isinstance(spec.input, ImageInput)  # noqa: S101 - see open_picture_model
+        self.certain_score = CERTAIN_CONFIDENCE if score_threshold is None else score_threshold
+        self._engine = engine
+        self._spec = spec
+        self._preprocess = Preprocessor(spec.input)
+
+    def look(self, image: Image) -> tuple[Detection, ...]:
+        """Return the anomaly, where the model is certain enough of one."""
+        tensor, _ = self._preprocess(image)
+        score = anomaly_score(self._engine.run(tensor), tensor, self._spec)
+        confidence = anomaly_confidence(score, self._spec.output.score_threshold)
+        if confidence < self.certain_score:
+            return ()
+        height, width = image.shape[:2]
+        return (
+            Detection(Box(0.0, 0.0, float(width), float(height)), 0, ANOMALY_LABEL, confidence),
+        )
+
+
+_KINDS: dict[str, type[Detector | Classifier | AnomalyModel]] = {
+    "detect": Detector,
+    "classify": Classifier,
+    "anomaly": AnomalyModel,
+}
+
+
 def open_picture_model(
     engine: Engine,
     spec: ModelSpec,
@@ -124,13 +170,12 @@ def open_picture_model(
     Raises:
         SpecMismatchError: Spec and model contradict each other, or it is no model for pictures.
     """
-    if not isinstance(spec.input, ImageInput) or spec.task not in {"detect", "classify"}:
+    if not isinstance(spec.input, ImageInput) or spec.task not in _KINDS:
         raise SpecMismatchError(
             f"a model for the task {spec.task!r} cannot run on a camera stream",
             where=where,
-            remedy="name a detector or a classifier as the stream's model",
+            remedy="name a model for pictures as the stream's model",
         )
     check_input(engine, spec.input, where=where)
     check_outputs(spec, [info.shape for info in engine.outputs], where=str(where))
-    kind = Detector if spec.task == "detect" else Classifier
-    return kind(engine, spec, score_threshold=score_threshold)
+    return _KINDS[spec.task](engine, spec, score_threshold=score_threshold)

@@ -8,11 +8,22 @@ import msgspec
 
 from edgehaul.bundle.spec import ModelSpec, SequenceInput
 from edgehaul.errors import SpecMismatchError
-from edgehaul.motion.windows import Windower
+from edgehaul.motion.windows import Window, Windower
 from edgehaul.values import Fix
 from edgehaul.vision.decode import classify
 from edgehaul.vision.outputs import check_outputs
-from edgehaul_agent.inference.engine import Engine, check_input
+from edgehaul.vision.verdicts import (
+    ANOMALY_HEADS,
+    ANOMALY_LABEL,
+    CERTAIN_CONFIDENCE,
+    NORMAL_LABEL,
+    anomaly_confidence,
+    anomaly_score,
+    named_values,
+)
+from edgehaul_agent.inference.engine import Array, Engine, check_input
+
+_HEADS = ("sequence", "regress", *ANOMALY_HEADS)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -35,6 +46,20 @@ class Verdict(msgspec.Struct, frozen=True):
     fix: Fix
 
 
+class Forecast(msgspec.Struct, frozen=True):
+    """What a model expects after the newest stretch of a trace.
+
+    Attributes:
+        values: Its answers by name.
+        horizon_s: How far ahead they lie.
+        ended_at_s: End of the window that they follow from, UTC seconds.
+    """
+
+    values: dict[str, float]
+    horizon_s: float
+    ended_at_s: float
+
+
 class TraceModel:
     """Judges every window of a trace as its fixes come. One thread at a time.
 
@@ -45,25 +70,43 @@ class TraceModel:
 
     def __init__(self, engine: Engine, spec: ModelSpec) -> None:
         assert isinstance(spec.input, SequenceInput)  # noqa: S101 - see open_trace_model
-        self.normal_label = spec.output.normal_label
-        self.least_score = spec.output.score_threshold
+        finds_anomalies = spec.output.head in ANOMALY_HEADS
+        self.normal_label = NORMAL_LABEL if finds_anomalies else spec.output.normal_label
+        self.least_score = CERTAIN_CONFIDENCE if finds_anomalies else spec.output.score_threshold
+        self._judge_window = self._score if finds_anomalies else self._name
         self._engine = engine
         self._spec = spec
         self._hop_s = spec.input.hop * spec.input.interval_s
         self._windower = Windower(spec.input)
 
-    def judge(self, fix: Fix) -> list[Verdict]:
+    def judge(self, fix: Fix) -> list[Verdict | Forecast]:
         """Take in the next fix and judge the windows that it completes.
 
         Raises:
             ModelError: The model failed.
         """
-        verdicts = []
+        answers: list[Verdict | Forecast] = []
         for window in self._windower.push(fix):
-            label, score = classify(self._engine.run(window.tensor), self._spec)[0]
+            outputs = self._engine.run(window.tensor)
+            if self._spec.output.head == "regress":
+                values, horizon_s = named_values(outputs, self._spec), self._spec.output.horizon_s
+                answers.append(Forecast(values, horizon_s, window.ended_at_s))
+                continue
+            label, score = self._judge_window(outputs, window)
             started_at_s = window.ended_at_s - self._hop_s
-            verdicts.append(Verdict(label, score, started_at_s, window.ended_at_s, window.fix))
-        return verdicts
+            answers.append(Verdict(label, score, started_at_s, window.ended_at_s, window.fix))
+        return answers
+
+    def _name(self, outputs: list[Array], window: Window) -> tuple[str, float]:
+        del window
+        return classify(outputs, self._spec)[0]
+
+    def _score(self, outputs: list[Array], window: Window) -> tuple[str, float]:
+        score = anomaly_score(outputs, window.tensor, self._spec)
+        confidence = anomaly_confidence(score, self._spec.output.score_threshold)
+        if confidence >= CERTAIN_CONFIDENCE:
+            return ANOMALY_LABEL, confidence
+        return NORMAL_LABEL, 1 - confidence
 
 
 def open_trace_model(engine: Engine, spec: ModelSpec, *, where: str | PathLike[str]) -> TraceModel:
@@ -77,12 +120,12 @@ def open_trace_model(engine: Engine, spec: ModelSpec, *, where: str | PathLike[s
     Raises:
         SpecMismatchError: Spec and model contradict each other, or it is no model for traces.
     """
-    if not isinstance(spec.input, SequenceInput) or spec.output.head != "sequence":
+    if not isinstance(spec.input, SequenceInput) or spec.output.head not in _HEADS:
         raise SpecMismatchError(
             f"a model for the task {spec.task!r} with head {spec.output.head!r} "
             "cannot run on a GPS stream",
             where=where,
-            remedy="name a model with head 'sequence' as the stream's model",
+            remedy=f"name a model with one of the heads {', '.join(_HEADS)} as the stream's model",
         )
     check_input(engine, spec.input, where=where)
     check_outputs(spec, [info.shape for info in engine.outputs], where=str(where))

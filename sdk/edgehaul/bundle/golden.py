@@ -200,7 +200,11 @@ def _same_up_to_scale(got: Array, expected: Array) -> bool:
 
 
 def _range_of(values: Array) -> float:
-    return max(float(np.ptp(values.astype(np.float64))) if values.size else 0.0, 1e-6)
+    """Return how far values spread; of a lone value, such as a score, its size."""
+    if not values.size:
+        return 1e-6
+    wide = values.astype(np.float64)
+    return max(float(np.ptp(wide)) if values.size > 1 else abs(float(wide.ravel()[0])), 1e-6)
 
 
 def _to_npy(values: Array) -> bytes:

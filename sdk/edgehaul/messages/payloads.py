@@ -147,6 +147,23 @@ class AnomalyEvent(msgspec.Struct, frozen=True, kw_only=True, tag="anomaly"):
     position: Fix | None = None
 
 
+class ForecastEvent(msgspec.Struct, frozen=True, kw_only=True, tag="forecast"):
+    """What a model expects of the vehicle.
+
+    Attributes:
+        values: The model's answers by name, with their units: ``forward_m`` and ``left_m`` are
+            the way to the expected position, seen from the driver's seat.
+        horizon_s: How far ahead they lie.
+        ended_at: End of the motion that they follow from, RFC 3339 in UTC.
+        model: Name of the model.
+    """
+
+    values: dict[str, float]
+    horizon_s: float
+    ended_at: str
+    model: str = ""
+
+
 class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
     """Something happened.
 
@@ -155,7 +172,7 @@ class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
         position: Where the device was at that time, where known.
     """
 
-    event: TrackEvent | CountEvent | AnomalyEvent
+    event: TrackEvent | CountEvent | AnomalyEvent | ForecastEvent
     position: Fix | None = None
 
 

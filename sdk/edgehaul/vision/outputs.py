@@ -108,6 +108,18 @@ def _check_values(outputs: _Outputs) -> None:
         outputs.need_classes(prod(n for n in values if n))
 
 
+def _check_anomaly(outputs: _Outputs) -> None:
+    outputs.need(1, axes=2, holding="score 1x1")
+    outputs.need_equal(outputs.shapes[0][1], 1, "score for each input")
+
+
+def _check_regress(outputs: _Outputs) -> None:
+    if not outputs.classes:
+        outputs.refuse("labels that name its values")
+    outputs.need(1, axes=2, holding="values 1xK")
+    outputs.need_classes(outputs.shapes[0][1])
+
+
 def _check_autoencoder(outputs: _Outputs) -> None:
     expected = outputs.spec.input.tensor_shape
     if not outputs.shapes:
@@ -183,10 +195,12 @@ def _check_nanodet(outputs: _Outputs) -> None:
 
 
 _CHECKS: dict[str, Callable[[_Outputs], None]] = {
+    "anomaly": _check_anomaly,
     "autoencoder": _check_autoencoder,
     "classify": _check_values,
     "edgehaul": _check_edgehaul,
     "nanodet": _check_nanodet,
+    "regress": _check_regress,
     "sequence": _check_values,
     "ssd": _check_ssd,
     "yolov5": _check_yolov5,

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -14,11 +13,12 @@ from edgehaul.geometry import Box
 from edgehaul.messages.payloads import AnomalyEvent, EventData
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.values import Fix
-from edgehaul_agent.inference.engine import Array, TensorInfo
+from edgehaul_agent.inference.engine import Array
 from edgehaul_agent.inference.pictures import open_picture_model
 from edgehaul_agent.inference.traces import open_trace_model
 from edgehaul_agent.outlet import StreamOutlet
-from edgehaul_agent.pipeline import GpsPipeline
+from edgehaul_agent.pipeline.gps import GpsPipeline
+from tests.fakes.engines import FakeEngine
 from tests.fakes.streams import FakeClock, ListFixes, MemoryOutbox
 
 PICTURE = np.zeros((100, 200, 3), np.uint8)
@@ -48,24 +48,6 @@ TRIPS = ModelSpec(
         score_threshold=0.5,
     ),
 )
-
-
-class FakeEngine:
-    """Answers by a function instead of a model."""
-
-    def __init__(
-        self,
-        spec: ModelSpec,
-        shapes: Sequence[tuple[int, ...]],
-        answer: Callable[[Array], list[Array]],
-    ) -> None:
-        dtype = spec.input.dtype if isinstance(spec.input, ImageInput) else "float32"
-        self.inputs = [TensorInfo("input", spec.input.tensor_shape, dtype)]
-        self.outputs = [TensorInfo(f"out{i}", shape, "float32") for i, shape in enumerate(shapes)]
-        self._answer = answer
-
-    def run(self, tensor: Array) -> list[Array]:
-        return self._answer(tensor)
 
 
 def detector_engine() -> FakeEngine:

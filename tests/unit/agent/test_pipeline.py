@@ -27,7 +27,8 @@ from edgehaul.messages.topics import DeviceTopics
 from edgehaul.values import Detection, Fix
 from edgehaul.virtual.conveyor import PARCEL_LABELS, Conveyor
 from edgehaul_agent.outlet import Outbox, StreamOutlet
-from edgehaul_agent.pipeline import GpsPipeline, StreamPipeline
+from edgehaul_agent.pipeline.camera import StreamPipeline
+from edgehaul_agent.pipeline.gps import GpsPipeline
 from tests.fakes.streams import FakeClock, ListFixes, ListFrames, MemoryOutbox, ScriptedModel
 
 TOPICS = DeviceTopics("depot", "gate-3")

@@ -9,6 +9,7 @@ from edgehaul.messages.payloads import (
     CountEvent,
     DetectionsData,
     EventData,
+    ForecastEvent,
     GapData,
     HealthData,
     PositionData,
@@ -50,7 +51,7 @@ def _condition(data: object) -> str:
     return repr(data)
 
 
-def _event(event: TrackEvent | CountEvent | AnomalyEvent) -> str:
+def _event(event: TrackEvent | CountEvent | AnomalyEvent | ForecastEvent) -> str:
     match event:
         case TrackEvent(after=after):
             return f"track {event.track_id} {event.phase} {after.label if after else ''}".rstrip()
@@ -58,3 +59,6 @@ def _event(event: TrackEvent | CountEvent | AnomalyEvent) -> str:
             return f"{event.label} crossed {event.line} {event.direction}"
         case AnomalyEvent():
             return f"{event.label} ({event.score:.2f}) {event.started_at} to {event.ended_at}"
+        case ForecastEvent():
+            values = ", ".join(f"{name} {value:.1f}" for name, value in event.values.items())
+            return f"in {event.horizon_s:g} s: {values}"

@@ -1,4 +1,4 @@
-"""From a source to messages, for one stream: the composition of the stages."""
+"""From a camera to messages: the composition of the stages for one stream."""
 
 from __future__ import annotations
 
@@ -12,24 +12,19 @@ from typing import Self
 import msgspec
 
 from edgehaul.clock import Clock
-from edgehaul.config.device import GpsConfig, StreamConfig
+from edgehaul.config.device import StreamConfig
 from edgehaul.errors import DataError
 from edgehaul.messages.payloads import (
-    AnomalyEvent,
     DetectedObject,
     DetectionsData,
-    PositionData,
 )
-from edgehaul.motion.clean import FixGate
-from edgehaul.values import Detection, Fix, Frame
-from edgehaul_agent.events.anomalies import AnomalyMerger
+from edgehaul.values import Detection, Frame
 from edgehaul_agent.events.lines import LineCounter
 from edgehaul_agent.events.tracks import LifeSettings, TrackLife
 from edgehaul_agent.health.metrics import StreamMetrics
 from edgehaul_agent.inference.pictures import PictureModel
-from edgehaul_agent.inference.traces import TraceModel
 from edgehaul_agent.outlet import StreamOutlet
-from edgehaul_agent.sources.base import FixSource, FrameSource
+from edgehaul_agent.sources.base import FrameSource
 from edgehaul_agent.sources.mailbox import Mailbox
 from edgehaul_agent.tracking.tracker import TrackedFrame, Tracker, TrackerSettings
 
@@ -207,121 +202,6 @@ class StreamPipeline:
         """End the tracks that are still alive."""
         ended = TrackedFrame((), self._tracker.close(), ())
         self._tell_events(ended, self._last_captured_at_s)
-
-
-class GpsPipeline:
-    """One GPS stream. Open it with ``with``, then call :meth:`run` once.
-
-    Args:
-        config: The stream.
-        source: Where fixes come from.
-        model: Judges the trace; none publishes positions alone.
-        outlet: Takes the results.
-        clock: Measures latencies.
-    """
-
-    def __init__(
-        self,
-        config: GpsConfig,
-        *,
-        source: FixSource,
-        model: TraceModel | None,
-        outlet: StreamOutlet,
-        clock: Clock,
-    ) -> None:
-        self.name = config.name
-        self.metrics = StreamMetrics(clock, self)
-        self._config = config
-        self._source = source
-        self._model = model
-        self._outlet = outlet
-        self._clock = clock
-        self._gate = FixGate()
-        self._last_published_s: float | None = None
-        self._last_fix: Fix | None = None
-        self._merger = AnomalyMerger(
-            config.model,
-            normal_label=model.normal_label if model else "",
-            least_score=model.least_score if model else 0.0,
-        )
-
-    def __enter__(self) -> Self:
-        """Open the source.
-
-        Raises:
-            DataError: It cannot be opened or read.
-        """
-        self._source.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the source."""
-        self._source.__exit__(kind, error, trace)
-
-    def run(self, stop: threading.Event) -> None:
-        """Process fixes until the source ends or ``stop`` is set.
-
-        Raises:
-            SourceError: The source failed for good.
-            ModelError: The model failed.
-            SpoolError: Results can no longer be stored.
-        """
-        for fix in self._source.fixes():
-            self._process(fix)
-            if stop.is_set():
-                break
-        self._tell_anomalies(self._merger.close())
-
-    def dropped(self) -> int:
-        """Fixes refused by policy: none."""
-        return 0
-
-    def bad(self) -> int:
-        """Fixes that were not believed are published as not valid, so none is lost."""
-        return 0
-
-    def _process(self, fix: Fix) -> None:
-        taken_at_s = self._clock.monotonic_s()
-        valid = self._gate.accept(fix)
-        anomalies = self._judge(fix)
-        latency_ms = (self._clock.monotonic_s() - taken_at_s) * 1000
-        if self._position_is_due(fix):
-            data = PositionData(fix=fix, valid=valid)
-            self._outlet.position(data, captured_at_s=fix.captured_at_s)
-        if valid:
-            self._last_fix = fix
-        self._tell_anomalies(anomalies)
-        self.metrics.processed(latency_ms)
-
-    def _judge(self, fix: Fix) -> list[AnomalyEvent]:
-        events = []
-        for verdict in self._model.judge(fix) if self._model else ():
-            events += self._merger.update(
-                verdict.label,
-                verdict.score,
-                started_at_s=verdict.started_at_s,
-                ended_at_s=verdict.ended_at_s,
-                fix=verdict.fix,
-            )
-        return events
-
-    def _position_is_due(self, fix: Fix) -> bool:
-        last_s, now_s = self._last_published_s, fix.captured_at_s
-        if last_s is not None and 0 <= now_s - last_s < self._config.publish_every_s:
-            return False
-        self._last_published_s = now_s
-        return True
-
-    def _tell_anomalies(self, events: list[AnomalyEvent]) -> None:
-        for event in events:
-            fix = self._last_fix or event.position
-            captured_at_s = fix.captured_at_s if fix else self._clock.now_s()
-            self._outlet.event(event, captured_at_s=captured_at_s, position=event.position)
 
 
 def _object_of(detection: Detection, track_id: int | None) -> DetectedObject:

@@ -1,0 +1,1 @@
+"""The composition of the stages, for one stream each."""

@@ -1,0 +1,145 @@
+"""From a GPS receiver to messages: the composition of the stages for one stream."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from edgehaul.clock import Clock, format_utc
+from edgehaul.config.device import GpsConfig
+from edgehaul.messages.payloads import AnomalyEvent, ForecastEvent, PositionData
+from edgehaul.motion.clean import FixGate
+from edgehaul.values import Fix
+from edgehaul_agent.events.anomalies import AnomalyMerger
+from edgehaul_agent.health.metrics import StreamMetrics
+from edgehaul_agent.inference.traces import Forecast, TraceModel, Verdict
+from edgehaul_agent.outlet import StreamOutlet
+from edgehaul_agent.sources.base import FixSource
+
+
+class GpsPipeline:
+    """One GPS stream. Open it with ``with``, then call :meth:`run` once.
+
+    Args:
+        config: The stream.
+        source: Where fixes come from.
+        model: Judges the trace; none publishes positions alone.
+        outlet: Takes the results.
+        clock: Measures latencies.
+    """
+
+    def __init__(
+        self,
+        config: GpsConfig,
+        *,
+        source: FixSource,
+        model: TraceModel | None,
+        outlet: StreamOutlet,
+        clock: Clock,
+    ) -> None:
+        self.name = config.name
+        self.metrics = StreamMetrics(clock, self)
+        self._config = config
+        self._source = source
+        self._model = model
+        self._outlet = outlet
+        self._clock = clock
+        self._gate = FixGate()
+        self._last_published_s: float | None = None
+        self._last_fix: Fix | None = None
+        self._merger = AnomalyMerger(
+            config.model,
+            normal_label=model.normal_label if model else "",
+            least_score=model.least_score if model else 0.0,
+        )
+
+    def __enter__(self) -> Self:
+        """Open the source.
+
+        Raises:
+            DataError: It cannot be opened or read.
+        """
+        self._source.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the source."""
+        self._source.__exit__(kind, error, trace)
+
+    def run(self, stop: threading.Event) -> None:
+        """Process fixes until the source ends or ``stop`` is set.
+
+        Raises:
+            SourceError: The source failed for good.
+            ModelError: The model failed.
+            SpoolError: Results can no longer be stored.
+        """
+        for fix in self._source.fixes():
+            self._process(fix)
+            if stop.is_set():
+                break
+        self._tell_anomalies(self._merger.close())
+
+    def dropped(self) -> int:
+        """Fixes refused by policy: none."""
+        return 0
+
+    def bad(self) -> int:
+        """Fixes that were not believed are published as not valid, so none is lost."""
+        return 0
+
+    def _process(self, fix: Fix) -> None:
+        taken_at_s = self._clock.monotonic_s()
+        valid = self._gate.accept(fix)
+        answers = self._model.judge(fix) if self._model else []
+        latency_ms = (self._clock.monotonic_s() - taken_at_s) * 1000
+        forecasts = [answer for answer in answers if isinstance(answer, Forecast)]
+        if self._position_is_due(fix):
+            data = PositionData(fix=fix, valid=valid)
+            self._outlet.position(data, captured_at_s=fix.captured_at_s)
+            self._tell_forecast(fix, forecasts[-1:])
+        if valid:
+            self._last_fix = fix
+        self._tell_anomalies(self._merged([a for a in answers if isinstance(a, Verdict)]))
+        self.metrics.processed(latency_ms)
+
+    def _merged(self, verdicts: list[Verdict]) -> list[AnomalyEvent]:
+        events = []
+        for verdict in verdicts:
+            events += self._merger.update(
+                verdict.label,
+                verdict.score,
+                started_at_s=verdict.started_at_s,
+                ended_at_s=verdict.ended_at_s,
+                fix=verdict.fix,
+            )
+        return events
+
+    def _tell_forecast(self, fix: Fix, newest: list[Forecast]) -> None:
+        for forecast in newest:
+            event = ForecastEvent(
+                values={name: round(value, 3) for name, value in forecast.values.items()},
+                horizon_s=forecast.horizon_s,
+                ended_at=format_utc(forecast.ended_at_s),
+                model=self._config.model,
+            )
+            self._outlet.event(event, captured_at_s=fix.captured_at_s, position=fix)
+
+    def _position_is_due(self, fix: Fix) -> bool:
+        last_s, now_s = self._last_published_s, fix.captured_at_s
+        if last_s is not None and 0 <= now_s - last_s < self._config.publish_every_s:
+            return False
+        self._last_published_s = now_s
+        return True
+
+    def _tell_anomalies(self, events: list[AnomalyEvent]) -> None:
+        for event in events:
+            fix = self._last_fix or event.position
+            captured_at_s = fix.captured_at_s if fix else self._clock.now_s()
+            self._outlet.event(event, captured_at_s=captured_at_s, position=event.position)
