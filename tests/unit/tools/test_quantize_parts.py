@@ -165,3 +165,25 @@ def test_time_is_measured_in_turns() -> None:
     medians = interleaved_medians_ms(runs, np.zeros(1), 3)
     assert calls == ["a", "b"] * 5
     assert all(value >= 0 for value in medians)
+
+
+def agreement_of_numbers(spec: ModelSpec, answers: list[float], others: list[float]) -> float:
+    """Return the agreement of two models that answer with these numbers, an input each."""
+    inputs = [Prepared(np.array([[i]], np.int64)) for i in range(len(answers))]
+
+    def model(values: list[float]) -> Answers:
+        return Answers(lambda t: [np.array([[values[t[0, 0]]]], np.float32)], inputs, spec)
+
+    return model(answers).agreement_of(model(others)).f1
+
+
+def test_agreement_of_numbers() -> None:
+    canvas = SequenceInput(features=("speed_mps",), window=1, interval_s=1, mean=(0,), std=(1,))
+    anomaly = ModelSpec("sequence", canvas, OutputSpec(head="anomaly", score_threshold=1.0))
+    # The same, moved by 5 % of the threshold, moved by 30 %, over the threshold.
+    moved = agreement_of_numbers(anomaly, [0.2, 0.2, 0.2, 0.99], [0.2, 0.25, 0.5, 1.01])
+    assert moved == 0.5
+    regress = ModelSpec("sequence", canvas, OutputSpec(head="regress", labels=("eta_s",)))
+    # A tenth of the spread (std 10) may move.
+    assert agreement_of_numbers(regress, [0.0, 20.0], [0.9, 20.0]) == 1.0
+    assert agreement_of_numbers(regress, [0.0, 20.0], [1.1, 20.0]) == 0.5

@@ -16,12 +16,15 @@ from edgehaul.vision.decode import Detections, classify, decoder_for
 from edgehaul.vision.match import f1, match_detections
 from edgehaul.vision.nms import iou_matrix
 from edgehaul.vision.preprocess import Placement, Preprocessor
+from edgehaul.vision.verdicts import ANOMALY_HEADS, anomaly_score
 from edgehaul_tools.export.runtime import Run
 
 Array = NDArray[Any]
 Outputs = Sequence[Array]
 
 AGREEMENT_IOU = 0.5
+_MOVE = 0.1
+"""A number agrees while it moves by no more than this part of its spread or threshold."""
 _CANDIDATE_SHARE = 0.5
 """Scores down to this part of the threshold count in ``detection_distance``."""
 
@@ -38,8 +41,8 @@ class Agreement(msgspec.Struct, frozen=True):
     """How far a variant's answers agree with those of fp32.
 
     Attributes:
-        f1: Detectors: F1 of the matched detections (IoU 0.5, same class). Others: share of
-            inputs with the same best class.
+        f1: Detectors: F1 of the matched detections (IoU 0.5, same class). Classifiers: share of
+            inputs with the same best class. Others: share of inputs whose numbers moved little.
         matched: Detections (or inputs) that agree.
         only_fp32: Detections of fp32 alone.
         only_variant: Detections of the variant alone.
@@ -75,7 +78,9 @@ def detections_of(run: Run, inputs: Iterable[Prepared], spec: ModelSpec) -> list
 
 
 class Answers:
-    """What a model answers on the inputs, small enough to keep: detections, or best classes.
+    """What a model answers on the inputs, small enough to keep.
+
+    Detections of a detector, best classes of a classifier, numbers of the others.
 
     Args:
         run: The model.
@@ -86,10 +91,19 @@ class Answers:
     def __init__(self, run: Run, inputs: Iterable[Prepared], spec: ModelSpec) -> None:
         self.detections: list[Detections] = []
         self.classes: list[str] = []
+        self.numbers: list[NDArray[np.float64]] = []
+        self._spec = spec
         if spec.task == "detect":
             self.detections = detections_of(run, inputs, spec)
+        elif spec.output.head in {"regress", *ANOMALY_HEADS}:
+            self.numbers = [_numbers(run(item.tensor), item, spec) for item in inputs]
         else:
             self.classes = [_best_class(run(item.tensor), spec) for item in inputs]
+
+    @property
+    def count(self) -> int:
+        """Number of inputs."""
+        return len(self.detections) + len(self.classes) + len(self.numbers)
 
     def agreement_of(self, other: Answers) -> Agreement:
         """Return how far a variant's answers on the same inputs agree with these."""
@@ -98,10 +112,23 @@ class Answers:
             pairs = match_detections(expected, got, AGREEMENT_IOU)
             matched, only_a, only_b = matched + pairs[0], only_a + pairs[1], only_b + pairs[2]
         same = sum(a == b for a, b in zip(self.classes, other.classes, strict=True))
-        matched, different = matched + same, len(self.classes) - same
-        only_a, only_b = only_a + different, only_b + different
-        count = len(self.detections) + len(self.classes)
-        return Agreement(f1(matched, only_a, only_b), matched, only_a, only_b, count)
+        same += self._equal_numbers(other)
+        alone = len(self.classes) + len(self.numbers) - same
+        matched, only_a, only_b = matched + same, only_a + alone, only_b + alone
+        return Agreement(f1(matched, only_a, only_b), matched, only_a, only_b, self.count)
+
+    def _equal_numbers(self, other: Answers) -> int:
+        """Return for how many inputs all numbers moved little, and no verdict changed."""
+        if not self.numbers:
+            return 0
+        expected, got = np.stack(self.numbers), np.stack(other.numbers)
+        if self._spec.output.head == "regress":
+            allowed = _MOVE * expected.std(axis=0)
+            return int((np.abs(got - expected) <= np.maximum(allowed, 1e-9)).all(axis=1).sum())
+        threshold = self._spec.output.score_threshold
+        close = np.abs(got - expected) <= _MOVE * np.maximum(expected, threshold)
+        same_verdict = (got >= threshold) == (expected >= threshold)
+        return int((close & same_verdict).all(axis=1).sum())
 
 
 class Distance:
@@ -173,3 +200,9 @@ def _moves(from_: Detections, to: Detections) -> list[float]:
 
 def _best_class(outputs: Outputs, spec: ModelSpec) -> str:
     return classify(outputs, spec)[0][0]
+
+
+def _numbers(outputs: Outputs, item: Prepared, spec: ModelSpec) -> NDArray[np.float64]:
+    if spec.output.head == "regress":
+        return np.asarray(outputs[0], dtype=np.float64).ravel()
+    return np.array([anomaly_score(outputs, item.tensor, spec)])

@@ -134,7 +134,7 @@ class Search:
 
     def _busiest(self) -> list[Prepared]:
         """Return the inputs with most detections (of other models: spread evenly)."""
-        found = [len(d) for d in self._answers.detections] or [0] * len(self._answers.classes)
+        found = [len(d) for d in self._answers.detections] or [0] * self._answers.count
         step = max(1, len(found) // PROBES)
         # Spread over the inputs: the busiest of each part, not all of one scene.
         starts = range(0, len(found), step)
