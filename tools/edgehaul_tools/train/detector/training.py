@@ -126,7 +126,7 @@ class _DetectorTraining:
         self._recipe, self._spec, self._train, self._val = recipe, spec, train, val
         self._half_width = recipe.precision == "auto" and has_bfloat16()
         self._random = np.random.default_rng(recipe.seed)
-        self._augmenter = Augmenter(recipe.augment, self._random)
+        self._augmenter = Augmenter(recipe.augment, recipe.seed)
         shape = DetectorShape(recipe.channels or SIZES[recipe.size], len(spec.output.labels))
         self._network = DetectorNetwork(shape)
         # Channels last halves the time of a step on a processor.
@@ -142,7 +142,7 @@ class _DetectorTraining:
         history: list[EpochRecord] = []
         value: float | None = None
         for epoch in range(1, epochs + 1):
-            loss = self._epoch()
+            loss = self._epoch(epoch)
             measured = bool(len(self._val)) and (epoch % every == 0 or epoch == epochs)
             value = self._measure() if measured else None
             history.append(EpochRecord(epoch, loss, value))
@@ -152,11 +152,11 @@ class _DetectorTraining:
         metrics = {} if value is None else {_MEASURE: value}
         return Fitted(self._optimization.result, tuple(history), metrics)
 
-    def _epoch(self) -> float:
+    def _epoch(self, epoch: int) -> float:
         self._network.train()
         order = self._random.permutation(len(self._train))
         losses = [
-            self._step(self._augmenter.batch(self._train, chosen))
+            self._step(self._augmenter.batch(self._train, chosen, epoch))
             for chosen in np.array_split(order, self._batches)
         ]
         return float(np.mean(losses))
@@ -189,7 +189,8 @@ def detect_canvases(
     placement = Placement(1.0, 1.0, 0.0, 0.0, width, height)
     found: list[Detections] = []
     for first in range(0, len(canvases), _EVALUATION_BATCH):
-        part = torch.from_numpy(canvases.images[first : first + _EVALUATION_BATCH])
+        numbers = range(first, min(first + _EVALUATION_BATCH, len(canvases)))
+        part = torch.from_numpy(np.stack([canvases.images[number] for number in numbers]))
         boxes, scores = (v.numpy() for v in deployed(part))
         found += [
             decode((boxes[i : i + 1], scores[i : i + 1]), placement) for i in range(len(part))
