@@ -1,143 +1,132 @@
-"""COCO: one JSON file with images, categories and boxes (cocodataset.org/#format-data)."""
+"""COCO: one JSON file with images, categories and boxes, or one for each part."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 
 import msgspec
 
-from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DatasetError
 from edgehaul.geometry import Box
+from edgehaul_tools.dataset.coco_files import (
+    ANNOTATIONS_FILE,
+    Coco,
+    CocoAnnotation,
+    CocoCategory,
+    CocoImage,
+    decode_coco,
+    find_annotations,
+    part_of_file,
+    part_words,
+)
 from edgehaul_tools.dataset.faults import FaultBook
 from edgehaul_tools.dataset.groups import guess_groups
-from edgehaul_tools.dataset.pictures import picture_size
-from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
+from edgehaul_tools.dataset.parts import PARTS
+from edgehaul_tools.dataset.pictures import locate_picture, picture_size
+from edgehaul_tools.dataset.samples import DetectionDataset, Part, Sample, TrueBox
 
 _PICTURE_FOLDERS = (".", "images", "../images", "..")
-
-
-class _Image(msgspec.Struct):
-    id: int
-    file_name: str
-    width: int = 0
-    height: int = 0
-    group: str = ""
-
-
-class _Category(msgspec.Struct):
-    id: int
-    name: str
-
-
-class _Annotation(msgspec.Struct):
-    image_id: int
-    category_id: int
-    bbox: tuple[float, float, float, float]
-    iscrowd: int = 0
-    id: int = 0
-    area: float = 0.0
-
-
-class _Coco(msgspec.Struct):
-    images: list[_Image]
-    categories: list[_Category]
-    annotations: list[_Annotation] = []
-
-
-def find_annotations(root: Path) -> list[Path]:
-    """Return the JSON files that may be a COCO dataset's, given the folder or the file."""
-    if root.is_file():
-        return [root] if root.suffix.lower() == ".json" else []
-    found = sorted(root.glob("*.json")) + sorted((root / "annotations").glob("*.json"))
-    return [path for path in found if '"images"' in _text(path) and '"categories"' in _text(path)]
 
 
 def read_coco(root: Path) -> DetectionDataset:
     """Read a COCO dataset; ``iscrowd`` boxes are ignored ones, ids may have gaps.
 
-    Besides the standard's fields, ``group`` of an image names its camera, video or day.
+    Besides the standard's fields, ``group`` of an image names its camera, video or day, and
+    ``part`` is train, val or test.
 
     Args:
-        root: The JSON file, or a folder that holds exactly one.
+        root: The JSON file, or a folder that holds exactly one, or one for each part, called
+            so (``instances_train2017.json``, ``val.json``, ``test/_annotations.coco.json``).
 
     Raises:
-        DatasetError: There is no such file or more than one, or it has fatal faults.
+        DatasetError: There is no such file or too many, or it has fatal faults.
     """
-    files = find_annotations(root)
-    if len(files) != 1:
-        names = ", ".join(str(path.relative_to(root)) for path in files) or "none"
-        raise DatasetError(
-            f"one COCO file is needed here, found: {names}",
-            where=root,
-            remedy="give the path of the .json file itself",
-        )
-    content = _decode(files[0])
+    files = _files(root)
+    contents = [decode_coco(file) for file, _ in files]
+    labels = _labels(root, contents)
     faults = FaultBook()
-    samples = _samples(content, files[0], faults)
+    samples = []
+    for (file, part), content in zip(files, contents, strict=True):
+        samples += _samples(content, file, part, faults)
     faults.raise_fatal(root)
-    labels = tuple(c.name for c in sorted(content.categories, key=lambda c: c.id))
     return DetectionDataset(root, labels, tuple(samples), tuple(faults.mended))
 
 
 def write_coco(dataset: DetectionDataset, path: Path) -> None:
     """Write a dataset as one COCO file; pictures are named relative to its folder."""
-    annotations: list[_Annotation] = []
+    annotations: list[CocoAnnotation] = []
     images = []
     for image_id, sample in enumerate(dataset.samples, start=1):
         name = Path(os.path.relpath(sample.path, path.parent)).as_posix()
-        images.append(_Image(image_id, name, sample.width, sample.height, sample.group))
+        size = (sample.width, sample.height)
+        images.append(CocoImage(image_id, name, *size, sample.group, sample.part))
         marks = [(mark.box, mark.class_id + 1, 0) for mark in sample.boxes]
         marks += [(box, 1, 1) for box in sample.ignored]
         for box, category, crowd in marks:
             bbox = (box.x1, box.y1, box.width, box.height)
             number = len(annotations) + 1
-            annotations.append(_Annotation(image_id, category, bbox, crowd, number, box.area))
-    categories = [_Category(number, name) for number, name in enumerate(dataset.labels, start=1)]
-    path.write_bytes(msgspec.json.encode(_Coco(images, categories, annotations)))
+            annotations.append(CocoAnnotation(image_id, category, bbox, crowd, number, box.area))
+    categories = [CocoCategory(number, name) for number, name in enumerate(dataset.labels, start=1)]
+    path.write_bytes(msgspec.json.encode(Coco(images, categories, annotations)))
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")
+def write_coco_parts(dataset: DetectionDataset, folder: Path) -> None:
+    """Write one file for each part as other tools read them, or one where some have no part."""
+    if not all(sample.part for sample in dataset.samples):
+        write_coco(dataset, folder / ANNOTATIONS_FILE)
+        return
+    (folder / "annotations").mkdir()
+    for part in PARTS:
+        samples = [sample for sample in dataset.samples if sample.part == part]
+        if samples:
+            file = folder / "annotations" / f"instances_{part}.json"
+            write_coco(dataset.subset(samples), file)
 
 
-def _decode(path: Path) -> _Coco:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Coco)
-    except (OSError, *UNREADABLE_JSON) as error:
+def _files(root: Path) -> list[tuple[Path, Part]]:
+    """Return the files, each with the part that it stands for."""
+    files = find_annotations(root)
+    if len(files) == 1:
+        return [(files[0], part_of_file(files[0], root))]
+    parts = [part_of_file(file, root) for file in files]
+    if not files or not all(parts) or len(set(parts)) < len(parts):
+        names = ", ".join(str(path.relative_to(root)) for path in files) or "none"
         raise DatasetError(
-            f"this is no COCO file: {error}",
-            where=path,
-            remedy="export it again as COCO detection (images, categories, annotations)",
-        ) from error
+            f"one COCO file is needed here, or one for each part, found: {names}",
+            where=root,
+            remedy="give the path of the .json file itself",
+        )
+    return sorted(zip(files, parts, strict=True), key=lambda pair: PARTS.index(pair[1]))
 
 
-def _samples(content: _Coco, file: Path, faults: FaultBook) -> list[Sample]:
+def _labels(root: Path, contents: Sequence[Coco]) -> tuple[str, ...]:
+    named = [tuple(c.name for c in sorted(content.categories, key=_id)) for content in contents]
+    if len(set(named)) > 1:
+        raise DatasetError(
+            f"the parts have different classes: {' | '.join(map(', '.join, named))}",
+            where=root,
+            remedy="write the same categories into each file",
+        )
+    return named[0]
+
+
+def _samples(content: Coco, file: Path, part: Part, faults: FaultBook) -> list[Sample]:
     class_ids = {c.id: number for number, c in enumerate(sorted(content.categories, key=_id))}
-    by_image: dict[int, list[_Annotation]] = defaultdict(list)
+    by_image: dict[int, list[CocoAnnotation]] = defaultdict(list)
     for annotation in content.annotations:
         by_image[annotation.image_id].append(annotation)
-    known = {image.id for image in content.images}
-    faults.fatal += [
-        f"{file}: the id {number} stands for more than one {what}"
-        for what, numbers in (
-            ("image", [image.id for image in content.images]),
-            ("category", [category.id for category in content.categories]),
-        )
-        for number in _doubled(numbers)
-    ]
-    faults.fatal += [
-        f"{file}: {len(marks)} annotations of image {image_id}, which is not listed"
-        for image_id, marks in by_image.items()
-        if image_id not in known
-    ]
+    _check_numbers(content, file, faults)
     images = sorted(content.images, key=lambda image: image.file_name)
-    guessed = guess_groups([Path(image.file_name) for image in images])
+    guessed = guess_groups([PurePath(image.file_name) for image in images])
+    folders = [file.parent / folder for folder in _PICTURE_FOLDERS]
+    # COCO's own pictures lie in folders that are called as the part: `train2017`.
+    folders += [folder / word for folder in folders for word in part_words(file)]
     samples = []
     for image, group in zip(images, guessed, strict=True):
-        path = _locate(file.parent, image.file_name)
+        path = locate_picture(folders, image.file_name)
         size = picture_size(path, faults)
         if size is None:
             continue
@@ -147,26 +136,35 @@ def _samples(content: _Coco, file: Path, faults: FaultBook) -> list[Sample]:
             )
             continue
         boxes, ignored = _boxes(by_image[image.id], size, class_ids, path, faults)
-        samples.append(Sample(path, image.group or group, *size, boxes, ignored))
+        whose = image.group or group
+        samples.append(Sample(path, whose, *size, boxes, ignored, image.part or part))
     return samples
 
 
-def _doubled(numbers: list[int]) -> list[int]:
-    return [number for number, count in Counter(numbers).items() if count > 1]
+def _check_numbers(content: Coco, file: Path, faults: FaultBook) -> None:
+    faults.fatal += [
+        f"{file}: the id {number} stands for more than one {what}"
+        for what, numbers in (
+            ("image", [image.id for image in content.images]),
+            ("category", [category.id for category in content.categories]),
+        )
+        for number, count in Counter(numbers).items()
+        if count > 1
+    ]
+    known = {image.id for image in content.images}
+    strange = Counter(a.image_id for a in content.annotations if a.image_id not in known)
+    faults.fatal += [
+        f"{file}: {count} annotations of image {image_id}, which is not listed"
+        for image_id, count in strange.items()
+    ]
 
 
-def _id(category: _Category) -> int:
+def _id(category: CocoCategory) -> int:
     return category.id
 
 
-def _locate(folder: Path, name: str) -> Path:
-    """Return the first place where a picture is, or where it should be."""
-    places = [folder / sub / name for sub in _PICTURE_FOLDERS]
-    return next((place for place in places if place.is_file()), places[0])
-
-
 def _boxes(
-    annotations: list[_Annotation],
+    annotations: list[CocoAnnotation],
     size: tuple[int, int],
     class_ids: dict[int, int],
     path: Path,

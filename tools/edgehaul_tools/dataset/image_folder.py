@@ -2,38 +2,63 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 
-from edgehaul.geometry import Box
 from edgehaul_tools.dataset.faults import FaultBook
 from edgehaul_tools.dataset.groups import guess_groups
+from edgehaul_tools.dataset.label_names import read_label_names
+from edgehaul_tools.dataset.parts import part_named
 from edgehaul_tools.dataset.pictures import find_pictures, picture_size
-from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
+from edgehaul_tools.dataset.samples import DetectionDataset, Part, Sample, whole_picture
 
 
 def read_image_folder(root: Path) -> DetectionDataset:
     """Read a folder of pictures.
 
-    Where every picture lies in a sub-folder, the names of these are the labels and each
-    picture has one box as large as itself. Otherwise there are no labels and no boxes, which
-    serves calibration.
+    Where all folders at the top are parts (``train``, ``val``, ``test``), the rest is read
+    below them. Where every picture lies in a sub-folder, the names of these are the labels and
+    each picture has one box as large as itself. Otherwise there are no labels and no boxes,
+    which serves calibration. ``labels.txt`` gives the labels another order than the alphabet's.
 
     Raises:
         DatasetError: It has fatal faults.
     """
     faults = FaultBook()
     paths = find_pictures(root)
-    tops = [path.relative_to(root).parts[0] for path in paths if path.parent != root]
-    labels = tuple(sorted(set(tops))) if len(tops) == len(paths) else ()
-    # The folders are the classes here; they say nothing of who took the pictures.
-    names = [Path(path.name) for path in paths]
+    names = [PurePath(path).relative_to(root) for path in paths]
+    parts, below = _divided(names)
+    marked = bool(below) and all(len(name.parts) > 1 for name in below)
+    labels = _labels(root, below, faults) if marked else ()
+    groups = guess_groups(names, folders_tell=not marked)
     samples = []
-    for path, group in zip(paths, guess_groups(names), strict=True):
+    for path, name, part, group in zip(paths, below, parts, groups, strict=True):
         size = picture_size(path, faults)
         if size is None:
             continue
-        whole = Box(0.0, 0.0, float(size[0]), float(size[1]))
-        boxes = (TrueBox(whole, labels.index(path.relative_to(root).parts[0])),) if labels else ()
-        samples.append(Sample(path, group, *size, boxes))
+        listed = marked and name.parts[0] in labels
+        boxes = (whole_picture(*size, labels.index(name.parts[0])),) if listed else ()
+        samples.append(Sample(path, group, *size, boxes, part=part))
     faults.raise_fatal(root)
     return DetectionDataset(root, labels, tuple(samples), tuple(faults.mended))
+
+
+def _divided(names: Sequence[PurePath]) -> tuple[list[Part], list[PurePath]]:
+    """Return each picture's part and what is left of its path below that."""
+    parts = [part_named(name.parts[0]) if len(name.parts) > 1 else "" for name in names]
+    if not names or not all(parts):
+        return [""] * len(names), list(names)
+    return parts, [name.relative_to(name.parts[0]) for name in names]
+
+
+def _labels(root: Path, below: Sequence[PurePath], faults: FaultBook) -> tuple[str, ...]:
+    found = sorted({name.parts[0] for name in below})
+    listed = read_label_names(root)
+    if listed is None:
+        return tuple(found)
+    faults.fatal += [
+        f"{root}: the folder {name!r} is no class of labels.txt"
+        for name in found
+        if name not in listed
+    ]
+    return listed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,13 +24,21 @@ _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 def find_pictures(folder: Path) -> list[Path]:
     """Return the pictures below a folder, sorted; hidden files and folders are passed over."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(place, name)
+            for name in files
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - ten times as fast as a Path, of 70,000 files
+        ]
+    return sorted(path for path in found if path.is_file())
+
+
+def locate_picture(folders: Sequence[Path], name: str) -> Path:
+    """Return the first place below these folders where a picture is, or where it should be."""
+    places = [folder / name for folder in folders]
+    return next((place for place in places if place.is_file()), places[0])
 
 
 def picture_size(path: Path, faults: FaultBook) -> tuple[int, int] | None:

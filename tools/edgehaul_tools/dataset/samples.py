@@ -26,6 +26,11 @@ class TrueBox:
     class_id: int
 
 
+def whole_picture(width: int, height: int, class_id: int) -> TrueBox:
+    """Return the mark of a picture that has a class as a whole."""
+    return TrueBox(Box(0.0, 0.0, float(width), float(height)), class_id)
+
+
 @dataclass(frozen=True)
 class Sample:
     """One picture and what is in it.
@@ -54,8 +59,8 @@ class Sample:
         if len(self.boxes) != 1 or self.ignored:
             return None
         (mark,) = self.boxes
-        whole = Box(0.0, 0.0, float(self.width), float(self.height))
-        return mark.class_id if mark.box == whole else None
+        whole = whole_picture(self.width, self.height, mark.class_id)
+        return mark.class_id if mark == whole else None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePath
 
 import yaml
 
@@ -10,25 +11,32 @@ from edgehaul.errors import DatasetError
 from edgehaul.geometry import Box
 from edgehaul_tools.dataset.faults import FaultBook
 from edgehaul_tools.dataset.groups import guess_groups
+from edgehaul_tools.dataset.label_names import LABEL_FILES, read_label_names
+from edgehaul_tools.dataset.parts import PARTS, part_in_path
 from edgehaul_tools.dataset.pictures import find_pictures, picture_size
-from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
+from edgehaul_tools.dataset.samples import DetectionDataset, Part, Sample, TrueBox
+from edgehaul_tools.dataset.yolo_parts import listed_parts
 
 _YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-_NAME_FILES = ("obj.names", "classes.txt", "labels.txt")
 _BOX_FIELDS = 5
 _SEGMENT_FIELDS = 7
 
 
 def is_yolo(root: Path) -> bool:
     """Return whether a folder looks like a YOLO dataset."""
-    return any((root / name).is_file() for name in (*_YAML_FILES, *_NAME_FILES))
+    if _yaml_file(root) is not None:
+        return True
+    listed = any((root / name).is_file() for name in LABEL_FILES)
+    return listed and any(path.name not in LABEL_FILES for path in root.rglob("*.txt"))
 
 
 def read_yolo(root: Path) -> DetectionDataset:
     """Read a YOLO dataset with all its parts (train, val, test).
 
     ``images/a/b.jpg`` is marked in ``labels/a/b.txt``, or in ``b.txt`` beside it. A picture
-    without a text file shows background. Segments are read as the boxes around them.
+    without a text file shows background. Segments are read as the boxes around them. The part
+    of a picture is the one that ``data.yaml`` lists it in, or else the one that its folders
+    are called.
 
     Args:
         root: Folder with ``data.yaml`` (``names:``) or ``obj.names`` or ``classes.txt``.
@@ -36,44 +44,76 @@ def read_yolo(root: Path) -> DetectionDataset:
     Raises:
         DatasetError: The names of the classes are missing, or it has fatal faults.
     """
-    labels = _labels(root)
+    file = _yaml_file(root)
+    content = _yaml(file) if file else {}
+    labels = _yaml_names(file, content) if file else _listed_names(root)
     faults = FaultBook()
-    paths = find_pictures(root)
+    given = listed_parts(root, content, faults)
+    paths = sorted({*find_pictures(root), *given})
+    names = [_relative(path, root) for path in paths]
     samples = []
-    for path, group in zip(paths, guess_groups(paths), strict=True):
+    for path, name, group in zip(paths, names, guess_groups(names), strict=True):
         size = picture_size(path, faults)
         if size is not None:
-            boxes = _boxes(_label_file(root, path), size, len(labels), faults)
-            samples.append(Sample(path, group, *size, boxes))
+            boxes = _boxes(label_file(path, name), size, len(labels), faults)
+            part = given.get(path) or part_in_path(name)
+            samples.append(Sample(path, group, *size, boxes, part=part))
     faults.raise_fatal(root)
     return DetectionDataset(root, labels, tuple(samples), tuple(faults.mended))
 
 
-def _labels(root: Path) -> tuple[str, ...]:
-    for name in _YAML_FILES:
-        if (root / name).is_file():
-            return _yaml_names(root / name)
-    for name in _NAME_FILES:
-        if (root / name).is_file():
-            lines = (root / name).read_text(encoding="utf-8", errors="replace").splitlines()
-            return tuple(line.strip() for line in lines if line.strip())
-    raise DatasetError(
-        "nothing names the classes of this YOLO dataset",
-        where=root,
-        remedy="write data.yaml with a list `names:` into this folder",
-    )
+def write_yolo(dataset: DetectionDataset, folder: Path) -> None:
+    """Write ``data.yaml`` and the text files of pictures that lie below ``folder/images``.
+
+    The ignored marks of a sample have no place in this form.
+    """
+    for sample in dataset.samples:
+        file = label_file(sample.path, sample.path.relative_to(folder))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lines = [_line(mark, sample.width, sample.height) for mark in sample.boxes]
+        file.write_text("".join(lines), encoding="ascii")
+    there: list[Part] = [p for p in PARTS if any(s.part == p for s in dataset.samples)]
+    content: dict[str, object] = {part: f"images/{part}" for part in there}
+    content["names"] = dict(enumerate(dataset.labels))
+    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+    (folder / _YAML_FILES[0]).write_text(text, encoding="utf-8")
 
 
-def _yaml_names(path: Path) -> tuple[str, ...]:
+def label_file(picture: Path, name: PurePath) -> Path:
+    """Return where a picture's marks are: ``images`` in its path becomes ``labels``.
+
+    Args:
+        picture: The picture's file.
+        name: Its end that belongs to the dataset: an ``images`` further up is somebody's own.
+    """
+    parts = list(name.with_suffix(".txt").parts)
+    if "images" in parts:
+        parts[parts.index("images")] = "labels"
+    return Path(*picture.parts[: len(picture.parts) - len(parts)], *parts)
+
+
+def _relative(path: Path, root: Path) -> PurePath:
+    return path.relative_to(root) if path.is_relative_to(root) else path
+
+
+def _yaml_file(root: Path) -> Path | None:
+    return next((root / name for name in _YAML_FILES if (root / name).is_file()), None)
+
+
+def _yaml(path: Path) -> Mapping[str, object]:
     try:
         content = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise DatasetError(
             f"this is no YAML: {reason}", where=path, remedy="mend the file"
         ) from error
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+    return content if isinstance(content, dict) else {}
+
+
+def _yaml_names(path: Path, content: Mapping[str, object]) -> tuple[str, ...]:
+    names = content.get("names")
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names:
         raise DatasetError(
@@ -84,12 +124,21 @@ def _yaml_names(path: Path) -> tuple[str, ...]:
     return tuple(str(name) for name in names)
 
 
-def _label_file(root: Path, picture: Path) -> Path:
-    """Return where a picture's marks are: ``images`` in its path becomes ``labels``."""
-    parts = list(picture.relative_to(root).with_suffix(".txt").parts)
-    if "images" in parts:
-        parts[parts.index("images")] = "labels"
-    return root.joinpath(*parts)
+def _listed_names(root: Path) -> tuple[str, ...]:
+    names = read_label_names(root)
+    if not names:
+        raise DatasetError(
+            "nothing names the classes of this YOLO dataset",
+            where=root,
+            remedy="write data.yaml with a list `names:` into this folder",
+        )
+    return names
+
+
+def _line(mark: TrueBox, width: int, height: int) -> str:
+    center, box = mark.box.center, mark.box
+    shares = (center.x / width, center.y / height, box.width / width, box.height / height)
+    return f"{mark.class_id} " + " ".join(f"{share:.8g}" for share in shares) + "\n"
 
 
 def _boxes(
