@@ -1,14 +1,19 @@
+import dataclasses
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from edgehaul.config.recipe_sections import SplitSection
 from edgehaul.errors import DatasetError, UsageError
 from edgehaul.geometry import Box
-from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
-from edgehaul_tools.dataset.split import Splits, near_duplicates, split
+from edgehaul_tools.dataset.hamming import pairs_within
+from edgehaul_tools.dataset.perceptual_hash import coarse_picture, looks_of, similar_pairs
+from edgehaul_tools.dataset.samples import DetectionDataset, Part, Sample, TrueBox
+from edgehaul_tools.dataset.split import Splits, near_duplicates, parts_of, split
 
 
 def dataset(root: Path, groups: int, each: int) -> DetectionDataset:
@@ -84,3 +89,90 @@ def test_a_picture_that_is_gone(tmp_path: Path) -> None:
     whole.samples[1].path.write_bytes(b"no picture")
     with pytest.raises(DatasetError, match=r"01_0\.png: the picture cannot be decoded"):
         split(whole)
+
+
+@pytest.mark.parametrize("size", [1, 150, 400])
+@pytest.mark.parametrize("limit", [0, 3, 12])
+def test_the_search_finds_the_pairs_that_comparing_all_finds(size: int, limit: int) -> None:
+    rng = np.random.default_rng(size + limit)
+    for telling in (20, 60, 256):
+        # Most bits are always zero, as those of pictures with a black margin.
+        bits = np.zeros((size, 256), dtype=np.uint8)
+        bits[:, rng.permutation(256)[:telling]] = rng.integers(0, 2, (size, telling))
+        copies = bits[rng.integers(0, size, size // 2)].copy()
+        copies[rng.random(copies.shape) < 0.02] ^= 1
+        words = np.packbits(np.unique(np.concatenate([bits, copies]), axis=0), axis=1)
+        words = words.view(np.uint64)
+
+        differing = np.bitwise_count(words[:, None] ^ words[None]).sum(axis=2)
+        expected = np.argwhere(np.triu(differing <= limit, k=1))
+        assert pairs_within(words, limit).tolist() == expected.tolist()
+
+
+def test_one_picture_many_times_is_one_group(tmp_path: Path) -> None:
+    whole = dataset(tmp_path, 9, 1)
+    same = [dataclasses.replace(whole.samples[0], group=f"again{i}") for i in range(300)]
+    several = whole.subset([*whole.samples[:5], *same])
+
+    pairs = list(near_duplicates(several.samples))
+
+    assert len(pairs) == 300
+    assert {index for pair in pairs for index in pair} == {0, *range(5, 305)}
+
+
+def test_pictures_of_nothing_look_like_each_other_and_like_nothing_else() -> None:
+    dark, light = (np.full((64, 64), grey, dtype=np.uint8) for grey in (3, 4))
+    spot = dark.copy()
+    spot[20:44, 20:44] = 200
+    looks = looks_of([coarse_picture(image) for image in (dark, light, spot)])
+
+    assert similar_pairs(looks).tolist() == [[0, 1]]
+
+
+def given(whole: DetectionDataset, names: Sequence[Part]) -> DetectionDataset:
+    pairs = zip(whole.samples, names, strict=True)
+    return whole.subset(dataclasses.replace(sample, part=name) for sample, name in pairs)
+
+
+def test_parts_that_were_given_stay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = dataset(tmp_path, 4, 1)
+    section = SplitSection(source="given")
+
+    done = parts_of(given(whole, ["train", "test", "train", ""]), section)
+
+    assert [len(part) for part in parts(done)] == [2, 0, 1]
+    assert "1 of 4 pictures are in no part" in caplog.text
+    assert done.test.samples[0].path == whole.samples[1].path
+
+
+def test_parts_are_made_where_the_recipe_says_so(tmp_path: Path) -> None:
+    whole = given(dataset(tmp_path, 6, 1), ["train"] * 6)
+    section = SplitSection(train=0.5, val=0.5, test=0.0, seed=3)
+    assert parts_of(whole, section) == split(whole, (0.5, 0.5, 0.0), 3)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["", ""], "does not come in parts"), (["val", "test"], "with val, test, and with no train")],
+)
+def test_parts_that_were_not_given(tmp_path: Path, names: list[Part], message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        parts_of(given(dataset(tmp_path, 2, 1), names), SplitSection(source="given"))
+
+
+def test_classes_of_whole_pictures_are_in_every_part(tmp_path: Path) -> None:
+    labels = tuple("abc")
+    samples = tuple(
+        Sample(tmp_path / f"{i}.png", f"{i}", 8, 8, (TrueBox(Box(0, 0, 8, 8), int(i % 20 < 2)),))
+        for i in range(200)
+    )
+    whole = DetectionDataset(tmp_path, labels, samples)
+    rng = np.random.default_rng(0)
+    for sample in samples:
+        cv2.imwrite(str(sample.path), rng.integers(0, 255, (8, 8)).astype(np.uint8))
+
+    done = parts(split(whole, (0.5, 0.25, 0.25)))
+
+    rare = [sum(sample.class_id == 1 for sample in part.samples) for part in done]
+    assert rare == [10, 5, 5]
+    assert [len(part) for part in done] == [100, 50, 50]

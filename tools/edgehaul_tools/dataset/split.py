@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgehaul.config.recipe_sections import SplitSection
 from edgehaul.errors import DatasetError, UsageError
+from edgehaul_tools.dataset.clusters import independent_groups
 from edgehaul_tools.dataset.coco import write_coco
+from edgehaul_tools.dataset.perceptual_hash import read_looks, similar_pairs
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample
 
-_HASH_SIDE = 16
-_HASH_BITS = _HASH_SIDE * _HASH_SIDE
-_NEAR_BITS = 12
-"""Pictures whose hashes differ in no more bits (of 256) count as the same scene."""
-_ROWS_AT_ONCE = 1024
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def split(
         raise UsageError(
             f"the shares {fractions} do not sum to 1", remedy="give e.g. 0.7 0.15 0.15"
         )
-    groups = _joined(dataset.samples)
+    groups = independent_groups(dataset.samples, read_looks(dataset.samples))
     wanted = sum(fraction > 0 for fraction in fractions)
     if len(groups) < wanted:
         raise DatasetError(
@@ -96,49 +95,49 @@ def split(
     return Splits(*(dataset.subset(dataset.samples[i] for i in sorted(part)) for part in parts))
 
 
+def parts_of(dataset: DetectionDataset, section: SplitSection) -> Splits:
+    """Return the parts of a dataset as a recipe wants them: as they were given, or made.
+
+    Raises:
+        UsageError: The shares are no shares.
+        DatasetError: The dataset comes in no parts, or cannot be divided.
+    """
+    if section.source == "made":
+        return split(dataset, (section.train, section.val, section.test), section.seed)
+    counts = Counter(sample.part for sample in dataset.samples)
+    if not counts["train"]:
+        given = ", ".join(name for name in ("val", "test") if counts[name])
+        raise DatasetError(
+            f"it comes with {given or 'no parts'}, and with no train part"
+            if given
+            else "it does not come in parts: nothing says which pictures are for train, val, test",
+            where=dataset.root,
+            remedy="add split files or folders called train, val and test, or let them be made "
+            "(split: {source: made})",
+        )
+    if counts[""]:
+        _LOGGER.warning(
+            "%s: %d of %d pictures are in no part, and are left out",
+            dataset.root,
+            counts[""],
+            len(dataset),
+        )
+    return Splits(
+        *(
+            dataset.subset(sample for sample in dataset.samples if sample.part == name)
+            for name in ("train", "val", "test")
+        )
+    )
+
+
 def near_duplicates(samples: Sequence[Sample]) -> Iterator[tuple[int, int]]:
     """Yield pairs of indices of pictures that look the same, by their difference hashes.
 
-    Source: N. Krawetz, "Kind of Like That" (2013), with 16 x 16 bits.
+    Raises:
+        DatasetError: A picture cannot be decoded.
     """
-    bits = np.stack([_difference_hash(sample) for sample in samples]).astype(np.float32) * 2 - 1
-    for start in range(0, len(bits), _ROWS_AT_ONCE):
-        agreement = bits[start : start + _ROWS_AT_ONCE] @ bits.T
-        rows, columns = np.nonzero(agreement >= _HASH_BITS - 2 * _NEAR_BITS)
-        for row, column in zip(rows, columns, strict=True):
-            if start + row < column:
-                yield start + int(row), int(column)
-
-
-def _difference_hash(sample: Sample) -> NDArray[np.bool_]:
-    """Return whether each cell of a coarse picture is darker than its right neighbour."""
-    image = cv2.imread(str(sample.path), cv2.IMREAD_REDUCED_GRAYSCALE_4)
-    if image is None:
-        raise DatasetError("the picture cannot be decoded", where=sample.path, remedy="replace it")
-    size = (_HASH_SIDE + 1, _HASH_SIDE)
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.int16)
-    return np.asarray(small[:, 1:] > small[:, :-1]).ravel()
-
-
-def _joined(samples: Sequence[Sample]) -> list[list[int]]:
-    """Return sets of indices that must stay together: groups, joined by near-duplicates."""
-    leader = list(range(len(samples)))
-
-    def find(index: int) -> int:
-        while leader[index] != index:
-            leader[index] = leader[leader[index]]
-            index = leader[index]
-        return index
-
-    first_of: dict[str, int] = {}
-    for index, sample in enumerate(samples):
-        leader[find(index)] = find(first_of.setdefault(sample.group, index))
-    for a, b in near_duplicates(samples):
-        leader[find(a)] = find(b)
-    members: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(samples)):
-        members[find(index)].append(index)
-    return list(members.values())
+    for a, b in similar_pairs(read_looks(samples)):
+        yield int(a), int(b)
 
 
 def _assign(
