@@ -6,9 +6,10 @@ with ``weights_only=True``, so that a run from elsewhere cannot execute anything
 
 from __future__ import annotations
 
-import pickle
-import struct
+import csv
+import io
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -21,32 +22,40 @@ from edgehaul.bundle.spec import ModelSpec
 from edgehaul.config.recipe import Recipe
 from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import ModelError
+from edgehaul_tools.train.damage import DAMAGE, reason_of
+from edgehaul_tools.train.durable import write_whole, written_whole
+from edgehaul_tools.train.loop.checkpoint import CHECKPOINT_FILE
+from edgehaul_tools.train.loop.processes import this_process
 
 Network = TypeVar("Network", bound=nn.Module)
 
 RUN_FILE = "run.json"
 WEIGHTS_FILE = "weights.pt"
+METRICS_FILE = "metrics.csv"
+Kind = Literal["detector", "classifier", "anomaly", "generator", "sequence"]
 _UNREADABLE = (OSError, *UNREADABLE_JSON)
-_DAMAGE: tuple[type[Exception], ...] = (
-    OSError,
-    RuntimeError,
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-"""What torch's reader lets through when it meets damaged bytes (found by spoiling files)."""
 
 
 class EpochRecord(msgspec.Struct, frozen=True):
-    """One epoch's figures, as in ``EpochReport``."""
+    """One epoch's figures.
+
+    Attributes:
+        epoch: Its number, from 1.
+        loss: Mean loss over the samples.
+        value: The figure that decides which weights are best; none where none was taken.
+        figures: All figures on the validation part, by name.
+        learning_rate: The rate of the last step.
+        samples_per_s: Samples learnt from in a second, without the evaluation.
+        elapsed_s: Wall time since the training began, pauses left out.
+    """
 
     epoch: int
     loss: float
     value: float | None = None
+    figures: dict[str, float] = {}
+    learning_rate: float = 0.0
+    samples_per_s: float = 0.0
+    elapsed_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
         torch_version: Version of torch.
     """
 
-    kind: Literal["detector", "sequence"]
+    kind: Kind
     spec: ModelSpec
     recipe: Recipe
     metrics: dict[str, float]
@@ -102,16 +111,30 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_run(folder: Path, run: TrainingRun, network: nn.Module) -> None:
     """Write a run directory; what stood there under the same names is replaced."""
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    torch.save(weights, folder / WEIGHTS_FILE)
+    with written_whole(folder / WEIGHTS_FILE) as stream:
+        torch.save(weights, stream)
     text = msgspec.json.format(msgspec.json.encode(run), indent=2)
-    (folder / RUN_FILE).write_bytes(text + b"\n")
+    write_whole(folder / RUN_FILE, text + b"\n")
+
+
+def write_metrics(folder: Path, history: Sequence[EpochRecord]) -> None:
+    """Write ``metrics.csv``: one line for each epoch, and a column for each figure."""
+    names = list(dict.fromkeys(name for record in history for name in record.figures))
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("epoch", "loss", "learning_rate", "samples_per_s", "elapsed_s", *names))
+    for at in history:
+        figures = (at.figures.get(name, "") for name in names)
+        writer.writerow(
+            (at.epoch, at.loss, at.learning_rate, at.samples_per_s, at.elapsed_s, *figures)
+        )
+    write_whole(folder / METRICS_FILE, stream.getvalue().encode())
 
 
 def keep_run(
     folder: Path,
-    kind: Literal["detector", "sequence"],
+    kind: Kind,
     spec: ModelSpec,
     recipe: Recipe,
     fitted: Fitted[Network],
@@ -131,7 +154,9 @@ def keep_run(
         cpu_s=round(time.process_time() - started.cpu_s, 2),
         torch_version=str(torch.__version__),
     )
-    write_run(folder, run, fitted.network)
+    if this_process().leads:
+        write_run(folder, run, fitted.network)
+        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return run
 
 
@@ -166,8 +191,7 @@ def load_weights(folder: Path, network: nn.Module) -> None:
     try:
         weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(weights)
-    except _DAMAGE as error:
-        reason = str(error).strip().partition("\n")[0].partition(". ")[0] or "they are cut short"
+    except DAMAGE as error:
         raise ModelError(
-            f"the weights cannot be loaded: {reason}", where=path, remedy="train again"
+            f"the weights cannot be loaded: {reason_of(error)}", where=path, remedy="train again"
         ) from error

@@ -1,20 +1,21 @@
-"""What every training shares: threads and seeds, AdamW, cosine schedule, averaged weights."""
+"""The steps of a training: AdamW or SGD, warm-up and cosine, clipped, weights averaged."""
 
 from __future__ import annotations
 
 import copy
 import math
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgehaul.config.recipe_sections import OptimizerSection
 from edgehaul.errors import ModelError
+from edgehaul_tools.train.loop.processes import processor_threads
 
 _EPSILON = 1e-3
 """The rate falls to this share of its highest."""
@@ -32,6 +33,8 @@ class EpochReport:
         measure: Name of the figure in ``value``; empty where none was taken.
         value: The figure on the validation part after this epoch.
         elapsed_s: Wall time since the start.
+        figures: All figures on the validation part, by name.
+        learning_rate: The rate of the epoch's last step.
     """
 
     epoch: int
@@ -40,9 +43,15 @@ class EpochReport:
     measure: str
     value: float | None
     elapsed_s: float
+    figures: Mapping[str, float] = field(default_factory=dict)
+    learning_rate: float = 0.0
 
 
 Progress = Callable[[EpochReport], None]
+
+
+class DivergedError(ModelError):
+    """A loss or a gradient is no number; the weights are still those of the step before."""
 
 
 def no_progress(report: EpochReport) -> None:
@@ -64,7 +73,7 @@ def has_bfloat16() -> bool:
 def seeded_torch(seed: int, threads: int) -> Iterator[None]:
     """Run torch with a seed and a number of threads (0: all), and restore both afterwards."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(processor_threads(threads))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -88,43 +97,76 @@ class Optimization(Generic[_Network]):
         self._steps = max(steps, 1)
         self._step = 0
         self._averaged = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
-        matrices = [p for p in network.parameters() if p.ndim > 1]
-        vectors = [p for p in network.parameters() if p.ndim <= 1]
-        self._optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": section.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            lr=section.learning_rate,
-        )
+        self._weights = [p for p in network.parameters() if p.requires_grad]
+        self._scales = [
+            m.weight for m in network.modules() if isinstance(m, _BatchNorm) and m.affine
+        ]
+        self._optimizer = _optimizer(self._weights, section)
 
     @property
     def result(self) -> _Network:
         """The averaged network, in evaluation mode."""
         return self._averaged
 
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the last step."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
     def step(self, loss: Tensor) -> float:
         """Learn from one batch's loss and return its value.
 
         Raises:
-            ModelError: The loss is not a number any more.
+            DivergedError: The loss or its gradient is not a number any more.
         """
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise ModelError(
-                f"the loss became {value} at step {self._step + 1} of {self._steps}",
-                remedy="lower optimizer.learning_rate (a third is a good try) and check the labels",
-            )
         for group in self._optimizer.param_groups:
             group["lr"] = self._section.learning_rate * self._rate()
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        if self._section.gradient_norm:
-            nn.utils.clip_grad_norm_(self._network.parameters(), self._section.gradient_norm)
+        norm = self._clipped_norm()
+        value = float(loss.detach())
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            what = f"the loss became {value}"
+            if math.isfinite(value):
+                what = f"the gradient of the loss {value:.4g} became {norm}"
+            raise DivergedError(f"{what} at step {self._step + 1} of {self._steps}")
+        self._thin_out()
         self._optimizer.step()
         self._step += 1
         self._average()
         return value
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the next step depends on: tensors and primitives."""
+        return {
+            "step": self._step,
+            "network": self._network.state_dict(),
+            "averaged": self._averaged.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state` returned."""
+        self._step = state["step"]
+        self._network.load_state_dict(state["network"])
+        self._averaged.load_state_dict(state["averaged"])
+        self._optimizer.load_state_dict(state["optimizer"])
+
+    def _clipped_norm(self) -> float:
+        """Clip the gradients and return the norm that they had together."""
+        gradients = [p.grad for p in self._weights if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if self._section.gradient_norm:
+            nn.utils.clip_grads_with_norm_(self._weights, self._section.gradient_norm, norm)
+        return float(norm)
+
+    @torch.no_grad()
+    def _thin_out(self) -> None:
+        """Add the subgradient of the scales' L1 norm; clipping must not weaken it."""
+        if self._section.batch_norm_l1:
+            for scale in self._scales:
+                if scale.grad is not None:
+                    scale.grad.add_(scale.sign(), alpha=self._section.batch_norm_l1)
 
     def _rate(self) -> float:
         """Return the share of the highest rate: a linear rise, then half a cosine."""
@@ -140,9 +182,30 @@ class Optimization(Generic[_Network]):
         decay = min(self._section.average_decay, (1 + self._step) / (10 + self._step))
         if self._section.average_decay == 0:
             decay = 0.0
+        averaged, current = [], []
         new = self._network.state_dict()
         for name, kept in self._averaged.state_dict().items():
             if kept.dtype.is_floating_point:
-                kept.lerp_(new[name], 1 - decay)
+                averaged.append(kept)
+                current.append(new[name])
             else:
                 kept.copy_(new[name])
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+
+def _optimizer(weights: list[nn.Parameter], section: OptimizerSection) -> torch.optim.Optimizer:
+    """Return the optimizer; vectors (biases, scales of norms) do not decay."""
+    groups = [
+        {"params": [p for p in weights if p.ndim > 1], "weight_decay": section.weight_decay},
+        {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if section.algorithm == "adamw":
+        return torch.optim.AdamW(groups, lr=section.learning_rate, fused=True)
+    return torch.optim.SGD(
+        groups,
+        lr=section.learning_rate,
+        momentum=section.momentum,
+        nesterov=section.momentum > 0,
+        fused=True,
+    )
