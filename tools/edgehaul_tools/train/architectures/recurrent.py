@@ -1,11 +1,12 @@
-"""A recurrent classifier of windows of a trace.
+"""Recurrent networks of windows of a series: LSTM (Hochreiter 1997) and GRU (Cho et al. 2014).
 
-LSTM and not GRU: of the recurrent layers only LSTM has an int8 kernel in ONNX Runtime.
+Of the two only LSTM has an int8 kernel in ONNX Runtime.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +14,27 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class SequenceShape:
-    """The sizes that make one classifier different from another.
+    """The sizes that make one network different from another.
 
     Attributes:
         features: Number of values at each step.
         hidden: Size of the recurrent state.
-        classes: Number of labels.
+        classes: Number of labels, or of values that it says.
+        layers: Number of recurrent layers, one above the other.
+        dropout: Share of the values between layers that are left out while learning.
+        cell: Kind of the layers.
     """
 
     features: int
     hidden: int
     classes: int
+    layers: int = 1
+    dropout: float = 0.0
+    cell: Literal["lstm", "gru"] = "lstm"
 
 
 class SequenceNetwork(nn.Module):
-    """The classifier; its answer is read from the state after the last step.
+    """The network; its answer is read from the state after the last step.
 
     Args:
         shape: Its sizes.
@@ -35,13 +42,21 @@ class SequenceNetwork(nn.Module):
 
     def __init__(self, shape: SequenceShape) -> None:
         super().__init__()
-        self.recurrent = nn.LSTM(shape.features, shape.hidden, batch_first=True)
+        kind = nn.LSTM if shape.cell == "lstm" else nn.GRU
+        self.recurrent = kind(
+            shape.features,
+            shape.hidden,
+            num_layers=shape.layers,
+            batch_first=True,
+            dropout=shape.dropout if shape.layers > 1 else 0.0,
+        )
+        self.dropout = nn.Dropout(shape.dropout)
         self.scores = nn.Linear(shape.hidden, shape.classes)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Return logits (B, classes) for normalised windows (B, steps, features)."""
         states, _ = self.recurrent(windows)
-        logits: Tensor = self.scores(states[:, -1])
+        logits: Tensor = self.scores(self.dropout(states[:, -1]))
         return logits
 
 
@@ -52,7 +67,7 @@ class DeployedSequence(nn.Module):
         network: The trained network.
     """
 
-    def __init__(self, network: SequenceNetwork) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
