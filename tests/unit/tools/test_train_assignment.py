@@ -6,7 +6,7 @@ from torch import Tensor
 
 from edgehaul_tools.train.architectures.detector import boxes_from_distances, cell_centers
 from edgehaul_tools.train.detector.assignment import assign, overlaps
-from edgehaul_tools.train.detector.loss import detector_loss, generalized_overlap
+from edgehaul_tools.train.detector.loss import generalized_overlap, summed_loss
 from edgehaul_tools.train.pictures.canvases import IGNORED
 
 Corners = tuple[float, float, float, float]
@@ -89,9 +89,9 @@ def test_inside_an_ignored_object_neither_answer_is_a_fault() -> None:
     loud = silent.clone()
     loud[0, centers[:, 0] < 32] = 9.0
     classes = torch.tensor([[IGNORED]])
-    losses = [float(detector_loss(v, distances, centers, truth, classes)) for v in (silent, loud)]
+    losses = [float(summed_loss(v, distances, centers, truth, classes)[0]) for v in (silent, loud)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
-    without = float(detector_loss(loud, distances, centers, truth, torch.tensor([[-1]])))
+    without = float(summed_loss(loud, distances, centers, truth, torch.tensor([[-1]]))[0])
     assert without > 1
 
 

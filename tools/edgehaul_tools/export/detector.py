@@ -13,10 +13,9 @@ from edgehaul.config.recipe import DetectorRecipe
 from edgehaul.errors import ModelError
 from edgehaul_tools.export.onnx_model import TensorNames
 from edgehaul_tools.train.architectures.detector import (
-    SIZES,
     DeployedDetector,
     DetectorNetwork,
-    DetectorShape,
+    shape_of,
 )
 from edgehaul_tools.train.run_directory import load_weights
 
@@ -31,9 +30,7 @@ def load_detector(folder: Path, spec: ModelSpec, recipe: DetectorRecipe | None) 
     """
     if recipe is None or not isinstance(spec.input, ImageInput):
         raise ModelError("run.json is at odds with itself", where=folder, remedy="train again")
-    network = DetectorNetwork(
-        DetectorShape(recipe.channels or SIZES[recipe.size], len(spec.output.labels))
-    )
+    network = DetectorNetwork(shape_of(recipe, len(spec.output.labels)))
     load_weights(folder, network)
     return DeployedDetector(network, width=spec.input.width, height=spec.input.height).eval()
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgehaul.config.recipe import DetectorRecipe
+
 STRIDES = (8, 16)
 _LOGIT_START = -4.6
 """Every cell's score starts at 0.01, as nearly all cells are background (Lin et al. 2017)."""
@@ -41,6 +43,11 @@ class DetectorShape:
 
     channels: tuple[int, int, int, int]
     classes: int
+
+
+def shape_of(recipe: DetectorRecipe, classes: int) -> DetectorShape:
+    """Return the sizes of the detector that a recipe trains."""
+    return DetectorShape(recipe.channels or SIZES[recipe.size], classes)
 
 
 class ConvBlock(nn.Sequential):

@@ -40,10 +40,10 @@ def score_loss(logits: Tensor, targets: Targets) -> Tensor:
     return (plain * focus * targets.counted[..., None]).sum()
 
 
-def detector_loss(
+def summed_loss(
     logits: Tensor, distances: Tensor, centers: Tensor, true_boxes: Tensor, true_classes: Tensor
-) -> Tensor:
-    """Return the loss of one batch, a scalar.
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of one batch, summed, and what to divide it by.
 
     Args:
         logits: (B, N, classes) from the network.
@@ -51,12 +51,15 @@ def detector_loss(
         centers: (N, 2) the cells' centres in pixels.
         true_boxes: (B, M, 4) the objects, padded to the same count.
         true_classes: (B, M) int64; -1 marks the padding, ``IGNORED`` what may be found or not.
+
+    Returns:
+        Two scalars: the sum over all cells, and the sum of the targets' weights, which grows
+        with the number of objects.
     """
     boxes = boxes_from_distances(centers, distances)
     with torch.no_grad():
         targets = assign(logits.sigmoid(), boxes, centers, true_boxes, true_classes)
-    total = targets.weights.sum().clamp(min=1.0)
     answering = targets.weights > 0
     fit = generalized_overlap(boxes[answering], targets.boxes[answering])
     box_loss = ((1 - fit) * targets.weights[answering]).sum()
-    return (score_loss(logits, targets) + _BOX_WEIGHT * box_loss) / total
+    return score_loss(logits, targets) + _BOX_WEIGHT * box_loss, targets.weights.sum()

@@ -2,53 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec
 from edgehaul.config.recipe import DetectorRecipe, Recipe
 from edgehaul.errors import DatasetError
-from edgehaul.vision.decode import Detections, decoder_for
-from edgehaul.vision.preprocess import Placement
 from edgehaul_tools.dataset.samples import DetectionDataset
-from edgehaul_tools.train.architectures.detector import (
-    SIZES,
-    STRIDES,
-    DeployedDetector,
-    DetectorNetwork,
-    DetectorShape,
-    cell_centers,
-)
-from edgehaul_tools.train.detector.average_precision import mean_average_precision
-from edgehaul_tools.train.detector.loss import detector_loss
-from edgehaul_tools.train.loop.optimization import (
-    EpochReport,
-    Optimization,
-    Progress,
-    has_bfloat16,
-    no_progress,
-    seeded_torch,
-)
-from edgehaul_tools.train.pictures.augmentation import Augmenter, Batch
-from edgehaul_tools.train.pictures.canvases import CanvasSet, load_canvases
-from edgehaul_tools.train.run_directory import (
-    EpochRecord,
-    Fitted,
-    Started,
-    TrainingRun,
-    keep_run,
-)
+from edgehaul_tools.train.architectures.detector import STRIDES, DetectorNetwork, shape_of
+from edgehaul_tools.train.detector.task import DetectorTask, detect_canvases
+from edgehaul_tools.train.loop.checkpoint import training_digest
+from edgehaul_tools.train.loop.fit import Plan, fit
+from edgehaul_tools.train.loop.optimization import Progress, no_progress, seeded_torch
+from edgehaul_tools.train.pictures.canvases import IGNORED, CanvasSet, load_canvases
+from edgehaul_tools.train.run_directory import Fitted, Started, TrainingRun, keep_run
 
-_MEASURE = "mAP50"
-_LOWEST_SCORE = 0.02
-"""Detections below it do not move the AP, and would cost time."""
-_MEASURED_SHARE = 4
-"""The figure is taken so often in a training; it costs as much as a part of an epoch."""
-_EVALUATION_BATCH = 32
+__all__ = ["detect_canvases", "detector_spec", "fit_detector", "train_detector"]
+
+_MEASURED_SHARE, _LONGEST_PAUSE = 4, 10
+"""The figure is taken four times in a short training, and every ten epochs in a long one: it
+costs as much as a part of an epoch."""
 
 
 def detector_spec(recipe: DetectorRecipe, labels: tuple[str, ...]) -> ModelSpec:
@@ -77,6 +52,8 @@ def train_detector(
     val: DetectionDataset,
     out: Path,
     progress: Progress = no_progress,
+    *,
+    resume: bool = False,
 ) -> TrainingRun:
     """Train a detector and write its run directory.
 
@@ -86,17 +63,22 @@ def train_detector(
         val: What the reported accuracy is measured on; may be empty.
         out: The run directory.
         progress: Called after each epoch.
+        resume: Whether to go on from the checkpoint in ``out``, if there is one.
 
     Raises:
-        DatasetError: There is nothing to learn, or a picture cannot be read.
+        DatasetError: There is nothing to learn, labels are out of range, or pictures cannot
+            be read.
         ModelError: The training diverged.
+        UsageError: ``out`` holds an unfinished training, or one that is not this.
     """
     started = Started()
     spec = detector_spec(recipe, tuple(train.labels))
     if not isinstance(spec.input, ImageInput):
         raise TypeError(spec.input)
     parts = {"train": load_canvases(train, spec.input), "val": load_canvases(val, spec.input)}
-    fitted = fit_detector(recipe, spec, parts["train"], parts["val"], progress)
+    fitted = fit_detector(
+        recipe, spec, parts["train"], parts["val"], progress, folder=out, resume=resume
+    )
     counts = {name: len(part) for name, part in parts.items()}
     return keep_run(out, "detector", spec, Recipe(detector=recipe), fitted, counts, started)
 
@@ -107,92 +89,81 @@ def fit_detector(
     train: CanvasSet,
     val: CanvasSet,
     progress: Progress = no_progress,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
 ) -> Fitted[DetectorNetwork]:
-    """Train a detector on canvases; see ``train_detector``."""
-    if not any(len(boxes) for boxes in train.boxes):
-        raise DatasetError(
-            "the training part holds no labelled object", remedy="label some pictures first"
-        )
+    """Train a detector on canvases; see :func:`train_detector`.
+
+    Args:
+        recipe: How.
+        spec: What goes into the detector and comes out of it.
+        train: What is learnt from.
+        val: What the figure is taken on; may be empty.
+        progress: Called after each epoch.
+        folder: Where checkpoints are kept; none keeps none.
+        resume: Whether to go on from the checkpoint in ``folder``, if there is one.
+    """
+    _require_objects(train, spec)
+    _require_labels(train, spec, "training")
+    _require_labels(val, spec, "validation")
     with seeded_torch(recipe.seed, recipe.threads):
-        return _DetectorTraining(recipe, spec, train, val).run(progress)
+        network = DetectorNetwork(shape_of(recipe, len(spec.output.labels)))
+    # Channels last halves the time of a step on a processor.
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs miss it
+    epochs = recipe.optimizer.epochs
+    plan = Plan(
+        optimizer=recipe.optimizer,
+        seed=recipe.seed,
+        threads=recipe.threads,
+        precision=recipe.precision,
+        folder=folder,
+        digest=_digest(recipe, spec, train) if folder else "",
+        resume=resume,
+        evaluate_every=max(1, min(epochs // _MEASURED_SHARE, _LONGEST_PAUSE)),
+    )
+    fitted = fit(DetectorTask(network, recipe, spec, train, val), plan, progress)
+    if not isinstance(fitted.network, DetectorNetwork):
+        raise TypeError(fitted.network)
+    return Fitted(fitted.network, fitted.history, fitted.metrics)
 
 
-class _DetectorTraining:
-    """The state of one training."""
+def _digest(recipe: DetectorRecipe, spec: ModelSpec, train: CanvasSet) -> str:
+    """Return what makes a training this one; the pictures themselves by names and marks."""
+    marks = [
+        np.ascontiguousarray(array).tobytes()
+        for pair in zip(train.boxes, train.classes, strict=True)
+        for array in pair
+    ]
+    return training_digest(recipe, spec, train.names, *marks)
 
-    def __init__(
-        self, recipe: DetectorRecipe, spec: ModelSpec, train: CanvasSet, val: CanvasSet
-    ) -> None:
-        self._recipe, self._spec, self._train, self._val = recipe, spec, train, val
-        self._half_width = recipe.precision == "auto" and has_bfloat16()
-        self._random = np.random.default_rng(recipe.seed)
-        self._augmenter = Augmenter(recipe.augment, recipe.seed)
-        shape = DetectorShape(recipe.channels or SIZES[recipe.size], len(spec.output.labels))
-        self._network = DetectorNetwork(shape)
-        # Channels last halves the time of a step on a processor.
-        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs miss it
-        self._centers = cell_centers(recipe.width, recipe.height)
-        self._batches = max(1, round(len(train) / recipe.optimizer.batch))
-        steps = self._batches * recipe.optimizer.epochs
-        self._optimization = Optimization(self._network, recipe.optimizer, steps)
 
-    def run(self, progress: Progress) -> Fitted[DetectorNetwork]:
-        epochs, started_s = self._recipe.optimizer.epochs, time.monotonic()
-        every = max(1, epochs // _MEASURED_SHARE)
-        history: list[EpochRecord] = []
-        value: float | None = None
-        for epoch in range(1, epochs + 1):
-            loss = self._epoch(epoch)
-            measured = bool(len(self._val)) and (epoch % every == 0 or epoch == epochs)
-            value = self._measure() if measured else None
-            history.append(EpochRecord(epoch, loss, value))
-            measure = _MEASURE if measured else ""
-            elapsed_s = time.monotonic() - started_s
-            progress(EpochReport(epoch, epochs, loss, measure, value, elapsed_s))
-        metrics = {} if value is None else {_MEASURE: value}
-        return Fitted(self._optimization.result, tuple(history), metrics)
-
-    def _epoch(self, epoch: int) -> float:
-        self._network.train()
-        order = self._random.permutation(len(self._train))
-        losses = [
-            self._step(self._augmenter.batch(self._train, chosen, epoch))
-            for chosen in np.array_split(order, self._batches)
-        ]
-        return float(np.mean(losses))
-
-    def _step(self, batch: Batch) -> float:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._half_width):
-            logits, distances = self._network(batch.images)
-        loss = detector_loss(
-            logits.float(), distances.float(), self._centers, batch.boxes, batch.classes
+def _require_objects(train: CanvasSet, spec: ModelSpec) -> None:
+    if any((classes >= 0).any() for classes in train.classes):
+        return
+    if train.too_small and isinstance(spec.input, ImageInput):
+        raise DatasetError(
+            f"the training part holds no labelled object that is larger than a pixel on the "
+            f"canvas of {spec.input.width}x{spec.input.height} pixels; {train.too_small} are "
+            "smaller",
+            remedy="raise width and height in the recipe",
         )
-        return self._optimization.step(loss)
-
-    def _measure(self) -> float:
-        found = detect_canvases(self._optimization.result, self._spec, self._val)
-        return mean_average_precision(found, self._val, len(self._spec.output.labels))
+    raise DatasetError(
+        "the training part holds no labelled object", remedy="label some pictures first"
+    )
 
 
-@torch.no_grad()
-def detect_canvases(
-    network: DetectorNetwork, spec: ModelSpec, canvases: CanvasSet
-) -> list[Detections]:
-    """Return what ``network`` finds on each canvas, in canvas pixels, by the box's own decoder."""
-    image_input = spec.input
-    if not isinstance(image_input, ImageInput):
-        raise TypeError(image_input)
-    width, height = image_input.width, image_input.height
-    deployed = DeployedDetector(network, width=width, height=height).eval()
-    output = msgspec.structs.replace(spec.output, score_threshold=_LOWEST_SCORE)
-    decode = decoder_for(msgspec.structs.replace(spec, output=output))
-    placement = Placement(1.0, 1.0, 0.0, 0.0, width, height)
-    found: list[Detections] = []
-    for first in range(0, len(canvases), _EVALUATION_BATCH):
-        numbers = range(first, min(first + _EVALUATION_BATCH, len(canvases)))
-        part = torch.from_numpy(np.stack([canvases.images[number] for number in numbers]))
-        boxes, scores = (v.numpy() for v in deployed(part))
-        found += [
-            decode((boxes[i : i + 1], scores[i : i + 1]), placement) for i in range(len(part))
-        ]
-    return found
+def _require_labels(part: CanvasSet, spec: ModelSpec, name: str) -> None:
+    """Refuse classes without a label, and boxes that are no numbers."""
+    count = len(spec.output.labels)
+    for number, (boxes, classes) in enumerate(zip(part.boxes, part.classes, strict=True)):
+        where = part.names[number] if part.names else f"picture {number} of the {name} part"
+        wrong = classes[(classes >= count) | ((classes < 0) & (classes != IGNORED))]
+        if len(wrong):
+            raise DatasetError(
+                f"an object is of class {wrong[0]}, and there are {count} labels",
+                where=where,
+                remedy="correct the class, or the list of labels; classes count from 0",
+            )
+        if not np.isfinite(boxes).all():
+            raise DatasetError("a box is no number", where=where, remedy="correct or remove it")

@@ -49,6 +49,7 @@ class CanvasSet:
         classes: For each picture (k,) int64, ``IGNORED`` among them.
         pad_value: Grey value outside the picture.
         too_small: Number of objects left out, as less than a pixel of them is left.
+        names: The pictures' names, for messages; none where they have none.
     """
 
     images: Images
@@ -56,6 +57,7 @@ class CanvasSet:
     classes: tuple[NDArray[np.int64], ...]
     pad_value: int = 114
     too_small: int = 0
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -156,6 +158,7 @@ def load_canvases(
         classes=tuple(classes for _, classes, _ in marks),
         pad_value=spec.pad_value,
         too_small=sum(lost for _, _, lost in marks),
+        names=tuple(sample.path.name for sample in samples),
     )
 
 
