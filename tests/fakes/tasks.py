@@ -1,10 +1,16 @@
 """A tiny thing to learn: noisy points on a curve, by a small network with a batch norm."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+
+from edgehaul.config.recipe_sections import OptimizerSection
+from edgehaul_tools.train.loop.fit import Plan, fit
 
 Points = tuple[Tensor, Tensor]
 
@@ -66,3 +72,16 @@ class CurveTask:
 
     def sample_name(self, number: int) -> str:
         return f"point {number}"
+
+
+LONG = OptimizerSection(epochs=150, batch=4, learning_rate=0.01)
+
+
+def train_long(folder: Path) -> dict[str, Tensor]:
+    """Train for some seconds, going on from what is in ``folder``; return the weights."""
+    plan = Plan(LONG, threads=1, folder=folder, digest="long", resume=True, checkpoint_s=0.0)
+    return fit(CurveTask(dropout=0.1), plan).network.state_dict()
+
+
+if __name__ == "__main__":
+    train_long(Path(sys.argv[1]))

@@ -22,8 +22,6 @@ CHECKPOINT_FILE = "checkpoint.pt"
 _FORM = 1
 _LARGEST_SHARE = 0.05
 """Checkpoints take no more of a training's time than this."""
-_STEPS_BETWEEN_S = 60.0
-"""Within an epoch a checkpoint is written no more often than this."""
 
 
 def training_digest(*content: object) -> str:
@@ -61,19 +59,21 @@ class Checkpoints:
     Args:
         folder: The run directory.
         digest: Of recipe and data; a checkpoint of another training is refused.
+        every_s: Time between two within an epoch.
     """
 
-    def __init__(self, folder: Path, digest: str) -> None:
+    def __init__(self, folder: Path, digest: str, every_s: float = 60.0) -> None:
         self._path = folder / CHECKPOINT_FILE
         self._digest = digest
+        self._every_s = every_s
         self._written_s = time.monotonic()
         self._took_s = 0.0
 
     def due(self, *, within_epoch: bool) -> bool:
         """Return whether it is time for one."""
         since_s = time.monotonic() - self._written_s
-        wait_s = self._took_s / _LARGEST_SHARE
-        return since_s >= max(wait_s, _STEPS_BETWEEN_S if within_epoch else 0.0)
+        least_s = self._every_s if within_epoch else 0.0
+        return since_s >= max(self._took_s / _LARGEST_SHARE, least_s)
 
     def write(self, state: dict[str, Any]) -> None:
         """Write a checkpoint; the one before stays until this one is whole and on the disk.
@@ -98,11 +98,18 @@ class Checkpoints:
         self._took_s = self._written_s - started_s
 
     def read(self) -> bytes:
-        """Return the checkpoint's bytes; none where there is none yet."""
+        """Return the checkpoint's bytes; none where there is none yet.
+
+        Raises:
+            ModelError: It is there, and empty.
+        """
         try:
-            return self._path.read_bytes()
+            content = self._path.read_bytes()
         except FileNotFoundError:
             return b""
+        if not content:
+            raise self._damaged("it is empty")
+        return content
 
     def decode(self, content: bytes) -> dict[str, Any]:
         """Return what :meth:`write` was given.
@@ -115,11 +122,7 @@ class Checkpoints:
             state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
             form, digest = state.pop("form"), state.pop("digest")
         except DAMAGE as error:
-            raise ModelError(
-                f"the checkpoint cannot be read: {reason_of(error)}",
-                where=self._path,
-                remedy="remove it and train anew",
-            ) from error
+            raise self._damaged(reason_of(error)) from error
         if form != _FORM or digest != self._digest:
             raise UsageError(
                 "this checkpoint is of another training: the recipe or the dataset was changed",
@@ -127,3 +130,10 @@ class Checkpoints:
                 remedy="restore them, or remove it (or name another --out) and train anew",
             )
         return state
+
+    def _damaged(self, reason: str) -> ModelError:
+        return ModelError(
+            f"the checkpoint cannot be read: {reason}",
+            where=self._path,
+            remedy="remove it and train anew",
+        )

@@ -55,6 +55,8 @@ class Plan:
         resume: Whether to go on from the checkpoint in ``folder``, if there is one.
         evaluate_every: Epochs between two evaluations; the last one is always evaluated, and
             with ``optimizer.patience`` each one is.
+        checkpoint_s: Time between two checkpoints within an epoch. At an epoch's end there is
+            one as well, unless writing them would take more than a twentieth of the time.
     """
 
     optimizer: OptimizerSection
@@ -65,6 +67,7 @@ class Plan:
     digest: str = ""
     resume: bool = False
     evaluate_every: int = 1
+    checkpoint_s: float = 60.0
 
 
 def fit(task: Task[Batch], plan: Plan, progress: Progress = no_progress) -> Fitted[nn.Module]:
@@ -156,7 +159,9 @@ class _Fitting:
         steps = self._batches * plan.optimizer.epochs
         self._optimization = Optimization(task.network, plan.optimizer, steps)
         self._network = self._wrapped()
-        self._checkpoints = Checkpoints(plan.folder, plan.digest) if plan.folder else None
+        self._checkpoints = (
+            Checkpoints(plan.folder, plan.digest, plan.checkpoint_s) if plan.folder else None
+        )
         self._at = _Progress()
         self._started_s = time.monotonic()
 
