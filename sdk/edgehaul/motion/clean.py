@@ -1,11 +1,20 @@
-"""Which fixes to believe, decided one by one as they come."""
+"""Which fixes to believe, and what of them, decided one by one as they come.
+
+The device and the host's windows use :class:`FixCleaner`, which is causal. What looks both
+ways, :func:`edgehaul.motion.hampel.hampel` with ``centred`` and
+:func:`edgehaul.motion.kalman.smoothed`, is for labels, tracks and maps on the host alone.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 
+import msgspec
+
+from edgehaul.clock import Clock
 from edgehaul.geometry import haversine_m
+from edgehaul.motion.hampel import CausalHampel
 from edgehaul.values import Fix
 
 MAX_SPEED_MPS = 70.0
@@ -18,6 +27,10 @@ CLOCK_ERROR_S = 3600.0
 """A fix this much older than the one before it means that one's clock was wrong."""
 AGREEING_FIXES = 3
 """So many doubted fixes in a row that agree with each other outweigh the trusted one."""
+FUTURE_S = 60.0
+"""A fix this much ahead of the machine's clock has a wrong time, or that clock is wrong."""
+MAX_ACCELERATION_MPS2 = 12.0
+"""No truck brakes or speeds up more; a harsh braking is 5 to 8 m/s2."""
 
 
 class FixGate:
@@ -28,11 +41,14 @@ class FixGate:
 
     Args:
         max_speed_mps: Speed that no vehicle reaches.
+        clock: Where it is given, fixes from the future are dropped too. A recording has its
+            own times, so what reads one gives none.
     """
 
-    def __init__(self, max_speed_mps: float = MAX_SPEED_MPS) -> None:
+    def __init__(self, max_speed_mps: float = MAX_SPEED_MPS, *, clock: Clock | None = None) -> None:
         self.rejected = 0
         self._max_speed_mps = max_speed_mps
+        self._clock = clock
         self._trusted: Fix | None = None
         self._doubted: Fix | None = None
         self._agreeing = 0
@@ -46,7 +62,7 @@ class FixGate:
         return False
 
     def _believes(self, fix: Fix) -> bool:
-        if not _is_position(fix):
+        if not _is_position(fix) or self._is_future(fix):
             return False
         trusted = self._trusted
         if trusted is None or self._follows(trusted, fix):
@@ -55,6 +71,9 @@ class FixGate:
         if 0 <= late_s < CLOCK_ERROR_S:
             return False
         return self._outweighs(fix)
+
+    def _is_future(self, fix: Fix) -> bool:
+        return self._clock is not None and fix.captured_at_s > self._clock.now_s() + FUTURE_S
 
     def _outweighs(self, fix: Fix) -> bool:
         """Count fixes that contradict the trusted one but follow from each other."""
@@ -73,11 +92,64 @@ class FixGate:
         return distance_m <= JITTER_M + self._max_speed_mps * elapsed_s
 
 
+class FixCleaner:
+    """Drops the fixes that :class:`FixGate` does not believe, and wrong speeds of the others.
+
+    A speed or heading that is no number is missing. So is a speed that stands out of the last
+    ones (a causal Hampel filter) and could only be reached by an impossible acceleration: a
+    receiver that loses its satellites may well say 60 m/s at a good position. Speeds that are
+    missing follow from the positions when the fixes are resampled.
+
+    Args:
+        clock: As for :class:`FixGate`.
+    """
+
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self.speeds_dropped = 0
+        self._gate = FixGate(clock=clock)
+        self._speeds = CausalHampel()
+        self._at_s = -math.inf
+
+    @property
+    def rejected(self) -> int:
+        """Number of fixes that were not believed."""
+        return self._gate.rejected
+
+    def push(self, fix: Fix) -> Fix | None:
+        """Return the fix as far as it is to be believed; None where it is not at all."""
+        if not self._gate.accept(fix):
+            return None
+        elapsed_s, self._at_s = fix.captured_at_s - self._at_s, fix.captured_at_s
+        speed_mps, heading_deg = _number(fix.speed_mps), _number(fix.heading_deg)
+        if speed_mps is not None and not self._is_possible(speed_mps, elapsed_s):
+            self.speeds_dropped += 1
+            speed_mps = None
+        if speed_mps == fix.speed_mps and heading_deg == fix.heading_deg:
+            return fix
+        return msgspec.structs.replace(fix, speed_mps=speed_mps, heading_deg=heading_deg)
+
+    def _is_possible(self, speed_mps: float, elapsed_s: float) -> bool:
+        if speed_mps < 0:
+            return False
+        if not 0 < elapsed_s < _FORGET_S:
+            self._speeds.forget()
+        least_mps = MAX_ACCELERATION_MPS2 * max(elapsed_s, 1.0)
+        return not self._speeds.is_outlier(speed_mps, least=least_mps)
+
+
+_FORGET_S = 30.0
+"""After a pause this long the speeds before it say nothing."""
+
+
 def clean(fixes: Iterable[Fix]) -> tuple[tuple[Fix, ...], int]:
-    """Return the fixes that :class:`FixGate` believes, and how many it rejected."""
-    gate = FixGate()
-    kept = tuple(fix for fix in fixes if gate.accept(fix))
-    return kept, gate.rejected
+    """Return what :class:`FixCleaner` believes of fixes, and how many it rejected."""
+    cleaner = FixCleaner()
+    kept = tuple(good for fix in fixes if (good := cleaner.push(fix)) is not None)
+    return kept, cleaner.rejected
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _is_position(fix: Fix) -> bool:

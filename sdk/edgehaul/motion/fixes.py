@@ -1,88 +1,191 @@
-"""Traces of positions in files: CSV and GPX in, CSV out."""
+"""Traces of positions in files: many forms in, CSV out."""
 
 from __future__ import annotations
 
 import csv
-import math
+import io
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from edgehaul.clock import is_time
 from edgehaul.errors import DataError
-from edgehaul.motion.gpx import GpxPoint, read_gpx_points
+from edgehaul.motion.fields import Rejections
+from edgehaul.motion.gpx import read_gpx_points
+from edgehaul.motion.logs import read_gpsd, read_osmand, read_traccar
+from edgehaul.motion.nmea import NmeaReader
+from edgehaul.motion.table import read_table
 from edgehaul.values import Fix
 
-KMH_TO_MPS = 1 / 3.6
-KNOTS_TO_MPS = 1852 / 3600
-_MILLISECONDS_FROM = 1e11
-"""A numeric time from here on is in milliseconds: as seconds it would be the year 5138."""
-
-# What other programs call each field, and the factor to our unit.
-_COLUMNS: dict[str, tuple[str, float]] = {
-    "captured_at_s": ("time", 1.0),
-    "time": ("time", 1.0),
-    "timestamp": ("time", 1.0),
-    "datetime": ("time", 1.0),
-    "date_time": ("time", 1.0),
-    "t": ("time", 1.0),
-    "latitude_deg": ("latitude_deg", 1.0),
-    "latitude": ("latitude_deg", 1.0),
-    "lat": ("latitude_deg", 1.0),
-    "longitude_deg": ("longitude_deg", 1.0),
-    "longitude": ("longitude_deg", 1.0),
-    "lon": ("longitude_deg", 1.0),
-    "lng": ("longitude_deg", 1.0),
-    "long": ("longitude_deg", 1.0),
-    "speed_mps": ("speed_mps", 1.0),
-    "speed": ("speed_mps", 1.0),
-    "speed_kmh": ("speed_mps", KMH_TO_MPS),
-    "speed_kph": ("speed_mps", KMH_TO_MPS),
-    "speed_knots": ("speed_mps", KNOTS_TO_MPS),
-    "heading_deg": ("heading_deg", 1.0),
-    "heading": ("heading_deg", 1.0),
-    "bearing": ("heading_deg", 1.0),
-    "course": ("heading_deg", 1.0),
-    "track": ("heading_deg", 1.0),
-    "altitude_m": ("altitude_m", 1.0),
-    "altitude": ("altitude_m", 1.0),
-    "elevation": ("altitude_m", 1.0),
-    "ele": ("altitude_m", 1.0),
-    "accuracy_m": ("accuracy_m", 1.0),
-    "accuracy": ("accuracy_m", 1.0),
-}
-_REQUIRED = ("time", "latitude_deg", "longitude_deg")
 _CSV_FIELDS = Fix.__struct_fields__
+TRACE_SUFFIXES: Final = (".csv", ".tsv", ".gpx", ".nmea", ".nma", ".log", ".json", ".jsonl", ".txt")
+"""Of files that :func:`read_trace` may know."""
 
 
-def read_trace(path: str | Path) -> tuple[Fix, ...]:
+@dataclass(frozen=True)
+class CountedTrace:
+    """A trace, and what of its file could not be used.
+
+    Attributes:
+        fixes: Sorted by time.
+        form: ``csv``, ``gpx``, ``nmea``, ``gpsd``, ``traccar`` or ``osmand``.
+        rejected: Number of damaged lines, rows, sentences or points.
+        faults: The first of them, one line each.
+    """
+
+    fixes: tuple[Fix, ...]
+    form: str
+    rejected: int
+    faults: tuple[str, ...]
+
+
+def read_trace(path: str | Path, columns: Mapping[str, str] | None = None) -> tuple[Fix, ...]:
     """Read a trace, sorted by time.
 
     CSV columns are found by their names in the first line (``time``, ``lat``, ``lon``,
-    ``speed_mps``, ``heading``, ...; others are ignored). Times are RFC 3339, or seconds or
-    milliseconds since 1970; a time without an offset is UTC. A speed below 0 or a heading of
-    -1 means that the receiver did not know it. From GPX the track points are read.
+    ``speed_mps``, ``heading``, ...; others are ignored), or by ``columns``. Times are RFC 3339,
+    or seconds or milliseconds since 1970; a time without an offset is UTC. A speed below 0 or
+    a heading of -1 means that the receiver did not know it. From GPX the track points are
+    read. NMEA 0183, gpsd's JSON, Traccar's JSON and CSV, and OsmAnd's requests are told by
+    their content.
+
+    A table or GPX with a wrong row is refused. In logs of a receiver damaged lines are usual:
+    they are passed over; :func:`read_trace_counted` counts them.
 
     Args:
-        path: A ``.csv`` or ``.gpx`` file.
+        path: The file.
+        columns: For CSV: our field to their column; see :func:`edgehaul.motion.table.read_table`.
 
     Raises:
-        DataError: The file cannot be read or is empty, or a row is wrong (``file:line``).
+        DataError: The file cannot be read, holds no fix, or a row is wrong (``file:line``).
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix == ".csv":
-        fixes = _read_csv(path)
-    elif suffix == ".gpx":
+    return _read(Path(path), columns, strict=True).fixes
+
+
+def read_trace_counted(path: str | Path, columns: Mapping[str, str] | None = None) -> CountedTrace:
+    """Read a trace as :func:`read_trace` does, but count wrong rows of any form.
+
+    Raises:
+        DataError: The file cannot be read, or holds no fix.
+    """
+    return _read(Path(path), columns, strict=False)
+
+
+def _read(path: Path, columns: Mapping[str, str] | None, *, strict: bool) -> CountedTrace:
+    form = _form(path, columns)
+    rejections = Rejections(strict=strict and form in {"csv", "gpx"})
+    if form == "gpx":
         points = read_gpx_points(path)
-        fixes = [_gpx_fix(point, f"{path}:{point.line}") for point in points]
+        found = [rejections.fix(point.fields, f"{path}:{point.line}") for point in points]
+        fixes = [fix for fix in found if fix]
     else:
-        raise DataError("unknown form of trace", where=path, remedy="give a .csv or .gpx file")
+        fixes = _read_content(path, form, columns, rejections)
     if not fixes:
-        raise DataError(
-            "this trace holds no fixes", where=path, remedy="give a recorded track with times"
+        bad = (
+            f" ({rejections.count} damaged lines: {rejections.faults[0]})"
+            if rejections.count
+            else ""
         )
-    return tuple(sorted(fixes, key=lambda fix: fix.captured_at_s))
+        raise DataError(
+            f"this trace holds no fixes{bad}",
+            where=path,
+            remedy="give a recorded track with times",
+        )
+    fixes.sort(key=lambda fix: fix.captured_at_s)
+    return CountedTrace(tuple(fixes), form, rejections.count, tuple(rejections.faults))
+
+
+def _read_content(
+    path: Path, form: str, columns: Mapping[str, str] | None, rejections: Rejections
+) -> list[Fix]:
+    content = _content(path)
+    if form == "nmea":
+        return _read_nmea(path, content, rejections)
+    if form == "traccar":
+        return read_traccar(content, rejections, str(path))
+    if form == "csv":
+        try:
+            text = content.decode("utf-8-sig")
+            return read_table(io.StringIO(text, newline=""), columns, rejections, str(path))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise DataError(
+                f"this is no CSV text: {error}", where=path, remedy="save it as UTF-8 CSV"
+            ) from error
+    lines = content.decode("utf-8", errors="replace").splitlines()
+    read = read_gpsd if form == "gpsd" else read_osmand
+    return read(lines, rejections, str(path))
+
+
+def _read_nmea(path: Path, content: bytes, rejections: Rejections) -> list[Fix]:
+    reader = NmeaReader()
+    fixes = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        before = reader.rejected
+        fixes += reader.push(line)
+        for _ in range(reader.rejected - before):
+            rejections.add("damaged sentence", where=f"{path}:{number}")
+    fixes += reader.flush()
+    if reader.undated and not fixes:
+        raise DataError(
+            f"{reader.undated} fixes carry a time of day but no date",
+            where=path,
+            remedy="let the receiver write RMC or ZDA sentences too",
+        )
+    return fixes
+
+
+def _form(path: Path, columns: Mapping[str, str] | None) -> str:
+    """Return the form of a file by its suffix, and by its content where that says nothing."""
+    suffix = path.suffix.lower()
+    if suffix == ".gpx":
+        return "gpx"
+    if columns:
+        return "csv"
+    if suffix not in TRACE_SUFFIXES:
+        raise DataError(
+            "unknown form of trace",
+            where=path,
+            remedy="give a .csv or .gpx file, or a log of NMEA, gpsd, Traccar or OsmAnd "
+            f"({', '.join(TRACE_SUFFIXES)})",
+        )
+    content = _content(path)
+    start = content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith(b"<") and b"<gpx" in start:
+        return "gpx"
+    if b'"TPV"' in content:
+        return "gpsd"
+    if suffix in {".csv", ".tsv"} and not start.startswith(b"$"):
+        return "csv"
+    return _form_of_text(path, content, start)
+
+
+def _form_of_text(path: Path, content: bytes, start: bytes) -> str:
+    if start[:1] in {b"[", b"{"} and (b"fixTime" in content or b"deviceTime" in content):
+        return "traccar"
+    if any(kind in content for kind in (b"RMC,", b"GGA,", b"GLL,")):
+        return "nmea"
+    if b"lat=" in content and b"lon=" in content:
+        return "osmand"
+    if not start:
+        raise DataError(
+            "this trace holds no fixes: the file is empty", where=path, remedy="record it again"
+        )
+    if start.split(b"\n", 1)[0].count(b",") > 1:
+        return "csv"
+    raise DataError(
+        "this trace holds no fixes of a known form",
+        where=path,
+        remedy="give NMEA 0183, gpsd's or Traccar's JSON, OsmAnd's requests, CSV or GPX",
+    )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"cannot read the trace: {error.strerror}", where=path, remedy="check the path"
+        ) from error
 
 
 def write_csv(path: str | Path, fixes: Iterable[Fix]) -> None:
@@ -103,125 +206,3 @@ def write_csv(path: str | Path, fixes: Iterable[Fix]) -> None:
             where=path,
             remedy="give a folder that exists and may be written",
         ) from error
-
-
-def _read_csv(path: Path) -> list[Fix]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            columns = _find_columns(next(reader, []), path)
-            return [
-                _csv_fix(row, columns, f"{path}:{reader.line_num}")
-                for row in reader
-                if any(cell.strip() for cell in row)
-            ]
-    except OSError as error:
-        raise DataError(
-            f"cannot read the trace: {error.strerror}", where=path, remedy="check the path"
-        ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"this is no CSV text: {error}", where=path, remedy="save it as UTF-8 CSV"
-        ) from error
-
-
-def _find_columns(header: list[str], path: Path) -> dict[str, tuple[int, float]]:
-    """Return for each known field its column and factor; the first name of a field wins."""
-    columns: dict[str, tuple[int, float]] = {}
-    for index, cell in enumerate(header):
-        name = cell.strip().lower().replace(" ", "_")
-        if name in _COLUMNS:
-            field, factor = _COLUMNS[name]
-            columns.setdefault(field, (index, factor))
-    missing = [field for field in _REQUIRED if field not in columns]
-    if missing:
-        raise DataError(
-            f"no column for {', '.join(missing)}",
-            where=f"{path}:1",
-            remedy="name the columns in the first line, such as time,lat,lon,speed_mps,heading_deg",
-        )
-    return columns
-
-
-def _csv_fix(row: list[str], columns: Mapping[str, tuple[int, float]], where: str) -> Fix:
-    fields: dict[str, str] = {}
-    factors: dict[str, float] = {}
-    for field, (index, factor) in columns.items():
-        if index < len(row) and row[index].strip():
-            fields[field] = row[index].strip()
-            factors[field] = factor
-    return _fix(fields, factors, where)
-
-
-def _gpx_fix(point: GpxPoint, where: str) -> Fix:
-    return _fix(point.fields, {}, where)
-
-
-def _fix(fields: Mapping[str, str], factors: Mapping[str, float], where: str) -> Fix:
-    """Return the fix of these texts, checked."""
-    try:
-        time_s = _time_s(_required(fields, "time"))
-        latitude_deg = _within(_required(fields, "latitude_deg"), 90.0, "latitude")
-        longitude_deg = _within(_required(fields, "longitude_deg"), 180.0, "longitude")
-        numbers = {
-            name: _finite(text, name) * factors.get(name, 1.0)
-            for name, text in fields.items()
-            if name not in _REQUIRED
-        }
-    except ValueError as error:
-        raise DataError(str(error), where=where, remedy="correct or delete this row") from error
-    speed_mps, heading_deg = numbers.get("speed_mps"), numbers.get("heading_deg")
-    return Fix(
-        captured_at_s=time_s,
-        latitude_deg=latitude_deg,
-        longitude_deg=longitude_deg,
-        speed_mps=speed_mps if speed_mps is not None and speed_mps >= 0 else None,
-        heading_deg=heading_deg % 360 if heading_deg not in {None, -1.0} else None,
-        altitude_m=numbers.get("altitude_m"),
-        accuracy_m=numbers.get("accuracy_m"),
-    )
-
-
-def _required(fields: Mapping[str, str], name: str) -> str:
-    if name not in fields:
-        raise ValueError(f"this point has no {name}")
-    return fields[name]
-
-
-def _finite(text: str, name: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"{name} {text!r} is no number") from None
-    if not math.isfinite(value):
-        raise ValueError(f"{name} {text!r} is no number")
-    return value
-
-
-def _within(text: str, limit_deg: float, name: str) -> float:
-    value = _finite(text, name)
-    if abs(value) > limit_deg:
-        raise ValueError(f"{name} {text} is outside -{limit_deg:g}..{limit_deg:g} degrees")
-    return value
-
-
-def _time_s(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        pass
-    else:
-        number = number / 1000 if abs(number) >= _MILLISECONDS_FROM else number
-        if not is_time(number):
-            raise ValueError(f"time {text!r} is no time")
-        return number
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"time {text!r} is no time such as 2026-01-31T12:00:00Z") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    time_s = moment.timestamp()
-    if not is_time(time_s):
-        raise ValueError(f"time {text!r} is outside the years 1 to 9999")
-    return time_s

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgehaul.bundle.spec import SequenceInput
-from edgehaul.motion.clean import FixGate
-from edgehaul.motion.features import CONTEXT_STEPS, check_features, features_of
+from edgehaul.motion.clean import FixCleaner
+from edgehaul.motion.features import check_features, context_steps, features_of
 from edgehaul.motion.resample import Motion, Resampler, Step
 from edgehaul.values import Fix
 
@@ -53,21 +53,24 @@ class Windower:
     def __init__(self, spec: SequenceInput) -> None:
         check_features(spec.features)
         self.spec = spec
-        self._gate = FixGate()
+        self._cleaner = FixCleaner()
         self._resampler = Resampler(spec.interval_s)
-        self._steps: deque[Step] = deque(maxlen=spec.window + CONTEXT_STEPS)
+        self._steps: deque[Step] = deque(
+            maxlen=spec.window + context_steps(spec.features, spec.interval_s)
+        )
         self._steps_seen = 0
 
     @property
     def rejected(self) -> int:
         """Number of fixes that were not believed."""
-        return self._gate.rejected
+        return self._cleaner.rejected
 
     def push(self, fix: Fix) -> list[Window]:
         """Take the next fix and return the windows that it completes."""
-        if not self._gate.accept(fix):
+        cleaned = self._cleaner.push(fix)
+        if cleaned is None:
             return []
-        steps, is_new = self._resampler.push(fix)
+        steps, is_new = self._resampler.push(cleaned)
         if is_new:
             self._steps.clear()
             self._steps_seen = 0
