@@ -26,6 +26,9 @@ SIZES: dict[str, tuple[int, int, int, int]] = {
     "medium": (24, 64, 128, 256),
 }
 """Width of the network at 1/2, 1/4, 1/8 and 1/16 of the canvas."""
+_BLOCKS = {"nano": 2, "small": 3, "medium": 3}
+"""Each block lets a cell see 64 pixels farther: coarse cells must see whole large objects."""
+_TWO_WAYS = frozenset({"small", "medium"})
 BYTE_SCALE = 1 / 255
 """From bytes to the network's 0..1. There is no mean to subtract: the first batch norm learns
 it, and so this factor folds into the first convolution, without a fault at its zero-padded border.
@@ -39,15 +42,25 @@ class DetectorShape:
     Attributes:
         channels: Width at 1/2, 1/4, 1/8 and 1/16 of the canvas.
         classes: Number of classes.
+        blocks: Number of residual blocks at 1/16 of the canvas.
+        two_ways: Whether fine features go back to the coarse ones, and scores and boxes are
+            found by layers of their own (Liu et al. 2018, "Path Aggregation Network").
     """
 
     channels: tuple[int, int, int, int]
     classes: int
+    blocks: int = 2
+    two_ways: bool = False
 
 
 def shape_of(recipe: DetectorRecipe, classes: int) -> DetectorShape:
     """Return the sizes of the detector that a recipe trains."""
-    return DetectorShape(recipe.channels or SIZES[recipe.size], classes)
+    return DetectorShape(
+        recipe.channels or SIZES[recipe.size],
+        classes,
+        blocks=_BLOCKS[recipe.size],
+        two_ways=recipe.size in _TWO_WAYS,
+    )
 
 
 class ConvBlock(nn.Sequential):
@@ -75,11 +88,18 @@ class ResidualBlock(nn.Module):
 
 
 class DetectorHead(nn.Module):
-    """Scores and distances for each cell, with the same weights at every stride."""
+    """Scores and distances for each cell, with the same weights at every stride.
 
-    def __init__(self, channels: int, classes: int) -> None:
+    Args:
+        channels: Width of the features.
+        classes: Number of classes.
+        two_towers: Whether scores and distances have a layer before them each, not together.
+    """
+
+    def __init__(self, channels: int, classes: int, *, two_towers: bool) -> None:
         super().__init__()
         self.tower = ConvBlock(channels, channels)
+        self.distance_tower = ConvBlock(channels, channels) if two_towers else None
         self.scores = nn.Conv2d(channels, classes, 3, padding=1)
         self.distances = nn.Conv2d(channels, 4, 3, padding=1)
         for layer, start in ((self.scores, _LOGIT_START), (self.distances, _DISTANCE_START)):
@@ -90,9 +110,24 @@ class DetectorHead(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (B, H*W, classes) and distances in cells (B, H*W, 4), not negative."""
         tower = self.tower(features)
+        beside = tower if self.distance_tower is None else self.distance_tower(features)
         logits = self.scores(tower).flatten(2).transpose(1, 2)
-        distances = self.distances(tower).flatten(2).transpose(1, 2)
+        distances = self.distances(beside).flatten(2).transpose(1, 2)
         return logits, functional.softplus(distances)
+
+
+class BothWays(nn.Module):
+    """Lets fine and coarse features settle after they met, and the fine ones go back."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fine = ConvBlock(channels, channels)
+        self.down = ConvBlock(channels, channels, stride=2)
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """Return features of the same shapes."""
+        fine = self.fine(fine)
+        return fine, coarse + self.down(fine)
 
 
 class DetectorNetwork(nn.Module):
@@ -107,14 +142,14 @@ class DetectorNetwork(nn.Module):
         half, quarter, eighth, sixteenth = shape.channels
         self.stem = nn.Sequential(ConvBlock(3, half, stride=2), ConvBlock(half, quarter, stride=2))
         self.fine = nn.Sequential(ConvBlock(quarter, eighth, stride=2), ResidualBlock(eighth))
-        # Two blocks here are cheap, and let a cell see the whole of a large object.
+        # Blocks here are cheap, and let a cell see the whole of a large object.
         self.coarse = nn.Sequential(
             ConvBlock(eighth, sixteenth, stride=2),
-            ResidualBlock(sixteenth),
-            ResidualBlock(sixteenth),
+            *(ResidualBlock(sixteenth) for _ in range(shape.blocks)),
         )
         self.lateral = nn.Conv2d(sixteenth, eighth, 1)
-        self.head = DetectorHead(eighth, shape.classes)
+        self.both_ways = BothWays(eighth) if shape.two_ways else None
+        self.head = DetectorHead(eighth, shape.classes, two_towers=shape.two_ways)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return what every cell sees, the cells of the fine grid first.
@@ -128,6 +163,8 @@ class DetectorNetwork(nn.Module):
         fine = self.fine(self.stem(images))
         coarse = self.lateral(self.coarse(fine))
         fine = fine + functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
+        if self.both_ways is not None:
+            fine, coarse = self.both_ways(fine, coarse)
         results = [self.head(fine), self.head(coarse)]
         logits = torch.cat([logits for logits, _ in results], dim=1)
         distances = torch.cat(
