@@ -137,7 +137,7 @@ _CLASSIFIERS = (
         "Woo et al. 2018, arXiv:1807.06521",
         _GATED,
         least=resnet.LEAST_SIDE_PX,
-        note="those of resnet18 fit but for the attention",
+        note=_NONE,
     ),
     _pictures(
         "vit_tiny",
