@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+import msgspec
 
 from edgehaul.config.loader import load
+from edgehaul.config.override import overridden
 from edgehaul.config.recipe import Recipe
 from edgehaul.errors import UsageError
 from edgehaul_tools.train.follow import follow_recipe
-from edgehaul_tools.train.loop.optimization import EpochReport, Progress, no_progress
+from edgehaul_tools.train.loop.optimization import no_progress
+from edgehaul_tools.train.loop.processes import this_process
+from edgehaul_tools.train.progress_display import on_tensorboard, shown
 from edgehaul_tools.train.run_directory import TrainingRun
 
 
@@ -34,23 +33,78 @@ from edgehaul_tools.train.run_directory import TrainingRun
     type=click.Path(path_type=Path),
     help="Dataset to learn from, in place of the recipe's.",
 )
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A value in place of the recipe's, e.g. optimizer.epochs=5; may be repeated.",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Published weights for a classifier to start from.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the unfinished training in --out.")
+@click.option("--tensorboard", is_flag=True, help="Write OUT/tensorboard, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def train(recipe: Path, out: Path, dataset: Path | None, *, as_json: bool) -> None:
-    """Train a detector or a trace classifier by RECIPE (a YAML file)."""
-    content = load(recipe, Recipe)
+def train(  # noqa: PLR0913 - one for each option
+    recipe: Path,
+    out: Path,
+    dataset: Path | None,
+    settings: tuple[str, ...],
+    weights: Path | None,
+    *,
+    resume: bool,
+    tensorboard: bool,
+    as_json: bool,
+) -> None:
+    """Train a model by RECIPE (a YAML file).
+
+    Several processes train together when torchrun starts them:
+    torchrun --nproc-per-node 2 -m edgehaul_tools train RECIPE --out OUT
+    """
+    content = _located(_with_settings(load(recipe, Recipe), settings), recipe, weights)
     chosen = dataset or _dataset_of(content, recipe)
-    with _shown(as_json=as_json) as progress:
-        run = follow_recipe(content, chosen, out, progress)
-    _print(run, out, as_json=as_json)
+    leads = this_process().leads
+    with ExitStack() as stack:
+        progress = stack.enter_context(shown(as_json=as_json)) if leads else no_progress
+        if tensorboard and leads:
+            progress = stack.enter_context(on_tensorboard(out / "tensorboard", progress))
+        run = follow_recipe(content, chosen, out, progress, resume=resume)
+    if leads:
+        _print(run, out, as_json=as_json)
+
+
+def _with_settings(recipe: Recipe, settings: tuple[str, ...]) -> Recipe:
+    """Return the recipe with ``--set``'s values; keys may begin with the name of its section."""
+    prefix = f"{recipe.kind}."
+    bare = [setting.strip().removeprefix(prefix) for setting in settings]
+    return recipe.with_training(overridden(recipe.training, bare))
+
+
+def _located(recipe: Recipe, path: Path, weights: Path | None) -> Recipe:
+    """Return the recipe with the weights that are chosen, by a path from here."""
+    if recipe.classifier is None:
+        if weights:
+            raise UsageError(
+                f"--weights is for classifiers, and this recipe trains a {recipe.kind}",
+                where=path,
+                remedy="leave it out",
+            )
+        return recipe
+    own = recipe.classifier.weights
+    chosen = weights or (path.parent / own if own else None)
+    section = msgspec.structs.replace(recipe.classifier, weights=str(chosen) if chosen else "")
+    return Recipe(classifier=section)
 
 
 def _dataset_of(recipe: Recipe, path: Path) -> Path:
-    section = recipe.detector or recipe.sequence
-    if section is None or not section.dataset:
+    if not recipe.training.dataset:
         raise UsageError(
             "the recipe names no dataset", where=path, remedy="write 'dataset:' or give --dataset"
         )
-    return path.parent / section.dataset
+    return path.parent / recipe.training.dataset
 
 
 def _print(run: TrainingRun, out: Path, *, as_json: bool) -> None:
@@ -70,39 +124,3 @@ def _print(run: TrainingRun, out: Path, *, as_json: bool) -> None:
     learnt = f"{run.counts['train']} samples, {run.parameters} weights, {run.wall_s:.0f} s"
     click.echo(f"trained {run.kind} ({learnt}): {figures or 'no validation part'}")
     click.echo(f"next: edgehaul export {out} --out model.onnx")
-
-
-@contextmanager
-def _shown(*, as_json: bool) -> Iterator[Progress]:
-    """Show a bar on a terminal, one line for each epoch elsewhere, nothing with ``--json``."""
-    if as_json:
-        yield no_progress
-    elif sys.stderr.isatty():
-        with _bar() as progress:
-            yield progress
-    else:
-        yield lambda report: click.echo(epoch_line(report), err=True)
-
-
-def epoch_line(report: EpochReport) -> str:
-    """Return one line that says how far a training is."""
-    figure = "" if report.value is None else f"  {report.measure} {report.value:.4f}"
-    place = f"epoch {report.epoch}/{report.epochs}"
-    return f"{place}  loss {report.loss:.4f}{figure}  {report.elapsed_s:.0f} s"
-
-
-@contextmanager
-def _bar() -> Iterator[Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("training", total=None)
-
-        def show(report: EpochReport) -> None:
-            bar.update(
-                task,
-                total=report.epochs,
-                completed=report.epoch,
-                description=epoch_line(report),
-            )
-
-        yield show

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 import msgspec
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgehaul import __version__
 from edgehaul.bundle.spec import ModelSpec
 from edgehaul.config.recipe import Recipe
 from edgehaul.decoding import UNREADABLE_JSON
@@ -25,7 +28,8 @@ from edgehaul.errors import ModelError
 from edgehaul_tools.train.damage import DAMAGE, reason_of
 from edgehaul_tools.train.durable import write_whole, written_whole
 from edgehaul_tools.train.loop.checkpoint import CHECKPOINT_FILE
-from edgehaul_tools.train.loop.processes import this_process
+from edgehaul_tools.train.loop.optimization import has_bfloat16
+from edgehaul_tools.train.loop.processes import processor_threads, this_process
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -95,6 +99,7 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
         wall_s: Wall time of the training.
         cpu_s: Processor time of the training.
         torch_version: Version of torch.
+        environment: What it was trained on: versions, processor, threads, processes.
     """
 
     kind: Kind
@@ -107,6 +112,7 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float
     cpu_s: float
     torch_version: str
+    environment: dict[str, str] = {}
 
 
 def write_run(folder: Path, run: TrainingRun, network: nn.Module) -> None:
@@ -153,11 +159,35 @@ def keep_run(
         wall_s=round(time.monotonic() - started.wall_s, 2),
         cpu_s=round(time.process_time() - started.cpu_s, 2),
         torch_version=str(torch.__version__),
+        environment=environment(recipe.training.threads),
     )
     if this_process().leads:
+        from edgehaul_tools.train.curves import write_curves  # noqa: PLC0415 - matplotlib, for this alone
+
+        write_curves(folder, fitted.history)
         write_run(folder, run, fitted.network)
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return run
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Return what may explain why a training went otherwise elsewhere.
+
+    Args:
+        threads: As in the recipe; 0 takes all.
+    """
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "edgehaul": __version__,
+        "platform": platform.platform(),
+        "processor": str(capabilities.get("cpu_name") or platform.machine()),
+        "threads": str(processor_threads(threads)),
+        "processes": str(this_process().count),
+        "bfloat16": str(has_bfloat16()).lower(),
+    }
 
 
 def read_run(folder: Path) -> TrainingRun:
