@@ -63,12 +63,23 @@ UNITS: dict[str, dict[str, float]] = {
 
 
 @dataclass(frozen=True)
-class _Column:
-    """Where a field stands in a row, by what to multiply it, and where its times are from."""
+class Column:
+    """Where a field stands in a table.
+
+    Attributes:
+        index: Number of the cell in a row.
+        factor: By what to multiply it.
+        zone: Where times without an offset are from.
+    """
 
     index: int
     factor: float | None = None
     zone: tzinfo | None = None
+
+
+def is_fix_field(name: str) -> bool:
+    """Return whether a mapping of columns may name this field of a fix."""
+    return name.lower() in _NAMES
 
 
 def read_table(
@@ -117,7 +128,7 @@ def read_table(
     return fixes
 
 
-def _texts(row: list[str], places: Mapping[str, _Column], delimiter: str) -> dict[str, str]:
+def _texts(row: list[str], places: Mapping[str, Column], delimiter: str) -> dict[str, str]:
     texts = {f: row[c.index].strip() for f, c in places.items() if c.index < len(row)}
     if delimiter == ";":
         # Where semicolons separate, a comma is the decimal point.
@@ -125,12 +136,12 @@ def _texts(row: list[str], places: Mapping[str, _Column], delimiter: str) -> dic
     return texts
 
 
-def _known(header: list[str]) -> dict[str, _Column]:
+def _known(header: list[str]) -> dict[str, Column]:
     """Return the column of each field by its usual names; the first of a field wins."""
     names = [cell.lower().replace(" ", "_") for cell in header]
     if all(wanted & set(names) for wanted in _TRACCAR):
         return _of_traccar(names)
-    places: dict[str, _Column] = {}
+    places: dict[str, Column] = {}
     for index, name in enumerate(names):
         if name in _NAMES:
             field, unit = _NAMES[name]
@@ -138,21 +149,21 @@ def _known(header: list[str]) -> dict[str, _Column]:
             # A stated accuracy says more than a dilution of precision.
             if unit == "hdop" and any(_NAMES.get(n) == ("accuracy_m", "") for n in names):
                 continue
-            places.setdefault(field, _Column(index, factor))
+            places.setdefault(field, Column(index, factor))
     return places
 
 
-def _of_traccar(names: list[str]) -> dict[str, _Column]:
+def _of_traccar(names: list[str]) -> dict[str, Column]:
     time = "fixtime" if "fixtime" in names else "devicetime"
     fields = {"time": time, "latitude_deg": "latitude", "longitude_deg": "longitude"}
     fields |= {"heading_deg": "course", "altitude_m": "altitude", "accuracy_m": "accuracy"}
-    places = {f: _Column(names.index(n)) for f, n in fields.items() if n in names}
+    places = {f: Column(names.index(n)) for f, n in fields.items() if n in names}
     if "speed" in names:
-        places["speed_mps"] = _Column(names.index("speed"), KNOTS_TO_MPS)
+        places["speed_mps"] = Column(names.index("speed"), KNOTS_TO_MPS)
     return places
 
 
-def _valid_column(header: list[str], places: Mapping[str, _Column]) -> int | None:
+def _valid_column(header: list[str], places: Mapping[str, Column]) -> int | None:
     """Return the column that says whether there was a position, as Traccar writes one."""
     names = [cell.lower() for cell in header]
     taken = {column.index for column in places.values()}
@@ -160,7 +171,7 @@ def _valid_column(header: list[str], places: Mapping[str, _Column]) -> int | Non
     return index if index not in taken else None
 
 
-def _mapped(header: list[str], columns: Mapping[str, str], where: str) -> dict[str, _Column]:
+def _mapped(header: list[str], columns: Mapping[str, str], where: str) -> dict[str, Column]:
     places = {}
     for ours, theirs in columns.items():
         field = _NAMES.get(ours.lower(), ("", ""))[0]
@@ -169,28 +180,43 @@ def _mapped(header: list[str], columns: Mapping[str, str], where: str) -> dict[s
             raise DataError(
                 f"there is no field {ours!r}", where=where, remedy=f"map some of {known}"
             )
-        places[field] = _column(header, field, theirs, where)
+        places[field] = find_column(header, field, theirs, where)
     return places
 
 
-def _column(header: list[str], field: str, theirs: str, where: str) -> _Column:
-    """Return the column that ``NAME``, ``NAME:UNIT`` or ``NAME@ZONE`` means."""
+def find_column(header: list[str], field: str, theirs: str, where: str) -> Column:
+    """Return the column that ``NAME``, ``NAME:UNIT`` or ``NAME@ZONE`` means.
+
+    Args:
+        header: The cells of the first line.
+        field: Our name of the field; those of :data:`UNITS` have units.
+        theirs: What the user calls it.
+        where: The file, for errors.
+
+    Raises:
+        DataError: There is no such column, unit or zone.
+    """
+    units = UNITS.get(field, {})
     if theirs in header:
-        return _Column(header.index(theirs))
+        return Column(header.index(theirs))
     name, colon, unit = theirs.rpartition(":")
-    if colon and name in header and unit in UNITS[field]:
-        return _Column(header.index(name), UNITS[field][unit])
+    if colon and name in header and unit in units:
+        return Column(header.index(name), units[unit])
     name, sign, zone = theirs.rpartition("@")
     if sign and name in header and field == "time":
-        return _Column(header.index(name), zone=_zone(zone, where))
+        return Column(header.index(name), zone=_zone(zone, where))
     wanted = theirs.partition(":")[0]
     near = difflib.get_close_matches(wanted, header, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise DataError(
         f"there is no column {theirs!r} for {field}",
         where=f"{where}:1",
-        remedy=f"{hint}There are: {', '.join(header)}; units are {', '.join(UNITS[field])}",
+        remedy=f"{hint}There are: {', '.join(header)}" + _units_text(units),
     )
+
+
+def _units_text(units: Mapping[str, float]) -> str:
+    return f"; units are {', '.join(units)}" if units else ""
 
 
 def _zone(name: str, where: str) -> ZoneInfo:
