@@ -65,7 +65,11 @@ def find_annotations(root: Path) -> list[Path]:
     own = root / ANNOTATIONS_FILE
     if own.is_file() and (root / MANIFEST_FILE).is_file():
         return [own]
-    places = (root.glob("*.json"), (root / "annotations").glob("*.json"), root.glob("*/*.coco.json"))
+    places = (
+        root.glob("*.json"),
+        (root / "annotations").glob("*.json"),
+        root.glob("*/*.coco.json"),
+    )
     found = [path for files in places for path in sorted(files) if _is_coco(path)]
     return [path for path in found if path.name.startswith(_OBJECTS)] or found
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
+from edgehaul.errors import DatasetError
 from edgehaul_tools.dataset.faults import FaultBook
 from edgehaul_tools.dataset.groups import guess_groups
-from edgehaul_tools.dataset.label_names import read_label_names
+from edgehaul_tools.dataset.label_names import read_label_names, write_label_names
 from edgehaul_tools.dataset.parts import part_named
 from edgehaul_tools.dataset.pictures import find_pictures, picture_size
 from edgehaul_tools.dataset.samples import DetectionDataset, Part, Sample, whole_picture
@@ -16,8 +17,8 @@ from edgehaul_tools.dataset.samples import DetectionDataset, Part, Sample, whole
 def read_image_folder(root: Path) -> DetectionDataset:
     """Read a folder of pictures.
 
-    Where all folders at the top are parts (``train``, ``val``, ``test``), the rest is read
-    below them. Where every picture lies in a sub-folder, the names of these are the labels and
+    Where all folders at the top are parts (``train``, ``val``, ``test``), ``train`` among them,
+    the rest is read below them. Where every picture lies in a sub-folder, the names of these are the labels and
     each picture has one box as large as itself. Otherwise there are no labels and no boxes,
     which serves calibration. ``labels.txt`` gives the labels another order than the alphabet's.
 
@@ -43,10 +44,33 @@ def read_image_folder(root: Path) -> DetectionDataset:
     return DetectionDataset(root, labels, tuple(samples), tuple(faults.mended))
 
 
+def write_image_folder(dataset: DetectionDataset, folder: Path) -> None:
+    """Write ``labels.txt`` for pictures that lie in the folders of their classes."""
+    if dataset.labels:
+        write_label_names(folder, dataset.labels)
+
+
+def folder_name(dataset: DetectionDataset, class_id: int) -> str:
+    """Return what the folder of a class is called.
+
+    Raises:
+        DatasetError: The class's name cannot be that of a folder, or would be read as a part.
+    """
+    label = dataset.labels[class_id]
+    only_parts = all(part_named(name) for name in dataset.labels)
+    if label in {"", ".", ".."} or "/" in label or "\0" in label or label[0] == "." or only_parts:
+        raise DatasetError(
+            f"the class {label!r} cannot be called so as a folder",
+            where=dataset.root,
+            remedy="rename the class, or choose another form",
+        )
+    return label
+
+
 def _divided(names: Sequence[PurePath]) -> tuple[list[Part], list[PurePath]]:
     """Return each picture's part and what is left of its path below that."""
     parts = [part_named(name.parts[0]) if len(name.parts) > 1 else "" for name in names]
-    if not names or not all(parts):
+    if "train" not in parts or not all(parts):
         return [""] * len(names), list(names)
     return parts, [name.relative_to(name.parts[0]) for name in names]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 
@@ -93,7 +94,7 @@ def label_file(picture: Path, name: PurePath) -> Path:
 
 
 def _relative(path: Path, root: Path) -> PurePath:
-    return path.relative_to(root) if path.is_relative_to(root) else path
+    return PurePath(os.path.relpath(path, root))
 
 
 def _yaml_file(root: Path) -> Path | None:
