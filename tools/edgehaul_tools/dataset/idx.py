@@ -60,7 +60,7 @@ def unpack_idx(root: Path, out: Path, progress: Progress | None = None) -> Detec
         DatasetError: A file is missing, damaged, or does not fit the other one.
     """
     read = [(pair, *_read_pair(pair)) for pair in find_idx(root)]
-    highest = max((int(numbers.max(initial=-1)) for _, _, numbers in read), default=-1)
+    highest = max((int(numbers.max()) for _, _, numbers in read), default=-1)
     labels = read_label_names(root) or tuple(str(number) for number in range(highest + 1))
     if highest >= len(labels):
         raise DatasetError(

@@ -18,9 +18,10 @@ def read_image_folder(root: Path) -> DetectionDataset:
     """Read a folder of pictures.
 
     Where all folders at the top are parts (``train``, ``val``, ``test``), ``train`` among them,
-    the rest is read below them. Where every picture lies in a sub-folder, the names of these are the labels and
-    each picture has one box as large as itself. Otherwise there are no labels and no boxes,
-    which serves calibration. ``labels.txt`` gives the labels another order than the alphabet's.
+    the rest is read below them. Where every picture lies in a sub-folder, the names of these
+    are the labels and each picture has one box as large as itself. Otherwise there are no
+    labels and no boxes, which serves calibration. ``labels.txt`` gives the labels another
+    order than the alphabet's.
 
     Raises:
         DatasetError: It has fatal faults.
