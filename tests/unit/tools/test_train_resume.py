@@ -25,7 +25,7 @@ class StoppedError(Exception):
 
 def plan(folder: Path | None, *, resume: bool = False, **values: object) -> Plan:
     section = msgspec.structs.replace(SECTION, **values)
-    return Plan(section, threads=1, folder=folder, digest="a", resume=resume)
+    return Plan(section, threads=1, folder=folder, digest="a", resume=resume, checkpoint_s=0.0)
 
 
 def stop_after(epoch: int, folder: Path, **values: object) -> None:

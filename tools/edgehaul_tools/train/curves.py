@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from edgehaul_tools.train.durable import write_whole
 from edgehaul_tools.train.run_directory import EpochRecord
@@ -23,6 +24,8 @@ def write_curves(folder: Path, history: Sequence[EpochRecord]) -> None:
     left, right = figure.subplots(1, 2)
     _draw_loss(left, history)
     _draw_figures(right, history)
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100)
     write_whole(folder / CURVES_FILE, stream.getvalue())

@@ -22,6 +22,8 @@ CHECKPOINT_FILE = "checkpoint.pt"
 _FORM = 1
 _LARGEST_SHARE = 0.05
 """Checkpoints take no more of a training's time than this."""
+_AT_EPOCHS_END = 1 / 6
+"""At an epoch's end it need not be so long ago: what is lost then is at most this time."""
 
 
 def training_digest(*content: object) -> str:
@@ -72,7 +74,7 @@ class Checkpoints:
     def due(self, *, within_epoch: bool) -> bool:
         """Return whether it is time for one."""
         since_s = time.monotonic() - self._written_s
-        least_s = self._every_s if within_epoch else 0.0
+        least_s = self._every_s if within_epoch else self._every_s * _AT_EPOCHS_END
         return since_s >= max(self._took_s / _LARGEST_SHARE, least_s)
 
     def write(self, state: dict[str, Any]) -> None:

@@ -55,8 +55,8 @@ class Plan:
         resume: Whether to go on from the checkpoint in ``folder``, if there is one.
         evaluate_every: Epochs between two evaluations; the last one is always evaluated, and
             with ``optimizer.patience`` each one is.
-        checkpoint_s: Time between two checkpoints within an epoch. At an epoch's end there is
-            one as well, unless writing them would take more than a twentieth of the time.
+        checkpoint_s: Time between two checkpoints within an epoch; at an epoch's end a sixth of
+            it is enough. It is longer where writing them would take a twentieth of the time.
     """
 
     optimizer: OptimizerSection
