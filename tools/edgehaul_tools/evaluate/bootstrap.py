@@ -68,9 +68,7 @@ def short(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"  # noqa: PLR2004 - all said above
 
 
-def resampled(
-    units: NDArray[np.int64], resamples: int, seed: int
-) -> Iterator[NDArray[np.float64]]:
+def resampled(units: NDArray[np.int64], resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
     """Yield the weight of each sample (n,) in each resample; the same seed, the same ones."""
     random = np.random.default_rng(seed)
     count = int(units.max()) + 1 if len(units) else 0

@@ -104,9 +104,7 @@ def tempered(probabilities: NDArray[np.float64], temperature: float) -> NDArray[
     return result
 
 
-def negative_log_likelihood(
-    probabilities: NDArray[np.float64], true: NDArray[np.int64]
-) -> float:
+def negative_log_likelihood(probabilities: NDArray[np.float64], true: NDArray[np.int64]) -> float:
     """Return the mean of -log of the true class's probability."""
     chosen = probabilities[np.arange(len(true)), true]
     return float(-np.log(np.maximum(chosen, _LEAST_PROBABILITY)).mean())

@@ -84,9 +84,7 @@ class DetectionScores:
         return rows
 
 
-def average_precisions(
-    match: ClassMatches, weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def average_precisions(match: ClassMatches, weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the average precision of a class at each of ``IOUS``; NaN without objects.
 
     Args:
