@@ -11,7 +11,7 @@ from edgehaul_tools.dataset.coco import write_coco_parts
 from edgehaul_tools.dataset.csv_table import write_table
 from edgehaul_tools.dataset.cvat import CVAT_FILE
 from edgehaul_tools.dataset.cvat_write import write_cvat
-from edgehaul_tools.dataset.image_folder import folder_name, write_image_folder
+from edgehaul_tools.dataset.image_folder import folder_name, holds_parts, write_image_folder
 from edgehaul_tools.dataset.label_studio import TASKS_FILE
 from edgehaul_tools.dataset.label_studio_write import write_label_studio
 from edgehaul_tools.dataset.new_directory import new_directory
@@ -36,6 +36,7 @@ class Writer:
         boxes: Whether it can hold marks of parts of a picture.
         ignored: Whether it can hold ignored marks.
         groups: Whether it can name the group of a picture.
+        unlabelled: Whether it can hold pictures without any classes.
     """
 
     layout: Layout
@@ -44,6 +45,7 @@ class Writer:
     boxes: bool = True
     ignored: bool = True
     groups: bool = False
+    unlabelled: bool = True
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,12 @@ def writer_of(dataset: DetectionDataset, form: str) -> Writer:
             f"there is no form {form!r} to write", remedy=f"choose of {', '.join(WRITERS)}"
         )
     writer = WRITERS[form]
+    if not dataset.labels and not writer.unlabelled:
+        raise DatasetError(
+            f"the form {form} needs classes, and here are none",
+            where=dataset.root,
+            remedy="choose another form, such as coco",
+        )
     marked = any(sample.boxes or sample.ignored for sample in dataset.samples)
     if marked and not writer.boxes and dataset.task != "classify":
         raise DatasetError(
@@ -117,6 +125,8 @@ def report_of(dataset: DetectionDataset, form: str) -> Exported:
     writer = WRITERS[form]
     ignored = sum(len(sample.ignored) for sample in dataset.samples)
     lost = [f"{ignored} ignored marks"] if ignored and not writer.ignored else []
+    if form == "folder" and not holds_parts(dataset) and any(s.part for s in dataset.samples):
+        lost.append("the parts: some pictures have none, or none is for training")
     if not writer.groups and len({s.group for s in dataset.samples}) < len(dataset):
         lost.append("the names of the groups")
     objects = sum(len(sample.boxes) for sample in dataset.samples)
@@ -161,7 +171,8 @@ def _flat(_dataset: DetectionDataset, _sample: Sample, name: PurePath) -> PurePa
 
 def _by_class(dataset: DetectionDataset, sample: Sample, name: PurePath) -> PurePath:
     label = "" if sample.class_id is None else folder_name(dataset, sample.class_id)
-    return PurePath(sample.part, label, name.name)
+    part = sample.part if holds_parts(dataset) else ""
+    return PurePath(part, label, name.name)
 
 
 def _cvat(dataset: DetectionDataset, folder: Path) -> None:
@@ -175,7 +186,7 @@ def _label_studio(dataset: DetectionDataset, folder: Path) -> None:
 WRITERS: dict[str, Writer] = {
     "coco": Writer(_images, write_coco_parts, groups=True),
     "voc": Writer(_flat, write_voc, stems=True),
-    "yolo": Writer(_by_part, write_yolo, stems=True, ignored=False),
+    "yolo": Writer(_by_part, write_yolo, stems=True, ignored=False, unlabelled=False),
     "cvat": Writer(_images, _cvat),
     "label-studio": Writer(_images, _label_studio, groups=True),
     "folder": Writer(_by_class, write_image_folder, boxes=False, ignored=False),

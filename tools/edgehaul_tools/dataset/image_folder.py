@@ -51,6 +51,12 @@ def write_image_folder(dataset: DetectionDataset, folder: Path) -> None:
         write_label_names(folder, dataset.labels)
 
 
+def holds_parts(dataset: DetectionDataset) -> bool:
+    """Return whether folders called as the parts would be read as these."""
+    parts = {sample.part for sample in dataset.samples}
+    return "train" in parts and "" not in parts
+
+
 def folder_name(dataset: DetectionDataset, class_id: int) -> str:
     """Return what the folder of a class is called.
 

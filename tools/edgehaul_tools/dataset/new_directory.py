@@ -14,6 +14,8 @@ from edgehaul.errors import DatasetError
 PARTIAL = ".partial"
 PARTIAL_MARK = ".edgehaul-partial"
 """Says that a leftover is ours and may be removed."""
+_MANY = 500
+"""More files than these are synced together: 70,000 would take a minute and a half one by one."""
 
 
 @contextmanager
@@ -98,14 +100,20 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _put(partial: Path, out: Path) -> None:
-    """Wait until all is on the disk, then rename.
-
-    One `sync` for all: 70,000 files would take a minute and a half one by one.
-    """
+    """Wait until all is on the disk, then rename."""
     (partial / PARTIAL_MARK).unlink()
-    os.sync()
+    paths = [partial, *partial.rglob("*")]
+    if len(paths) > _MANY:
+        os.sync()
+    else:
+        for path in paths:
+            _sync(path)
     partial.rename(out)
-    descriptor = os.open(out.absolute().parent, os.O_RDONLY)
+    _sync(out.absolute().parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
