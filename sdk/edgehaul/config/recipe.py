@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from edgehaul.bundle.spec import MAX_SIDE_PX, Resize
 from edgehaul.config.recipe_sections import (
     AugmentSection,
@@ -246,6 +248,9 @@ class SequenceRecipe(_Training, frozen=True, kw_only=True):
             raise ValueError("goal 'anomaly' and network 'autoencoder' go together")
 
 
+Training = DetectorRecipe | ClassifierRecipe | AnomalyRecipe | GeneratorRecipe | SequenceRecipe
+
+
 class Recipe(RecipeSection, frozen=True):
     """A recipe's file: exactly one of its sections.
 
@@ -275,11 +280,11 @@ class Recipe(RecipeSection, frozen=True):
         return next(n for n in self.__struct_fields__ if getattr(self, n) is not None)
 
     @property
-    def training(
-        self,
-    ) -> DetectorRecipe | ClassifierRecipe | AnomalyRecipe | GeneratorRecipe | SequenceRecipe:
+    def training(self) -> Training:
         """The section that is there."""
-        training: (
-            DetectorRecipe | ClassifierRecipe | AnomalyRecipe | GeneratorRecipe | SequenceRecipe
-        ) = getattr(self, self.kind)
+        training: Training = getattr(self, self.kind)
         return training
+
+    def with_training(self, training: Training) -> Recipe:
+        """Return the recipe with another section of the same kind."""
+        return msgspec.structs.replace(self, **{self.kind: training})
