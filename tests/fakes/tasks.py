@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from edgehaul.config.recipe_sections import OptimizerSection
 from edgehaul_tools.train.loop.fit import Plan, fit
+from edgehaul_tools.train.loop.processes import this_process
 
 Points = tuple[Tensor, Tensor]
 
@@ -46,7 +47,7 @@ class CurveTask:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network: nn.Module = nn.Sequential(
-                nn.Linear(1, 16),
+                nn.Linear(1, 16, bias=False),
                 nn.BatchNorm1d(16),
                 nn.ReLU(),
                 nn.Dropout(dropout),
@@ -75,6 +76,7 @@ class CurveTask:
 
 
 LONG = OptimizerSection(epochs=150, batch=4, learning_rate=0.01)
+SHORT = OptimizerSection(epochs=8, batch=8, learning_rate=0.02)
 
 
 def train_long(folder: Path) -> dict[str, Tensor]:
@@ -83,5 +85,20 @@ def train_long(folder: Path) -> dict[str, Tensor]:
     return fit(CurveTask(dropout=0.1), plan).network.state_dict()
 
 
+def train_short(folder: Path, *, broken: int | None = None) -> None:
+    """Train on 36 points, which batches and two processes cannot share evenly."""
+    plan = Plan(SHORT, threads=1, precision="float32", folder=folder)
+    network = fit(CurveTask(36, broken=broken), plan).network
+    torch.save(network.state_dict(), folder / f"process{this_process().rank}.pt")
+
+
+def main(task: str, folder: Path) -> None:
+    """Do one of the trainings above, in a process of its own."""
+    if task == "long":
+        train_long(folder)
+    else:
+        train_short(folder, broken=5 if task == "broken" else None)
+
+
 if __name__ == "__main__":
-    train_long(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))

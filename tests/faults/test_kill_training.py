@@ -29,7 +29,7 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_weights(
 ) -> None:
     expected = train_long(tmp_path / "whole")
     random_, folder = random.Random(3), tmp_path / "killed"
-    command = [sys.executable, "-m", "tests.fakes.tasks", str(folder)]
+    command = [sys.executable, "-m", "tests.fakes.tasks", "long", str(folder)]
     seen = [0]
     for _ in range(KILLS):
         with subprocess.Popen(command, cwd=repository) as training:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import time
@@ -170,9 +171,11 @@ class _Fitting:
         if self._processes.count == 1:
             return self._task.network
         share_batch_norms(self._task.network)
-        return DistributedDataParallel(
-            self._task.network, broadcast_buffers=False, gradient_as_bucket_view=True
-        )
+        # Buffers are alike in all processes as it is. The option has had two names.
+        known = inspect.signature(DistributedDataParallel).parameters
+        names = ("forward_sync_buffers", "broadcast_buffers")
+        option: dict[str, Any] = {next(name for name in names if name in known): False}
+        return DistributedDataParallel(self._task.network, gradient_as_bucket_view=True, **option)
 
     def run(self) -> Fitted[nn.Module]:
         epochs = self._plan.optimizer.epochs

@@ -5,7 +5,6 @@ Each takes its slice of every batch, so that all of them together do what one wo
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,13 +93,20 @@ def joined() -> Iterator[Processes]:
     """Join the other processes, if there are any, and leave them at the end.
 
     Raises:
+        UsageError: The other processes cannot be reached.
         ModelError: Another process has ended.
     """
     processes = this_process()
     if processes.count == 1 or dist.is_initialized():
         yield processes
         return
-    dist.init_process_group("gloo", timeout=_TIMEOUT)
+    try:
+        dist.init_process_group("gloo", timeout=_TIMEOUT)
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"process {processes.rank} of {processes.count} cannot join the others: {error}",
+            remedy="start all of them by torchrun, and check that hosts reach each other",
+        ) from error
     try:
         yield processes
     except RuntimeError as error:
@@ -116,10 +122,3 @@ def joined() -> Iterator[Processes]:
 
 def _is_lost_connection(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
-
-
-def to_bytes(content: object) -> bytes:
-    """Return tensors and primitives as bytes that :func:`from_bytes` reads."""
-    stream = io.BytesIO()
-    torch.save(content, stream)
-    return stream.getvalue()
