@@ -5,27 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from edgehaul.errors import ModelError
-from edgehaul_tools.export.detector import (
-    detector_inputs,
-    detector_names,
-    fold_scale,
-    load_detector,
-)
+from edgehaul_tools.export.deployed import for_export, load_deployed
 from edgehaul_tools.export.metadata import write_spec
 from edgehaul_tools.export.onnx_model import (
-    TensorNames,
     export_module,
     measure_parity,
     require_parity,
 )
-from edgehaul_tools.export.sequence import load_sequence, sequence_inputs, sequence_names
-from edgehaul_tools.train.run_directory import TrainingRun, read_run
+from edgehaul_tools.train.run_directory import read_run
 
 PARITY_LIMIT = 1e-4
 
@@ -55,16 +46,10 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
 def load_module(folder: Path) -> nn.Module:
     """Return the trained model of a run directory as torch runs it, in evaluation mode.
 
-    It takes and gives what the ONNX model does: for a detector (B, H, W, 3) uint8 to boxes
-    and scores, for a classifier (B, steps, features) float32 to probabilities.
-
     Raises:
         ModelError: The folder holds no run that can be read.
     """
-    run = read_run(folder)
-    if run.kind == "detector":
-        return load_detector(folder, run.spec, run.recipe.detector)
-    return load_sequence(folder, run.spec, run.recipe.sequence)
+    return load_deployed(folder, read_run(folder))
 
 
 def export_run(folder: Path, out: Path) -> ExportReport:
@@ -74,12 +59,12 @@ def export_run(folder: Path, out: Path) -> ExportReport:
         ModelError: The run cannot be read or exported, or the ONNX model answers otherwise.
     """
     run = read_run(folder)
-    reference = load_module(folder)
-    module, names, inputs = _prepared(folder, run)
-    exporter = export_module(module, torch.from_numpy(inputs[-1]), names, out)
+    reference = load_deployed(folder, run)
+    made = for_export(folder, run)
+    exporter = export_module(made.module, torch.from_numpy(made.inputs[-1]), made.names, out)
     write_spec(out, run.spec)
     # Against the module before the scale was folded: the folding is under test, too.
-    parity = measure_parity(reference, out, inputs)
+    parity = measure_parity(reference, out, made.inputs)
     try:
         require_parity(parity, PARITY_LIMIT, out)
     except ModelError:
@@ -97,13 +82,3 @@ def export_run(folder: Path, out: Path) -> ExportReport:
     text = msgspec.json.format(msgspec.json.encode(report), indent=2)
     out.with_suffix(".export.json").write_bytes(text + b"\n")
     return report
-
-
-def _prepared(
-    folder: Path, run: TrainingRun
-) -> tuple[nn.Module, TensorNames, list[NDArray[np.generic]]]:
-    if run.kind == "detector":
-        detector = fold_scale(load_detector(folder, run.spec, run.recipe.detector))
-        return detector, detector_names(run.spec), detector_inputs(run.spec)
-    sequence = load_sequence(folder, run.spec, run.recipe.sequence)
-    return sequence, sequence_names(run.spec), sequence_inputs(run.spec)
