@@ -11,7 +11,7 @@ from edgehaul_tools.train.architectures.adversarial import Discriminator, Genera
 from edgehaul_tools.train.architectures.autoencoder import SequenceAutoencoder
 from edgehaul_tools.train.architectures.cbam import BlockAttention
 from edgehaul_tools.train.architectures.convolutional import TemporalConvNet
-from edgehaul_tools.train.architectures.detector import SIZES, DetectorNetwork, DetectorShape
+from edgehaul_tools.train.architectures.detector import DetectorNetwork, shape_of_size
 from edgehaul_tools.train.architectures.recurrent import SequenceNetwork, SequenceShape
 from edgehaul_tools.train.architectures.resnet import ResNet
 from edgehaul_tools.train.architectures.transformer import SequenceTransformer
@@ -72,7 +72,7 @@ def detector(size: str) -> Callable[..., nn.Module]:
     """Return what builds a detector of a size."""
 
     def build(*, classes: int) -> nn.Module:
-        return DetectorNetwork(DetectorShape(SIZES[size], classes))
+        return DetectorNetwork(shape_of_size(size, classes))
 
     return build
 

@@ -55,11 +55,21 @@ class DetectorShape:
 
 def shape_of(recipe: DetectorRecipe, classes: int) -> DetectorShape:
     """Return the sizes of the detector that a recipe trains."""
+    return shape_of_size(recipe.size, classes, recipe.channels)
+
+
+def shape_of_size(
+    size: str, classes: int, channels: tuple[int, int, int, int] | None = None
+) -> DetectorShape:
+    """Return the sizes of a detector by their name.
+
+    Args:
+        size: ``nano``, ``small`` or ``medium``.
+        classes: Number of classes.
+        channels: Width at 1/2, 1/4, 1/8 and 1/16 of the canvas; None is that of the size.
+    """
     return DetectorShape(
-        recipe.channels or SIZES[recipe.size],
-        classes,
-        blocks=_BLOCKS[recipe.size],
-        two_ways=recipe.size in _TWO_WAYS,
+        channels or SIZES[size], classes, blocks=_BLOCKS[size], two_ways=size in _TWO_WAYS
     )
 
 
