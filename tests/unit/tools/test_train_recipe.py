@@ -16,7 +16,7 @@ def test_every_shipped_recipe_loads(repository: Path) -> None:
     assert len(files) >= 3
     for file in files:
         recipe = load(file, Recipe)
-        dataset = (file.parent / (recipe.detector or recipe.sequence).dataset).resolve()
+        dataset = (file.parent / recipe.training.dataset).resolve()
         # `make clean` removes build and dist: nobody's pictures are to lie there.
         assert dataset.parent == repository / "runs"
         if recipe.sequence:
