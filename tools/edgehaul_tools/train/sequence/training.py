@@ -65,27 +65,70 @@ def train_sequence(
         ModelError: The training diverged.
     """
     started = Started()
-    recipe = with_features(recipe, [*train, *val])
-    spec, fitted, counts = _GOALS[recipe.goal](recipe, train, val, _Place(out, resume, progress))
+    named = with_features(recipe, [*train, *val])
+    spec, learnt, measured = _LEARNT[recipe.goal](named, train, val)
+    fitted = fit_sequence(named, spec, learnt, measured, progress, out=out, resume=resume)
+    if recipe.goal == "anomaly":
+        output = msgspec.structs.replace(spec.output, score_threshold=fitted.metrics["threshold"])
+        spec = msgspec.structs.replace(spec, output=output)
+    counts = {"train": len(learnt), "val": len(measured)}
     return keep_run(out, "sequence", spec, Recipe(sequence=recipe), fitted, counts, started)
 
 
-class _Place(msgspec.Struct, frozen=True):
-    """Where a training keeps its checkpoints, and whom it tells."""
+def fit_sequence(
+    recipe: SequenceRecipe,
+    spec: ModelSpec,
+    train: WindowSet | MoveSet,
+    val: WindowSet | MoveSet,
+    progress: Progress = no_progress,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+) -> Fitted[nn.Module]:
+    """Train a model on windows; see ``train_sequence``.
 
-    out: Path | None
-    resume: bool
-    progress: Progress
+    Args:
+        recipe: How, with the names of its features.
+        spec: Normalises the windows and names the answers.
+        train: What is learnt from; moves for ``next_position``.
+        val: What is measured on.
+        progress: Called after each epoch.
+        out: Where checkpoints and ``metrics.csv`` are written; none writes nothing.
+        resume: Whether to go on from the checkpoint in ``out``, if there is one.
+    """
+    with seeded_torch(recipe.seed, recipe.threads):
+        network = sequence_network(recipe, spec)
+    plan = Plan(
+        optimizer=recipe.optimizer,
+        seed=recipe.seed,
+        threads=recipe.threads,
+        precision=recipe.precision,
+        folder=out,
+        digest=training_digest(recipe, *_bytes(train), *_bytes(val)),
+        resume=resume,
+    )
+    if isinstance(train, MoveSet) and isinstance(val, MoveSet) and isinstance(network, RealUnits):
+        return fit(NextPositionTask(network, recipe, spec, train, val), plan, progress)
+    if not (isinstance(train, WindowSet) and isinstance(val, WindowSet)):
+        raise TypeError(f"goal {recipe.goal!r} learns from other windows than these")
+    if recipe.goal == "anomaly":
+        return fit(SurpriseTask(network, recipe, spec, train, val), plan, progress)
+    return fit(ClassifyTask(network, recipe, spec, train, val), plan, progress)
 
 
-_Trained = tuple[ModelSpec, Fitted[nn.Module], dict[str, int]]
+def _bytes(windows: WindowSet | MoveSet) -> Iterator[bytes]:
+    for field in fields(windows):
+        yield getattr(windows, field.name).tobytes()
 
 
-def _train_classes(
-    recipe: SequenceRecipe, train: Sequence[Recording], val: Sequence[Recording], place: _Place
-) -> _Trained:
+_Learnt = tuple[ModelSpec, WindowSet | MoveSet, WindowSet | MoveSet]
+
+
+def _classes(
+    recipe: SequenceRecipe, train: Sequence[Recording], val: Sequence[Recording]
+) -> _Learnt:
     labels = _labels(recipe, train)
-    parts = [load_windows(part, recipe, labels) for part in (train, val)]
+    parts = load_windows(train, recipe, labels), load_windows(val, recipe, labels)
     check_any(len(parts[0]), recipe, train)
     _check_classes(parts[0], labels, recipe)
     output = OutputSpec(
@@ -95,8 +138,7 @@ def _train_classes(
         normal_label=recipe.normal_label,
     )
     spec = ModelSpec("sequence", scaled_input(recipe, parts[0].features), output)
-    fitted = _fit_classes(recipe, spec, parts[0], parts[1], place)
-    return spec, fitted, _counts(parts)
+    return spec, *parts
 
 
 def _labels(recipe: SequenceRecipe, recordings: Sequence[Recording]) -> tuple[str, ...]:
@@ -123,44 +165,23 @@ def _check_classes(windows: WindowSet, labels: tuple[str, ...], recipe: Sequence
         )
 
 
-def fit_sequence(
-    recipe: SequenceRecipe,
-    spec: ModelSpec,
-    train: WindowSet,
-    val: WindowSet,
-    progress: Progress = no_progress,
-) -> Fitted[nn.Module]:
-    """Train a classifier on windows and write nothing; see ``train_sequence``."""
-    place = _Place(None, resume=False, progress=progress)
-    return _fit_classes(recipe, spec, train, val, place)
-
-
-def _fit_classes(
-    recipe: SequenceRecipe, spec: ModelSpec, train: WindowSet, val: WindowSet, place: _Place
-) -> Fitted[nn.Module]:
-    task = ClassifyTask(_seeded(recipe, spec), recipe, spec, train, val)
-    return fit(task, _plan(recipe, place, train, val), place.progress)
-
-
-def _train_moves(
-    recipe: SequenceRecipe, train: Sequence[Recording], val: Sequence[Recording], place: _Place
-) -> _Trained:
-    parts = [load_moves(part, recipe) for part in (train, val)]
+def _moves(recipe: SequenceRecipe, train: Sequence[Recording], val: Sequence[Recording]) -> _Learnt:
+    parts = load_moves(train, recipe), load_moves(val, recipe)
     check_any(len(parts[0]), recipe, train)
     output = OutputSpec(head="regress", labels=MOVE_LABELS, horizon_s=recipe.horizon_s)
-    spec = ModelSpec("sequence", scaled_input(recipe, parts[0].features), output)
-    network = _seeded(recipe, spec)
-    assert isinstance(network, RealUnits)  # noqa: S101 - as sequence_network promises
-    task = NextPositionTask(network, recipe, spec, *parts)
-    fitted = fit(task, _plan(recipe, place, *parts), place.progress)
-    return spec, fitted, _counts(parts)
+    return ModelSpec("sequence", scaled_input(recipe, parts[0].features), output), *parts
 
 
-def _train_surprises(
-    recipe: SequenceRecipe, train: Sequence[Recording], val: Sequence[Recording], place: _Place
-) -> _Trained:
-    parts = [load_surprises(part, recipe) for part in (train, val)]
+def _surprises(
+    recipe: SequenceRecipe, train: Sequence[Recording], val: Sequence[Recording]
+) -> _Learnt:
+    parts = load_surprises(train, recipe), load_surprises(val, recipe)
     for name, part, windows in zip(("training", "validation"), (train, val), parts, strict=True):
+        if not part:
+            raise DatasetError(
+                f"the {name} part is empty; by its normal windows the threshold is chosen",
+                remedy="raise its share in split",
+            )
         check_any(len(windows), recipe, part)
         if not (windows.classes == 0).any():
             raise DatasetError(
@@ -169,45 +190,12 @@ def _train_surprises(
             )
     normal = parts[0].features[parts[0].classes == 0]
     output = OutputSpec(head="anomaly", normal_label=recipe.normal_label)
-    spec = ModelSpec("sequence", scaled_input(recipe, normal), output)
-    task = SurpriseTask(_seeded(recipe, spec), recipe, spec, *parts)
-    fitted = fit(task, _plan(recipe, place, *parts), place.progress)
-    threshold = fitted.metrics["threshold"]
-    output = msgspec.structs.replace(output, score_threshold=threshold)
-    return msgspec.structs.replace(spec, output=output), fitted, _counts(parts)
+    return ModelSpec("sequence", scaled_input(recipe, normal), output), *parts
 
 
-def _seeded(recipe: SequenceRecipe, spec: ModelSpec) -> nn.Module:
-    with seeded_torch(recipe.seed, recipe.threads):
-        return sequence_network(recipe, spec)
-
-
-def _plan(
-    recipe: SequenceRecipe, place: _Place, train: WindowSet | MoveSet, val: WindowSet | MoveSet
-) -> Plan:
-    return Plan(
-        optimizer=recipe.optimizer,
-        seed=recipe.seed,
-        threads=recipe.threads,
-        precision=recipe.precision,
-        folder=place.out,
-        digest=training_digest(recipe, *_bytes(train), *_bytes(val)),
-        resume=place.resume,
-    )
-
-
-def _bytes(windows: WindowSet | MoveSet) -> Iterator[bytes]:
-    for field in fields(windows):
-        yield getattr(windows, field.name).tobytes()
-
-
-def _counts(parts: Sequence[WindowSet | MoveSet]) -> dict[str, int]:
-    return {name: len(part) for name, part in zip(("train", "val"), parts, strict=True)}
-
-
-_Trainer = Callable[[SequenceRecipe, Sequence[Recording], Sequence[Recording], _Place], _Trained]
-_GOALS: dict[str, _Trainer] = {
-    "classify": _train_classes,
-    "next_position": _train_moves,
-    "anomaly": _train_surprises,
+_Learner = Callable[[SequenceRecipe, Sequence[Recording], Sequence[Recording]], _Learnt]
+_LEARNT: dict[str, _Learner] = {
+    "classify": _classes,
+    "next_position": _moves,
+    "anomaly": _surprises,
 }
