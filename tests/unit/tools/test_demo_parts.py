@@ -26,7 +26,7 @@ from edgehaul.values import Fix
 from edgehaul.virtual.conveyor import PARCEL_LABELS, Conveyor
 from edgehaul_tools.cli import main
 from edgehaul_tools.demo.box import only_account
-from edgehaul_tools.demo.judge import confusion_of, match_spans
+from edgehaul_tools.demo.judge import confusion_of
 from edgehaul_tools.demo.records import Records
 from edgehaul_tools.demo.report import render
 from edgehaul_tools.demo.result import (
@@ -38,23 +38,6 @@ from edgehaul_tools.demo.result import (
     VariantResult,
 )
 from edgehaul_tools.demo.summary import summary_of
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        ([], (0, 0)),
-        ([Span("speeding", 102, 130)], (1, 0)),
-        ([Span("speeding", 102, 110), Span("speeding", 112, 130)], (1, 0)),
-        ([Span("harsh_braking", 102, 130)], (0, 1)),
-        ([Span("speeding", 300, 310)], (0, 1)),
-        ([Span("speeding", 125, 140)], (1, 0)),
-    ],
-)
-def test_a_report_counts_where_label_and_time_fit(
-    found: list[Span], expected: tuple[int, int]
-) -> None:
-    assert match_spans(found, [Span("speeding", 100, 120)]) == expected
 
 
 def perfect(conveyor: Conveyor, index: int) -> DetectionsData:

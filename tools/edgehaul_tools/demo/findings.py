@@ -12,9 +12,10 @@ from edgehaul.virtual.conveyor import PARCEL_LABELS, Conveyor
 from edgehaul.virtual.truck import TruckTrip
 from edgehaul.vision.draw import draw_detections, draw_lines
 from edgehaul_tools.demo.box import CAMERA, LINE, TRUCK, BoxRun
-from edgehaul_tools.demo.judge import confusion_of, match_spans
+from edgehaul_tools.demo.judge import confusion_of
 from edgehaul_tools.demo.records import Records
 from edgehaul_tools.demo.result import CameraResult, Image, MessageResult, Span, TruckResult
+from edgehaul_tools.evaluate.spans import match_spans
 
 JUDGED_EVERY = 5
 """Every n-th frame goes into the confusion matrix; rendering them all again takes long."""

@@ -9,34 +9,8 @@ import numpy as np
 from edgehaul.geometry import Box
 from edgehaul.messages.payloads import DetectionsData
 from edgehaul.virtual.conveyor import Conveyor, ConveyorFrame
-from edgehaul_tools.demo.result import Span
 
 SAME_OBJECT_IOU = 0.5
-REPORT_DELAY_S = 10.0
-"""How long after an anomaly its report may still begin: a window must have seen it."""
-
-
-def match_spans(found: Sequence[Span], true: Sequence[Span]) -> tuple[int, int]:
-    """Count the true spans that a found one of the same label overlaps, and the false alarms.
-
-    Args:
-        found: Reported anomalies.
-        true: Injected anomalies.
-
-    Returns:
-        Number of true spans that were found, number of found spans that are none.
-    """
-
-    def is_report_of(report: Span, truth: Span) -> bool:
-        return (
-            report.label == truth.label
-            and report.started_at_s <= truth.ended_at_s + REPORT_DELAY_S
-            and report.ended_at_s >= truth.started_at_s
-        )
-
-    matched = sum(any(is_report_of(f, t) for f in found) for t in true)
-    false_alarms = sum(not any(is_report_of(f, t) for t in true) for f in found)
-    return matched, false_alarms
 
 
 def confusion_of(

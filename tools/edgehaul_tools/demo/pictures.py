@@ -2,87 +2,52 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import math
 from collections.abc import Sequence
-from typing import Any
 
-import cv2
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from edgehaul_tools.demo.result import CameraResult, Image, Span, TruckResult, VariantResult
+from edgehaul_tools.demo.result import CameraResult, Span, TruckResult, VariantResult
+from edgehaul_tools.evaluate.figures import (
+    COLORS,
+    INK,
+    MUTED,
+    draw_matrix,
+    new_figure,
+    to_svg,
+)
+from edgehaul_tools.evaluate.track_drawing import local_m
 
-INK = "#1f2937"
-MUTED = "#9ca3af"
-COLORS = ("#2563eb", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6")
-_STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.edgecolor": "#d1d5db",
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#eef0f3",
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "text.color": INK,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "edgehaul",
-}
 _WIDE_SHARE = 0.35
 """From this part of the whole on, a bar holds its own name."""
-METRES_PER_DEGREE = 111_195.0
-"""Length of one degree of latitude."""
-
-
-def image_source(image: Image, quality: int = 85) -> str:
-    """Return a picture (BGR) as the ``src`` of an HTML image, JPEG inside."""
-    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
 def pr_curve(variants: Sequence[VariantResult]) -> str:
     """Draw precision against recall at IoU 0.5, one line for each variant."""
-    figure, axes = _figure(4.6, 3.4)
+    figure, axes = new_figure(4.6, 3.4)
     for variant, color, style in zip(variants, COLORS, ("-", "--", ":", "-.", "-"), strict=False):
         recall, precision = variant.pr_curve
         label = f"{variant.name}  (mAP50 {variant.map50:.3f})"
         axes.plot(recall, precision, style, color=color, linewidth=2, label=label)
     axes.set(xlabel="Recall", ylabel="Precision", xlim=(0, 1.01), ylim=(0, 1.03))
     axes.legend(frameon=False, loc="lower left")
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def confusion_matrix(camera: CameraResult) -> str:
     """Draw how often each true class was found as which class."""
-    matrix = np.array(camera.confusion)
-    rows = [*camera.labels, "(nothing there)"]
-    columns = [*camera.labels, "(missed)"]
-    figure, axes = _figure(4.6, 3.4)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
-    axes.grid(visible=False)
-    for row, column in np.ndindex(*matrix.shape):
-        dark = shares[row, column] > 0.55  # noqa: PLR2004 - white reads better from here on
-        text = f"{matrix[row, column]:,}"
-        axes.text(column, row, text, ha="center", va="center", color="white" if dark else INK)
-    axes.set_xticks(range(len(columns)), [_wrapped(c) for c in columns])
-    axes.set_yticks(range(len(rows)), [_wrapped(r) for r in rows])
-    axes.set(xlabel="Found", ylabel="True")
-    return _svg(figure)
+    return draw_matrix(
+        np.array(camera.confusion, dtype=np.int64),
+        (*camera.labels, "(nothing there)"),
+        (*camera.labels, "(missed)"),
+    )
 
 
 def latency_histogram(latencies_ms: Sequence[float]) -> str:
     """Draw the distribution of the time from source to result."""
     values = np.array(latencies_ms)
     p50, p99 = np.percentile(values, [50, 99])
-    figure, axes = _figure(4.6, 3.0)
+    figure, axes = new_figure(4.6, 3.0)
     bins = np.linspace(0, float(np.percentile(values, 99.8)) * 1.1, 60)
     axes.hist(np.minimum(values, bins[-1]), bins=bins.tolist(), color=COLORS[0], alpha=0.85)
     for value, name, color in ((p50, "p50", INK), (p99, "p99", COLORS[3])):
@@ -90,12 +55,12 @@ def latency_histogram(latencies_ms: Sequence[float]) -> str:
         axes.axvline(value, color=color, linewidth=1.2, linestyle="--", label=label)
     axes.set(xlabel="Source to result, ms", ylabel="Frames")
     axes.legend(frameon=False)
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def stage_bars(stages: Sequence[tuple[str, float]]) -> str:
     """Draw when each stage ran."""
-    figure, axes = _figure(9.4, 0.32 * len(stages) + 0.6)
+    figure, axes = new_figure(9.4, 0.32 * len(stages) + 0.6)
     start_s, total_s = 0.0, sum(duration_s for _, duration_s in stages)
     for row, (name, duration_s) in enumerate(stages):
         axes.barh(row, duration_s, left=start_s, color=COLORS[0], height=0.62)
@@ -115,12 +80,12 @@ def stage_bars(stages: Sequence[tuple[str, float]]) -> str:
     axes.set_yticks([])
     axes.invert_yaxis()
     axes.set(xlabel="Seconds since the start")
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def truck_map(truck: TruckResult) -> str:
     """Draw the trip: the true route, the receiver's fixes by speed, and the anomalies."""
-    figure, axes = _figure(9.4, 5.0)
+    figure, axes = new_figure(9.4, 5.0)
     east, north = _local_m(truck, [(f.latitude_deg, f.longitude_deg) for f in truck.true_fixes])
     axes.plot(east, north, color=MUTED, linewidth=5, alpha=0.35, label="true route", zorder=1)
     east, north = _local_m(truck, [(f.latitude_deg, f.longitude_deg) for f in truck.fixes])
@@ -132,12 +97,12 @@ def truck_map(truck: TruckResult) -> str:
     axes.set_aspect("equal", adjustable="datalim")
     axes.set(xlabel="East, m", ylabel="North, m")
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=3)
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def anomaly_timeline(truck: TruckResult) -> str:
     """Draw speed over time with injected and reported anomalies."""
-    figure, axes = _figure(9.4, 2.6)
+    figure, axes = new_figure(9.4, 2.6)
     start_s = truck.fixes[0].captured_at_s
     minutes = [(f.captured_at_s - start_s) / 60 for f in truck.fixes]
     axes.plot(minutes, [(f.speed_mps or 0.0) * 3.6 for f in truck.fixes], color=INK, linewidth=0.9)
@@ -158,7 +123,7 @@ def anomaly_timeline(truck: TruckResult) -> str:
             )
     axes.set(xlabel="Minutes", ylabel="Speed, km/h")
     axes.legend(frameon=False, ncols=2, loc="upper right", bbox_to_anchor=(1.0, 1.28))
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def _mark(
@@ -201,25 +166,5 @@ def _local_m(
 ) -> tuple[list[float], list[float]]:
     """Return east and north in metres of (latitude, longitude) pairs, from the trip's start."""
     origin = truck.true_fixes[0]
-    shrink = math.cos(math.radians(origin.latitude_deg))
-    east = [(lon - origin.longitude_deg) * METRES_PER_DEGREE * shrink for _, lon in places]
-    north = [(lat - origin.latitude_deg) * METRES_PER_DEGREE for lat, _ in places]
-    return east, north
-
-
-def _wrapped(label: str) -> str:
-    return label.replace("_", "\n").replace(" ", "\n")
-
-
-def _figure(width_in: float, height_in: float) -> tuple[Figure, Axes]:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width_in, height_in), layout="constrained")
-        return figure, figure.add_subplot()
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    with mpl.rc_context(_STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    east, north = local_m(places, (origin.latitude_deg, origin.longitude_deg))
+    return east.tolist(), north.tolist()

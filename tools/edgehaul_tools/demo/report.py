@@ -2,60 +2,25 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Sequence
-
 from edgehaul_tools.demo import pictures
 from edgehaul_tools.demo.findings import JUDGED_EVERY
 from edgehaul_tools.demo.result import DemoResult
-
-_CSS = """
-:root { --ink: #1f2937; --muted: #6b7280; --line: #e5e7eb; --good: #047857; --bad: #b91c1c; }
-* { box-sizing: border-box; }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); margin: 0; background: #f6f7f9; }
-main { max-width: 1060px; margin: 0 auto; padding: 32px 24px 64px; }
-h1 { margin: 0; font-size: 28px; }
-h2 { margin: 0 0 4px; font-size: 19px; }
-p { margin: 4px 0 12px; color: var(--muted); max-width: 78ch; }
-section { background: #fff; border: 1px solid var(--line); border-radius: 10px;
-  padding: 20px 22px; margin-top: 18px; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(158px, 1fr)); gap: 12px;
-  margin-top: 20px; }
-.tile { background: #fff; border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px; }
-.tile b { display: block; font-size: 22px; line-height: 1.25; }
-.tile span { color: var(--muted); font-size: 13px; }
-.good b { color: var(--good); } .bad b { color: var(--bad); }
-.row { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; }
-.row > figure { flex: 1 1 300px; }
-figure { margin: 8px 0 0; min-width: 0; }
-figure img, figure svg { width: 100%; height: auto; display: block; border-radius: 6px; }
-figcaption { color: var(--muted); font-size: 13px; margin-top: 4px; }
-table { border-collapse: collapse; margin: 8px 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 5px 14px; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
-th { font-weight: 600; color: var(--muted); font-size: 13px; }
-"""
+from edgehaul_tools.evaluate import page
+from edgehaul_tools.evaluate.figures import image_source
 
 
 def render(result: DemoResult) -> str:
     """Return the report as one HTML page."""
-    body = "\n".join(
-        (
-            _head(result),
-            _tiles(result),
-            _stages(result),
-            _model(result),
-            _camera(result),
-            _truck(result),
-            _messages(result),
-        )
+    body = (
+        _head(result),
+        _tiles(result),
+        _stages(result),
+        _model(result),
+        _camera(result),
+        _truck(result),
+        _messages(result),
     )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>EdgeHaul demo</title>\n<style>{_CSS}</style>\n</head>\n"
-        f"<body><main>\n{body}\n</main></body>\n</html>\n"
-    )
+    return page.page("EdgeHaul demo", body)
 
 
 def _head(result: DemoResult) -> str:
@@ -88,17 +53,12 @@ def _tiles(result: DemoResult) -> str:
             messages.complete,
         ),
     )
-    return f'<div class="tiles">{"".join(_tile(*tile) for tile in tiles)}</div>'
-
-
-def _tile(figure: str, text: str, good: bool | None) -> str:  # noqa: FBT001 - a verdict
-    kind = "" if good is None else " good" if good else " bad"
-    inner = f"<b>{html.escape(figure)}</b><span>{html.escape(text)}</span>"
-    return f'<div class="tile{kind}">{inner}</div>'
+    shown = "".join(page.tile(figure, text, good=good) for figure, text, good in tiles)
+    return f'<div class="tiles">{shown}</div>'
 
 
 def _stages(result: DemoResult) -> str:
-    return _section(
+    return page.section(
         "What happened",
         "Each stage can be run alone: see edgehaul --help.",
         f"<figure>{pictures.stage_bars(result.stages)}</figure>",
@@ -122,21 +82,22 @@ def _model(result: DemoResult) -> str:
     ]
     columns = ("Variant", "mAP50", "mAP50-95", "Size", "Latency", "of fp32", "Chosen by the box")
     gps = ", ".join(
-        f"{html.escape(name.replace('_', ' '))} {value:.3f}"
-        for name, value in result.gps_metrics.items()
+        f"{name.replace('_', ' ')} {value:.3f}" for name, value in result.gps_metrics.items()
     )
-    return _section(
+    return page.section(
         "The models",
         f"The detector was trained on {train} pictures, watched on {val} and judged on {test} that "
         "it never saw; latency is the median on one thread, variants measured in turns. "
         f"The driving model on trips that it never saw: {gps}.",
-        _table(columns, rows),
-        _row(
-            (pictures.pr_curve(result.variants), "Precision and recall at IoU 0.5, test split"),
+        page.table(columns, rows),
+        page.figures(
             (
-                pictures.confusion_matrix(result.camera),
-                f"Parcels in every {JUDGED_EVERY}th frame of the live run: true against found",
-            ),
+                (pictures.pr_curve(result.variants), "Precision and recall at IoU 0.5, test split"),
+                (
+                    pictures.confusion_matrix(result.camera),
+                    f"Parcels in every {JUDGED_EVERY}th frame of the live run: true against found",
+                ),
+            )
         ),
     )
 
@@ -148,16 +109,16 @@ def _camera(result: DemoResult) -> str:
         for label in camera.labels
     ]
     frames = [
-        f'<figure><img alt="annotated frame" src="{pictures.image_source(picture)}"></figure>'
+        f'<figure><img alt="annotated frame" src="{image_source(picture)}"></figure>'
         for picture in camera.pictures
     ]
-    return _section(
+    return page.section(
         "The camera",
         f"The agent processed {camera.frames:,} frames of the virtual conveyor, followed each "
         "parcel and counted it where its centre crossed the line.",
         f'<div class="row">{"".join(frames)}</div>',
         '<div class="row"><div style="flex:1 1 300px">'
-        + _table(("Class", "Truly crossed", "Counted"), rows)
+        + page.table(("Class", "Truly crossed", "Counted"), rows)
         + "</div>"
         + f"<figure>{pictures.latency_histogram(camera.latencies_ms)}"
         + "<figcaption>Time on the device from source to result</figcaption></figure></div>",
@@ -166,7 +127,7 @@ def _camera(result: DemoResult) -> str:
 
 def _truck(result: DemoResult) -> str:
     truck = result.truck
-    return _section(
+    return page.section(
         "The truck",
         f"{len(truck.true_anomalies)} anomalies were injected into the trip; the agent reported "
         f"{len(truck.found)}, of which {truck.false_alarms} were false alarms. "
@@ -180,28 +141,10 @@ def _messages(result: DemoResult) -> str:
     messages = result.messages
     rows = [(name, f"{count:,}") for name, count in sorted(messages.by_type.items())]
     verdict = "complete" if messages.complete else "NOT complete"
-    return _section(
+    return page.section(
         "The messages",
         f"The device numbered {messages.produced:,} messages; the collector stored "
         f"{messages.received:,} different ones ({messages.duplicates:,} came twice and were stored "
         f"once), and {messages.declared_lost:,} were declared lost: {verdict}.",
-        _table(("Type", "Received"), rows),
+        page.table(("Type", "Received"), rows),
     )
-
-
-def _section(title: str, text: str, *parts: str) -> str:
-    body = "\n".join(parts)
-    return f"<section>\n<h2>{html.escape(title)}</h2>\n<p>{text}</p>\n{body}\n</section>"
-
-
-def _row(*figures: tuple[str, str]) -> str:
-    cells = (f"<figure>{svg}<figcaption>{text}</figcaption></figure>" for svg, text in figures)
-    return f'<div class="row">{"".join(cells)}</div>'
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

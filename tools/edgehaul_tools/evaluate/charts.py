@@ -16,6 +16,7 @@ from edgehaul_tools.evaluate.figures import (
     COLORS,
     INK,
     MUTED,
+    add_legend,
     draw_matrix,
     new_figure,
     to_svg,
@@ -107,7 +108,7 @@ def _at_recalls(recall: NDArray[np.float64], precision: NDArray[np.float64]) -> 
 
 def _finish_pr(axes: Axes, figure: object) -> str:
     axes.set(xlabel="Recall", ylabel="Precision", xlim=(0, 1.01), ylim=(0, 1.03))
-    axes.legend(frameon=False, loc="lower left")
+    add_legend(axes)
     return to_svg(figure)  # type: ignore[arg-type]  # always a Figure
 
 
@@ -124,7 +125,7 @@ def _threshold_chart(scores: DetectionScores) -> str:
         axes.plot(curve.thresholds, values, color=color, linewidth=2, label=name)
     _mark_threshold(axes, scores.threshold)
     axes.set(xlabel="Score threshold", xlim=(0, 1.01), ylim=(0, 1.03))
-    axes.legend(frameon=False, loc="lower left")
+    add_legend(axes)
     return to_svg(figure)
 
 
@@ -144,7 +145,7 @@ def _anomaly_histogram(scores: AnomalyScores) -> str:
         axes.hist(values, bins=bins, weights=share, color=color, alpha=0.6, label=name)
     _mark_threshold(axes, scores.threshold)
     axes.set(xlabel="Score", ylabel="Share of its kind")
-    axes.legend(frameon=False)
+    add_legend(axes)
     return to_svg(figure)
 
 
@@ -160,7 +161,7 @@ def _confidence_histogram(scores: ClassScores) -> str:
     if len(scores.true) > 200:  # noqa: PLR2004 - the few wrong ones would not be seen
         axes.set_yscale("log")
     axes.set(xlabel="Probability of the answer", ylabel="Samples")
-    axes.legend(frameon=False, loc="upper left")
+    add_legend(axes)
     return to_svg(figure)
 
 
@@ -174,7 +175,7 @@ def _error_histogram(scores: RegressionScores) -> str:
         label = f"{share:.0%} are below {value:.3g}"
         axes.axvline(value, color=color, linestyle="--", linewidth=1.2, label=label)
     axes.set(xlabel="Length of the error", ylabel="Windows")
-    axes.legend(frameon=False)
+    add_legend(axes)
     return to_svg(figure)
 
 
@@ -194,7 +195,7 @@ def _reliability(calibration: Calibration) -> str:
     axes.scatter(x, y, s=sizes, color=COLORS[0], alpha=0.7, label=f"ECE {calibration.ece:.3f}")
     axes.set(xlabel="Probability of the answer", ylabel="Share that is right")
     axes.set(xlim=(0, 1.02), ylim=(0, 1.03))
-    axes.legend(frameon=False, loc="upper left", markerscale=0.5)
+    add_legend(axes)
     return to_svg(figure)
 
 
@@ -207,7 +208,7 @@ def _roc(all_scores: Sequence[AnomalyScores], names: Sequence[str]) -> str:
         label = f"{name}  (AUROC {curve.auroc:.3f})"
         axes.plot(x, y, _STYLES[place], color=COLORS[place], linewidth=2, label=label)
     axes.set(xlabel="False alarm rate", ylabel="Recall", xlim=(0, 1.01), ylim=(0, 1.03))
-    axes.legend(frameon=False, loc="lower right")
+    add_legend(axes)
     return to_svg(figure)
 
 
@@ -239,5 +240,5 @@ def _one_against_rest(scores: ClassScores, examined: Examined) -> str:
         axes.plot(x, y, _STYLES[place], color=COLORS[place], linewidth=2, label=name)
     axes.set(xlabel="False alarm rate", ylabel="Recall", xlim=(0, 1.01), ylim=(0, 1.03))
     title = f"the {_MOST_CURVES} weakest of {len(rows)}" if len(rows) > _MOST_CURVES else None
-    axes.legend(frameon=False, loc="lower right", title=title)
+    add_legend(axes, title=title)
     return to_svg(figure)

@@ -133,7 +133,9 @@ class ClassScores:
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full(len(part), math.nan), where=whole > 0)
+    ratio = np.full(len(part), math.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio
 
 
 def _mean(values: NDArray[np.float64]) -> float:

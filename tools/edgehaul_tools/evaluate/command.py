@@ -13,7 +13,7 @@ from edgehaul_tools.evaluate.candidates import is_run, open_candidates
 from edgehaul_tools.evaluate.evaluate import SLICES, Options, evaluate_models
 from edgehaul_tools.evaluate.material import data_of_run
 from edgehaul_tools.evaluate.report import REPORT_HTML, figure_name, write_report
-from edgehaul_tools.evaluate.result import Evaluation, ModelResult
+from edgehaul_tools.evaluate.result import Evaluation, ModelResult, plural
 
 _PATH = click.Path(path_type=Path)
 _PRINTED = 6
@@ -124,7 +124,7 @@ def _print(evaluation: Evaluation) -> None:
     part = "" if evaluation.part == "all" else f" ({evaluation.part} part)"
     click.echo(
         f"{evaluation.data}{part}: {evaluation.samples} samples; 95 % intervals of "
-        f"{evaluation.resamples} resamples of {evaluation.units} {evaluation.unit}s"
+        f"{evaluation.resamples} resamples of {evaluation.units} {plural(evaluation.unit)}"
     )
     for line in evaluation.warnings:
         click.echo(f"warning: {line}")

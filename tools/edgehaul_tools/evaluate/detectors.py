@@ -11,7 +11,6 @@ import numpy as np
 
 from edgehaul.errors import DatasetError, SpecMismatchError
 from edgehaul.vision.decode import Detections
-from edgehaul.vision.draw import draw_detections
 from edgehaul_tools.dataset.samples import DetectionDataset, TrueBox
 from edgehaul_tools.evaluate.candidates import Candidate
 from edgehaul_tools.evaluate.crops import close_up
@@ -188,12 +187,9 @@ def _exhibits(
     for kind, heading in _KINDS.items():
         for mistake in worst(mistakes, kind, limit):
             sample = dataset.samples[mistake.picture]
-            picture = draw_detections(
-                read_picture(sample),
-                reported[mistake.picture].to_values(dataset.labels),
-                truth=[mark.box for mark in sample.boxes],
-            )
-            image = close_up(picture, mistake.box)
+            found = reported[mistake.picture].to_values(dataset.labels)
+            truth = [mark.box for mark in sample.boxes]
+            image = close_up(read_picture(sample), mistake.box, found, truth)
             shown.append(Exhibit(heading, _caption(mistake, dataset), image))
     return shown
 

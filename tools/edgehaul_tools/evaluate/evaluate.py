@@ -15,16 +15,9 @@ from edgehaul.errors import DatasetError
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.evaluate.anomalies import anomaly_points, examine_anomalies
 from edgehaul_tools.evaluate.bootstrap import Estimate, draws_of, estimate, estimates_of
-from edgehaul_tools.evaluate.calibration import (
-    Temperature,
-    calibration_error,
-    fit_temperature,
-    negative_log_likelihood,
-    reliability,
-    tempered,
-)
+from edgehaul_tools.evaluate.calibrate import calibrate
 from edgehaul_tools.evaluate.candidates import Candidate, is_run
-from edgehaul_tools.evaluate.classification import NO_ANSWER, ClassScores
+from edgehaul_tools.evaluate.classification import ClassScores
 from edgehaul_tools.evaluate.classifiers import examine_classifier, known_pictures
 from edgehaul_tools.evaluate.compare import Draws, compare_all
 from edgehaul_tools.evaluate.detection import DetectionScores
@@ -40,8 +33,9 @@ from edgehaul_tools.evaluate.material import (
 )
 from edgehaul_tools.evaluate.picture_slices import units_of
 from edgehaul_tools.evaluate.ranking import AnomalyScores, OperatingPoint
-from edgehaul_tools.evaluate.recordings import FEWEST_RECORDINGS, examine_sequence
-from edgehaul_tools.evaluate.result import Calibration, Evaluation, ModelResult, Slice
+from edgehaul_tools.evaluate.recordings import examine_sequence
+from edgehaul_tools.evaluate.result import Evaluation, ModelResult, Slice, plural
+from edgehaul_tools.evaluate.windowed import FEWEST_RECORDINGS
 
 SLICES = ("camera", "light", "size", "trip", "hour")
 _SLICE_RESAMPLES = 200
@@ -155,7 +149,8 @@ def _examine_pictures(
     candidates: Sequence[Candidate], data: Path, options: Options, progress: Progress
 ) -> _Answers:
     material: Pictures = read_pictures(data, options.part, options.split_from)
-    dataset, notes, task = material.content, (), candidates[0].spec.task
+    dataset, task = material.content, candidates[0].spec.task
+    notes: tuple[str, ...] = ()
     if not dataset.labels:
         raise DatasetError(
             "these pictures are not labelled", where=data, remedy="add COCO, YOLO or VOC labels"
@@ -200,7 +195,7 @@ def _result(examined: Examined, draws: Draws, options: Options, *, same_part: bo
     figures |= {name: Estimate(value) for name, value in examined.extra.items()}
     calibration = None
     if isinstance(scores, ClassScores):
-        calibration = _calibration(scores, examined.fit_on, same_part=same_part)
+        calibration = calibrate(scores, examined.fit_on, same_part=same_part)
         if calibration is not None:
             figures["ece"] = Estimate(calibration.ece)
     return ModelResult(
@@ -226,37 +221,6 @@ def _points(examined: Examined) -> tuple[OperatingPoint, ...]:
     if isinstance(examined.scores, AnomalyScores):
         return anomaly_points(examined.scores)
     return ()
-
-
-def _calibration(
-    scores: ClassScores,
-    fit_on: tuple[NDArray[np.float64], NDArray[np.int64]] | None,
-    *,
-    same_part: bool,
-) -> Calibration | None:
-    usable = scores.answered != NO_ANSWER
-    if not usable.any():
-        return None
-    confidence, correct = scores.confidence[usable], scores.correct[usable]
-    bins = reliability(confidence, correct)
-    ece = calibration_error(bins)
-    temperature = None
-    if fit_on is not None:
-        numbers = np.isfinite(fit_on[0]).all(axis=1)
-        known, true = fit_on[0][numbers], fit_on[1][numbers]
-        value = fit_temperature(known, true)
-        after = tempered(scores.probabilities[usable], value).max(axis=1)
-        temperature = Temperature(
-            value=value,
-            samples=len(true),
-            nll_before=negative_log_likelihood(known, true),
-            nll_after=negative_log_likelihood(tempered(known, value), true),
-            ece_before=ece,
-            ece_after=calibration_error(reliability(after, correct)),
-            same_part=same_part,
-        )
-    mass = calibration_error(reliability(confidence, correct, how="mass"))
-    return Calibration(ece, mass, bins, temperature)
 
 
 def _sliced(examined: Examined, options: Options) -> tuple[Slice, ...]:
@@ -300,4 +264,4 @@ def _few_units(units: NDArray[np.int64], unit: str) -> list[str]:
         return []
     if count < 2:  # noqa: PLR2004 - nothing to draw from
         return [f"there is one {unit} only, so no interval can be given"]
-    return [f"{count} {unit}s are few: the intervals are narrower than the truth"]
+    return [f"{count} {plural(unit)} are few: the intervals are narrower than the truth"]

@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 INK = "#1f2937"
@@ -42,7 +43,7 @@ _STYLE: Any = {
     "svg.hashsalt": "edgehaul",
 }
 _DARK_SHARE = 0.55
-_NARROW_CELLS = 16
+_MANY_CELLS = 8
 
 
 def new_figure(width_in: float, height_in: float) -> tuple[Figure, Axes]:
@@ -52,8 +53,27 @@ def new_figure(width_in: float, height_in: float) -> tuple[Figure, Axes]:
         return figure, figure.add_subplot()
 
 
+def add_legend(axes: Axes, title: str | None = None) -> None:
+    """Put the legend above the plot, where it covers nothing."""
+    # Not only as wide as the axes: their labels leave room to the left.
+    axes.legend(
+        frameon=False,
+        loc="lower left",
+        bbox_to_anchor=(-0.14, 1.0),
+        ncols=2,
+        title=title,
+        handlelength=1.6,
+        columnspacing=1.2,
+        fontsize=8,
+        markerscale=0.5,
+    )
+
+
 def to_svg(figure: Figure) -> str:
     """Return a figure as SVG; its ink and lines are those of the page where it defines them."""
+    for label in figure.findobj(Text):
+        if label.get_color() == "black":  # legends are made after the style was left
+            label.set_color(INK)
     buffer = io.StringIO()
     with mpl.rc_context(_STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
@@ -83,16 +103,18 @@ def draw_matrix(
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15, aspect="auto", alpha=0.9)
     axes.grid(visible=False)
-    small = {"fontsize": 7} if len(columns) > _NARROW_CELLS / 2 else {}
+    many = len(columns) > _MANY_CELLS
+    size = 7.0 if many else 9.0
     for row, column in np.ndindex(*counts.shape):
-        if not counts[row, column] and len(columns) > _NARROW_CELLS / 2:
+        if not counts[row, column] and many:
             continue
         dark = shares[row, column] > _DARK_SHARE  # white reads better from there on
         color = "white" if dark else "#1e293b"
         text = f"{counts[row, column]:,}"
-        axes.text(column, row, text, ha="center", va="center", color=color, **small)
-    turned = {"rotation": 45, "ha": "right"} if len(columns) > _NARROW_CELLS / 2 else {}
-    axes.set_xticks(range(len(columns)), [wrapped(c) for c in columns], **turned)
+        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
+    axes.set_xticks(range(len(columns)), [wrapped(c) for c in columns])
+    if many:
+        axes.tick_params(axis="x", rotation=45)
     axes.set_yticks(range(len(rows)), [wrapped(r) for r in rows])
     axes.set(xlabel=xlabel, ylabel="True")
     return to_svg(figure)

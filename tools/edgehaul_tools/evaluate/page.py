@@ -28,13 +28,15 @@ section { background: var(--paper); border: 1px solid var(--line); border-radius
   padding: 12px 14px; }
 .tile b { display: block; font-size: 22px; line-height: 1.25; }
 .tile span { color: var(--muted); font-size: 13px; display: block; overflow-wrap: anywhere; }
+.good b { color: var(--good); } .bad b { color: var(--bad); }
 .warn { background: var(--warn-paper); color: var(--warn); border: 1px solid var(--line);
   border-radius: 10px; padding: 10px 16px; margin: 14px 0 0; }
 .warn li { margin: 2px 0; } .warn ul { margin: 0; padding-left: 18px; }
-.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(300px, 100%), 1fr));
+.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(360px, 100%), 1fr));
   gap: 16px; align-items: start; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(215px, 100%), 1fr));
   gap: 12px; }
+.row > figure { max-width: 560px; }
 figure { margin: 8px 0 0; min-width: 0; }
 figure img, figure svg { width: 100%; height: auto; display: block; border-radius: 6px; }
 figcaption { color: var(--muted); font-size: 13px; margin-top: 4px; overflow-wrap: anywhere; }
@@ -68,10 +70,12 @@ def section(title: str, text: str, *parts: str) -> str:
     return f"<section>\n<h2>{html.escape(title)}</h2>\n{lead}\n{body}\n</section>"
 
 
-def tile(figure: str, text: str, note: str = "") -> str:
-    """Return one large figure and what it is."""
+def tile(figure: str, text: str, note: str = "", *, good: bool | None = None) -> str:
+    """Return one large figure and what it is, coloured where it is good or bad."""
+    kind = "" if good is None else " good" if good else " bad"
     below = f"<span>{html.escape(note)}</span>" if note else ""
-    return f'<div class="tile"><b>{html.escape(figure)}</b><span>{html.escape(text)}</span>{below}</div>'
+    inner = f"<b>{html.escape(figure)}</b><span>{html.escape(text)}</span>{below}"
+    return f'<div class="tile{kind}">{inner}</div>'
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

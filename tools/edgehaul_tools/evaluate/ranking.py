@@ -64,7 +64,8 @@ class Curve:
         """(k,) share of the reported samples that is true; NaN where nothing is reported."""
         reported = self.hits + self.false_alarms
         undefined = np.full(len(reported), math.nan)
-        return np.divide(self.hits, reported, out=undefined, where=reported > 0)
+        np.divide(self.hits, reported, out=undefined, where=reported > 0)
+        return undefined
 
     @property
     def auroc(self) -> float:

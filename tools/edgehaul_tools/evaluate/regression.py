@@ -36,7 +36,7 @@ class RegressionScores:
 
         ``mae`` and ``rmse`` are of :attr:`distance`, ``mae:NAME`` of one value alone.
         """
-        usable = np.isfinite(self.answered).all(axis=1)
+        usable = np.asarray(np.isfinite(self.answered).all(axis=1))
         weights = np.where(usable, weights, 0.0)
         distance = np.where(usable, self.distance, 0.0)
         found = {"mae": _mean(distance, weights), "rmse": _root(distance, weights)}

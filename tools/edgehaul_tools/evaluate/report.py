@@ -15,7 +15,7 @@ from edgehaul_tools.evaluate.charts import charts_of, joint_charts
 from edgehaul_tools.evaluate.evaluate import Measured
 from edgehaul_tools.evaluate.examined import Examined, Exhibit
 from edgehaul_tools.evaluate.figures import image_source
-from edgehaul_tools.evaluate.result import Evaluation, ModelResult
+from edgehaul_tools.evaluate.result import Evaluation, ModelResult, plural
 from edgehaul_tools.train.durable import write_whole
 
 REPORT_JSON = "report.json"
@@ -57,8 +57,6 @@ def render(measured: Measured) -> str:
     body = [_head(evaluation), page.warnings(evaluation.warnings), _tiles(evaluation)]
     if len(evaluation.models) > 1:
         body.append(_beside(measured))
-    elif charts := joint_charts(measured.examined):
-        body.append(page.section("Curves", "", page.figures(charts)))
     body.append(_comparisons(evaluation))
     for examined, result in zip(measured.examined, evaluation.models, strict=True):
         body.append(_model(examined, result, several=len(evaluation.models) > 1))
@@ -78,7 +76,7 @@ def _head(evaluation: Evaluation) -> str:
     text = (
         f"{models} on {evaluation.data} ({part}): {evaluation.samples:,} samples. "
         f"In brackets: 95 % intervals of {evaluation.resamples:,} resamples of "
-        f"{evaluation.units:,} {evaluation.unit}s (seed {evaluation.seed})."
+        f"{evaluation.units:,} {plural(evaluation.unit)} (seed {evaluation.seed})."
     )
     return f"<h1>Evaluation</h1>\n<p>{html.escape(text)}</p>"
 
@@ -139,13 +137,14 @@ def _comparisons(evaluation: Evaluation) -> str:
 
 def _model(examined: Examined, result: ModelResult, *, several: bool) -> str:
     title = result.name if several else "In detail"
+    charts = charts_of(examined, result) + ([] if several else joint_charts([examined]))
     return "\n".join(
         (
             page.section(
                 title,
                 f"{result.path}, SHA-256 {result.sha256[:12]}",
                 page.warnings(result.warnings),
-                page.figures(charts_of(examined, result)),
+                page.figures(charts),
                 _figures(result) if not several else "",
             ),
             _classes(result),

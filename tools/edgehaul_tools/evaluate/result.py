@@ -157,8 +157,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         data: The dataset.
         part: Which part of it: ``train``, ``val``, ``test`` or ``all``.
         samples: Number of pictures or windows.
-        unit: What is resampled together: ``picture``, ``group``, ``trip``, ``series`` or
-            ``stretch`` (of a recording, where there are few of them).
+        unit: What is resampled together: ``picture``, ``group``, ``recording`` or ``stretch``
+            (of a recording, where there are few of them).
         units: Number of these.
         resamples: Of each interval; those of slices have fewer.
         seed: Of the resamples.
@@ -178,3 +178,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[ModelResult, ...]
     comparisons: tuple[Comparison, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+def plural(unit: str) -> str:
+    """Return the name of a unit for several of them."""
+    return f"{unit}es" if unit.endswith("ch") else f"{unit}s"

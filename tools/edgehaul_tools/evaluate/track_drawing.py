@@ -56,10 +56,9 @@ def draw_track(
     trace: LabelledTrace, true: Sequence[AnomalySpan], reported: Sequence[AnomalySpan]
 ) -> str:
     """Draw a trip from above: the way, the true events on it, the reports, and a scale."""
-    view = _view(trace.fixes)
+    view, name = _view(trace.fixes), f"map of {html.escape(trace.name)}"
     parts = [
-        f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" '
-        f'aria-label="map of {html.escape(trace.name)}">',
+        f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" aria-label="{name}">',
         _line(view.path(view.time_s[0], view.time_s[-1]), "var(--muted, #9ca3af)", 2.5, ""),
     ]
     for span in true:
@@ -80,21 +79,18 @@ def draw_series(
     hours = (series.time_s - series.time_s[0]) / 3600
     for place, channel in enumerate(series.channels[: len(COLORS) - 2]):
         values = series.values[:, place]
-        low, high = np.nanmin(values), np.nanmax(values)
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
         color = (INK, COLORS[0], COLORS[2])[place]
         scaled = (values - low) / max(high - low, 1e-9)
         axes.plot(hours, scaled, color=color, linewidth=0.7, label=channel)
-    for spans, low, color, name in (
-        (true, 1.04, _TRUE, "true"),
-        (reported, 1.13, _REPORTED, "reported"),
-    ):
+    start_s, least = float(series.time_s[0]), float(hours[-1]) / 400
+    rows = ((true, 1.04, _TRUE, "true"), (reported, 1.13, _REPORTED, "reported"))
+    for spans, height, color, name in rows:
         bars = [
-            ((s.started_at_s - series.time_s[0]) / 3600, (s.ended_at_s - s.started_at_s) / 3600)
+            ((s.started_at_s - start_s) / 3600, max((s.ended_at_s - s.started_at_s) / 3600, least))
             for s in spans
         ]
-        least = float(hours[-1]) / 400
-        wide = [(start, max(length, least)) for start, length in bars]
-        axes.broken_barh(wide, (low, 0.07), color=color, label=name)
+        axes.broken_barh(bars, (height, 0.07), color=color, label=name)
     axes.set(xlabel="Hours", ylim=(-0.03, 1.22), yticks=[])
     axes.legend(frameon=False, ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.24))
     return to_svg(figure)
@@ -126,9 +122,10 @@ def _circle(view: _View, index: int, name: str) -> str:
     ring = f"fill:var(--paper, #fff);stroke:var(--ink, {INK});stroke-width:2"
     anchor = "end" if x > _WIDTH * 0.85 else "start"  # keep the word on the map
     shift = -10 if anchor == "end" else 10
+    place = f'x="{x + shift:.1f}" y="{y - 8:.1f}"'
     return (
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" style="{ring}"/>'
-        f'<text x="{x + shift:.1f}" y="{y - 8:.1f}" style="{_TEXT};text-anchor:{anchor}">{name}</text>'
+        f'<text {place} style="{_TEXT};text-anchor:{anchor}">{name}</text>'
     )
 
 
