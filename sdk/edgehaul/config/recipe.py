@@ -173,9 +173,12 @@ class GeneratorRecipe(_PictureTraining, frozen=True, kw_only=True):
     width: int = 32
     height: int = 32
     resize: Resize = "stretch"
+    optimizer: OptimizerSection = OptimizerSection(
+        epochs=100, batch=32, learning_rate=4e-4, weight_decay=0.0, average_decay=0.995
+    )
     channels: int = 32
     latent: int = 64
-    generator_rate: float = 1.0
+    generator_rate: float = 0.5
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""

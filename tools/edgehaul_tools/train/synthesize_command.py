@@ -22,9 +22,7 @@ from edgehaul_tools.train.generator.synthesis import synthesize as make_pictures
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def synthesize(  # noqa: PLR0913 - click passes every option
-    run: Path, label: str, count: int, out: Path, seed: int, *, as_json: bool
-) -> None:
+def synthesize(run: Path, label: str, count: int, out: Path, seed: int, *, as_json: bool) -> None:
     """Make pictures of one class with the generator of RUN (from `edgehaul train`)."""
     made = make_pictures(run, label, count, out, seed)
     if as_json:

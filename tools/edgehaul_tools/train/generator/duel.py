@@ -1,0 +1,133 @@
+"""One step of the duel between generator and discriminator, and all that it must remember."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edgehaul.config.recipe import GeneratorRecipe
+from edgehaul_tools.train.architectures.adversarial import Discriminator, Generator
+from edgehaul_tools.train.generator.variation import varied
+
+_BETAS = (0.0, 0.9)
+"""Without momentum the two do not chase each other in circles (Miyato et al. 2018)."""
+_STEP_SEEDS = 1_000_003
+
+
+@dataclass(frozen=True)
+class Round:
+    """How one step went.
+
+    Attributes:
+        discriminator_loss: Its hinge loss: 2 where it can tell nothing, 0 where it is certain.
+        generator_loss: The negative mean score of drawn pictures.
+    """
+
+    discriminator_loss: float
+    generator_loss: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether both losses are numbers."""
+        return math.isfinite(self.discriminator_loss) and math.isfinite(self.generator_loss)
+
+
+class Duel:
+    """Generator, discriminator, their optimizers, and the generator's averaged weights.
+
+    Args:
+        recipe: Their sizes, rates, and the seed.
+        classes: Number of classes.
+    """
+
+    def __init__(self, recipe: GeneratorRecipe, classes: int) -> None:
+        size = {"width": recipe.width, "height": recipe.height}
+        self._recipe = recipe
+        self.generator = Generator(classes, recipe.latent, recipe.channels, **size)
+        self.discriminator = Discriminator(classes, recipe.channels, **size)
+        self.averaged = copy.deepcopy(self.generator).eval().requires_grad_(requires_grad=False)
+        rate = recipe.optimizer.learning_rate
+        self._draws = _adam(self.generator, rate * recipe.generator_rate)
+        self._judges = _adam(self.discriminator, rate)
+
+    def step(self, real: Tensor, labels: Tensor, number: int) -> Round:
+        """Let both learn from one batch.
+
+        Args:
+            real: Pictures (B, 3, H, W) in 0..1.
+            labels: Their classes (B,).
+            number: Of the step; all that is random depends on it and the seed alone.
+        """
+        random = torch.Generator().manual_seed(self._recipe.seed * _STEP_SEEDS + number)
+        judged = self._judge(real, labels, random)
+        drawn = self._draw(labels, random)
+        self._average(number)
+        return Round(judged, drawn)
+
+    def _judge(self, real: Tensor, labels: Tensor, random: torch.Generator) -> float:
+        with torch.no_grad():
+            drawn = self.generator(self._noise(len(labels), random), labels)
+        flip = self._recipe.augment.flip
+        of_real = self.discriminator(varied(real, random, flip=flip), labels)
+        of_drawn = self.discriminator(varied(drawn, random, flip=flip), labels)
+        loss = functional.relu(1 - of_real).mean() + functional.relu(1 + of_drawn).mean()
+        return self._learn(loss, self._judges, self.discriminator)
+
+    def _draw(self, labels: Tensor, random: torch.Generator) -> float:
+        drawn = self.generator(self._noise(len(labels), random), labels)
+        flip = self._recipe.augment.flip
+        loss = -self.discriminator(varied(drawn, random, flip=flip), labels).mean()
+        return self._learn(loss, self._draws, self.generator)
+
+    def _noise(self, count: int, random: torch.Generator) -> Tensor:
+        return torch.randn(count, self._recipe.latent, generator=random)
+
+    def _learn(self, loss: Tensor, optimizer: torch.optim.Adam, network: nn.Module) -> float:
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            return value  # the weights are still good ones
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        if self._recipe.optimizer.gradient_norm:
+            nn.utils.clip_grad_norm_(network.parameters(), self._recipe.optimizer.gradient_norm)
+        optimizer.step()
+        return value
+
+    @torch.no_grad()
+    def _average(self, number: int) -> None:
+        # Young averages follow fast, so that the random start is soon forgotten.
+        decay = min(self._recipe.optimizer.average_decay, number / (10 + number))
+        new = self.generator.state_dict()
+        for name, kept in self.averaged.state_dict().items():
+            if kept.dtype.is_floating_point:
+                kept.lerp_(new[name], 1 - decay)
+            else:
+                kept.copy_(new[name])
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a duel needs to go on to the very same weights."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` returned."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Adam]:
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "averaged": self.averaged,
+            "draws": self._draws,
+            "judges": self._judges,
+        }
+
+
+def _adam(network: nn.Module, rate: float) -> torch.optim.Adam:
+    return torch.optim.Adam(network.parameters(), lr=rate, betas=_BETAS)
