@@ -13,7 +13,7 @@ from edgehaul_tools.dataset.groups import guess_groups
 from edgehaul_tools.dataset.parts import part_named
 from edgehaul_tools.dataset.pictures import locate_picture, picture_size
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox, whole_picture
-from edgehaul_tools.dataset.xml_file import read_xml
+from edgehaul_tools.dataset.xml_file import begins_with_element, read_xml
 
 CVAT_FILE = "annotations.xml"
 SIDES = ("xtl", "ytl", "xbr", "ybr")
@@ -28,7 +28,10 @@ def find_cvat(root: Path) -> Path | None:
     if root.is_file():
         return root if root.suffix.lower() == ".xml" else None
     files = [root / CVAT_FILE, *sorted(root.glob("*.xml"))]
-    return next((file for file in files if file.is_file() and _is_cvat(file)), None)
+    return next(
+        (file for file in files if file.is_file() and begins_with_element(file, "annotations")),
+        None,
+    )
 
 
 def read_cvat(root: Path) -> DetectionDataset:
@@ -67,11 +70,6 @@ def read_cvat(root: Path) -> DetectionDataset:
     ]
     faults.raise_fatal(root)
     return DetectionDataset(root, labels, tuple(filter(None, read)), tuple(faults.mended))
-
-
-def _is_cvat(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return b"<annotations>" in stream.read(4096)
 
 
 def _name(item: ET.Element) -> str:

@@ -13,7 +13,7 @@ from edgehaul_tools.dataset.label_names import read_label_names, write_label_nam
 from edgehaul_tools.dataset.parts import PARTS
 from edgehaul_tools.dataset.pictures import SUFFIXES, picture_size
 from edgehaul_tools.dataset.samples import DetectionDataset, Part, Sample, TrueBox
-from edgehaul_tools.dataset.xml_file import read_xml, text_element, write_xml
+from edgehaul_tools.dataset.xml_file import begins_with_element, read_xml, text_element, write_xml
 
 ANNOTATIONS, PICTURES, SETS = "Annotations", "JPEGImages", "ImageSets/Main"
 
@@ -26,7 +26,7 @@ def find_xml(root: Path) -> list[Path]:
     folder = root / ANNOTATIONS
     if folder.is_dir():
         return sorted(folder.glob("*.xml"))
-    return [path for path in sorted(root.glob("*.xml")) if _is_voc(path)]
+    return [path for path in sorted(root.glob("*.xml")) if begins_with_element(path, "annotation")]
 
 
 def read_voc(root: Path) -> DetectionDataset:
@@ -77,12 +77,6 @@ def write_voc(dataset: DetectionDataset, folder: Path) -> None:
             (folder / SETS).mkdir(parents=True, exist_ok=True)
             text = "".join(f"{stem}\n" for stem in stems)
             (folder / SETS / f"{part}.txt").write_text(text, encoding="utf-8")
-
-
-def _is_voc(file: Path) -> bool:
-    """Return whether an XML file begins as one of VOC; those of other tools lie about too."""
-    with file.open("rb") as stream:
-        return b"<annotation>" in stream.read(4096)
 
 
 def _read_marks(file: Path, faults: FaultBook) -> list[_Mark] | None:

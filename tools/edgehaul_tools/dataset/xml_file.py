@@ -9,6 +9,15 @@ from xml.parsers import expat
 
 from edgehaul.errors import DatasetError
 
+_HEAD_BYTES = 4096
+
+
+def begins_with_element(file: Path, name: str) -> bool:
+    """Return whether an element is named near the beginning of a file, in whatever encoding."""
+    with file.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES).replace(b"\0", b"")
+    return f"<{name}>".encode() in head
+
 
 def read_xml(file: Path) -> ET.Element:
     """Return the root of an XML file; names, texts and attributes are as they are written.

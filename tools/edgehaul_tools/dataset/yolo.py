@@ -87,7 +87,7 @@ def label_file(picture: Path, name: PurePath) -> Path:
         picture: The picture's file.
         name: Its end that belongs to the dataset: an ``images`` further up is somebody's own.
     """
-    parts = list(name.with_suffix(".txt").parts)
+    parts = [part for part in name.with_suffix(".txt").parts if part != ".."]
     if "images" in parts:
         parts[parts.index("images")] = "labels"
     return Path(*picture.parts[: len(picture.parts) - len(parts)], *parts)
