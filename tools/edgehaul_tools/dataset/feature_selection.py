@@ -1,0 +1,354 @@
+"""Which features tell the labels of a dataset apart: a ranking and a recommendation.
+
+Three questions in turn. Does a feature say anything about the label (mutual information
+against that of a shuffled one)? Does it say more than another, better one (rank correlation)?
+Would a model miss it (permutation importance of gradient boosting, on recordings that the
+model has not seen)? Correlated features are dropped before the last question: they would
+stand in for each other, and none of them would be missed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier  # type: ignore[import-untyped]  # has no types
+from sklearn.feature_selection import mutual_info_classif  # type: ignore[import-untyped]  # has no types
+from sklearn.metrics import f1_score  # type: ignore[import-untyped]  # has no types
+from sklearn.model_selection import GroupKFold  # type: ignore[import-untyped]  # has no types
+
+from edgehaul.errors import DatasetError
+from edgehaul.motion.features import FEATURES
+from edgehaul_tools.dataset.feature_windows import FeatureWindows, load_feature_windows
+
+CORRELATED = 0.95
+"""Rank correlation from which two features say the same."""
+_MOST_WINDOWS = 4000
+_FOLDS = 5
+_REPEATS = 5
+_ERRORS = 2.0
+"""A feature is missed if the loss is so many standard errors above zero."""
+_LEAST_LOSS = 0.002
+"""A smaller loss of macro F1 is none, however surely it is there."""
+_SHUFFLES = 3
+
+Progress = Callable[[int, int], None]
+"""Called with the number of items done and the number of all."""
+
+
+@dataclass(frozen=True)
+class RankedFeature:
+    """What is known of one feature.
+
+    Attributes:
+        name: Its name.
+        mutual_information: With the label, in nats: the best of its four summaries.
+        importance: Macro F1 that is lost where it is shuffled; None where it was not asked.
+        importance_error: Standard error of that.
+        twin: The better feature that it is correlated with; empty without one.
+        correlation: Rank correlation with that.
+        recommended: Whether to take it.
+        reason: Why, or why not.
+    """
+
+    name: str
+    mutual_information: float
+    importance: float | None = None
+    importance_error: float | None = None
+    twin: str = ""
+    correlation: float = 0.0
+    recommended: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureRanking:
+    """The features of a dataset, best first.
+
+    Attributes:
+        dataset: Its folder.
+        window: Steps in a window.
+        interval_s: Time between two steps.
+        windows: Number of windows by label.
+        groups: Number of recordings or blocks that were held out in turn.
+        grouped_by: ``recording`` or ``block``.
+        noise: Mutual information that a shuffled feature seems to have.
+        macro_f1_all: Macro F1 of gradient boosting with all features, on held-out groups.
+        macro_f1_recommended: The same with the recommended ones alone.
+        features: Best first.
+        correlation: (F, F) rank correlation of the features' means, in the order of
+            ``features``.
+    """
+
+    dataset: Path
+    window: int
+    interval_s: float
+    windows: dict[str, int]
+    groups: int
+    grouped_by: str
+    noise: float
+    macro_f1_all: float
+    macro_f1_recommended: float
+    features: tuple[RankedFeature, ...]
+    correlation: NDArray[np.float64]
+
+    @property
+    def recommended(self) -> tuple[str, ...]:
+        """Names of the features to take, best first."""
+        return tuple(feature.name for feature in self.features if feature.recommended)
+
+
+def rank_features(
+    dataset: Path,
+    *,
+    window: int,
+    interval_s: float,
+    seed: int = 0,
+    labelled_only: bool = False,
+    progress: Progress | None = None,
+) -> FeatureRanking:
+    """Rank the features of labelled trips, or the channels of labelled series.
+
+    Args:
+        dataset: Folder of the dataset.
+        window: Steps in a window.
+        interval_s: Time between two steps.
+        seed: The same seed gives the same ranking.
+        labelled_only: Leave out windows outside all spans instead of calling them normal.
+        progress: Told of each step.
+
+    Raises:
+        DatasetError: It cannot be read, shows one class alone, or no class is in two groups.
+    """
+    report = progress or (lambda _done, _all: None)
+    random = np.random.default_rng(seed)
+    content = load_feature_windows(dataset, window, interval_s, labelled_only=labelled_only)
+    content = _drawn(_with_common_classes(dataset, content), random)
+    report(1, 5)
+    information, noise = _information(content, random)
+    correlation = _rank_correlation(content.values[:, :, 0])
+    found = _without_twins(content, information, noise, correlation)
+    report(2, 5)
+    asked = [i for i, feature in enumerate(found) if not feature.reason]
+    losses = _importances(content, asked, random) if asked else np.zeros((0, 1))
+    report(3, 5)
+    for place, index in enumerate(asked):
+        found[index] = _judged(found[index], losses[place])
+    found = _at_least_one(found)
+    everything = list(range(len(found)))
+    taken = [i for i in everything if found[i].recommended]
+    f1_all = float(np.mean(_fold_scores(content, everything)))
+    report(4, 5)
+    f1_taken = float(np.mean(_fold_scores(content, taken)))
+    report(5, 5)
+    order = sorted(everything, key=lambda i: _place(found[i]))
+    return FeatureRanking(
+        dataset,
+        window,
+        interval_s,
+        dict(sorted(Counter(content.labels.tolist()).items())),
+        len(set(content.groups.tolist())),
+        content.grouped_by,
+        noise,
+        f1_all,
+        f1_taken,
+        tuple(found[i] for i in order),
+        correlation[np.ix_(order, order)],
+    )
+
+
+def about(name: str) -> str:
+    """Return what a feature is, in one line; a channel of a series is just that."""
+    return FEATURES[name].summary if name in FEATURES else "channel of the series"
+
+
+def _with_common_classes(dataset: Path, content: FeatureWindows) -> FeatureWindows:
+    """Return the windows of the classes that at least two groups show."""
+    common = [
+        label
+        for label in np.unique(content.labels)
+        if len(np.unique(content.groups[content.labels == label])) > 1
+    ]
+    if len(common) < 2:  # noqa: PLR2004 - there is nothing to tell apart
+        raise DatasetError(
+            f"fewer than two labels are in more than one {content.grouped_by}",
+            where=dataset,
+            remedy="add recordings: what one alone shows cannot be told from its other traits",
+        )
+    return content.only(np.isin(content.labels, common))
+
+
+def _drawn(content: FeatureWindows, random: np.random.Generator) -> FeatureWindows:
+    """Return at most so many windows that it takes seconds; rare classes are kept whole."""
+    if len(content) <= _MOST_WINDOWS:
+        return content
+    labels, counts = np.unique(content.labels, return_counts=True)
+    room, kept = _MOST_WINDOWS, []
+    for done, index in enumerate(np.argsort(counts)):
+        share = room // (len(labels) - done)
+        members = np.flatnonzero(content.labels == labels[index])
+        chosen = members if len(members) <= share else random.choice(members, share, replace=False)
+        kept.append(chosen)
+        room -= len(chosen)
+    return content.only(np.sort(np.concatenate(kept)))
+
+
+def _information(
+    content: FeatureWindows, random: np.random.Generator
+) -> tuple[NDArray[np.float64], float]:
+    """Return each feature's mutual information (F,), and what noise seems to have.
+
+    After Kraskov et al., "Estimating mutual information" (2004), as scikit-learn has it.
+    """
+    count, features, summaries = content.values.shape
+    flat = content.values.reshape(count, -1)
+    seed = int(random.integers(2**31))
+    found = mutual_info_classif(flat, content.labels, random_state=seed)
+    shuffled = [
+        mutual_info_classif(flat, random.permutation(content.labels), random_state=seed).max()
+        for _ in range(_SHUFFLES)
+    ]
+    return found.reshape(features, summaries).max(axis=1), float(np.mean(shuffled))
+
+
+def _rank_correlation(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Spearman's correlation (F, F) of the columns; that of a constant one is 0."""
+    order = np.argsort(np.argsort(values, axis=0, kind="stable"), axis=0).astype(np.float64)
+    # Equal values share their mean rank: else a mostly constant column would seem to vary.
+    for column in range(values.shape[1]):
+        _, inverse = np.unique(values[:, column], return_inverse=True)
+        sums, counts = np.bincount(inverse, order[:, column]), np.bincount(inverse)
+        order[:, column] = (sums / counts)[inverse]
+    centred = order - order.mean(axis=0)
+    length = np.sqrt((centred**2).sum(axis=0))
+    length[length == 0] = np.inf
+    correlation: NDArray[np.float64] = (centred / length).T @ (centred / length)
+    np.fill_diagonal(correlation, 1.0)
+    return correlation
+
+
+def _without_twins(
+    content: FeatureWindows,
+    information: NDArray[np.float64],
+    noise: float,
+    correlation: NDArray[np.float64],
+) -> list[RankedFeature]:
+    """Return the features; those without information and the twins of better ones say why."""
+    found = [
+        RankedFeature(name, round(float(value), 4))
+        for name, value in zip(content.names, information, strict=True)
+    ]
+    kept: list[int] = []
+    for index in np.argsort(-information, kind="stable").tolist():
+        feature = found[index]
+        twins = [k for k in kept if abs(correlation[index, k]) >= CORRELATED]
+        if not np.ptp(content.values[:, index], axis=0).any():
+            found[index] = replace(feature, reason="never changes here")
+        elif information[index] <= noise:
+            found[index] = replace(feature, reason="tells no more than a shuffled one")
+        elif twins:
+            twin = max(twins, key=lambda k: abs(correlation[index, k]))
+            value = float(correlation[index, twin])
+            found[index] = replace(
+                feature,
+                twin=content.names[twin],
+                correlation=round(value, 3),
+                reason=f"says the same as {content.names[twin]} (correlation {value:.2f})",
+            )
+        else:
+            kept.append(index)
+    return found
+
+
+def _model(seed: int = 0) -> HistGradientBoostingClassifier:
+    return HistGradientBoostingClassifier(
+        max_iter=60, max_leaf_nodes=15, class_weight="balanced", random_state=seed
+    )
+
+
+def _folds(content: FeatureWindows) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    groups = len(np.unique(content.groups))
+    folds = GroupKFold(min(_FOLDS, groups)).split(content.values, groups=content.groups)
+    return [(a, b) for a, b in folds if len(np.unique(content.labels[a])) > 1]
+
+
+def _macro_f1(truth: NDArray[np.str_], answers: NDArray[np.str_]) -> float:
+    """Return the mean F1 over the labels that are there, or that were answered."""
+    return float(f1_score(truth, answers, average="macro", zero_division=0))
+
+
+def _flat(content: FeatureWindows, features: list[int]) -> NDArray[np.float64]:
+    return content.values[:, features].reshape(len(content), -1)
+
+
+def _fold_scores(content: FeatureWindows, features: list[int]) -> list[float]:
+    values = _flat(content, features)
+    scores = []
+    for learnt, held_out in _folds(content):
+        model = _model().fit(values[learnt], content.labels[learnt])
+        scores.append(_macro_f1(content.labels[held_out], model.predict(values[held_out])))
+    return scores
+
+
+def _importances(
+    content: FeatureWindows, features: list[int], random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the macro F1 lost by shuffling each feature (features, folds).
+
+    After Breiman, "Random forests" (2001), with all summaries of a feature shuffled together,
+    and on groups that the model has not seen.
+    """
+    values, losses = _flat(content, features), []
+    summaries = content.values.shape[2]
+    for learnt, held_out in _folds(content):
+        model = _model().fit(values[learnt], content.labels[learnt])
+        truth, inputs = content.labels[held_out], values[held_out]
+        before = _macro_f1(truth, model.predict(inputs))
+        after = np.zeros((len(features), _REPEATS))
+        for place in range(len(features)):
+            columns = slice(place * summaries, (place + 1) * summaries)
+            for repeat in range(_REPEATS):
+                shuffled = inputs.copy()
+                shuffled[:, columns] = inputs[random.permutation(len(inputs)), columns]
+                after[place, repeat] = _macro_f1(truth, model.predict(shuffled))
+        losses.append(before - after.mean(axis=1))
+    return np.stack(losses, axis=1)
+
+
+def _judged(feature: RankedFeature, losses: NDArray[np.float64]) -> RankedFeature:
+    """Return the feature with its importance (over folds) and what follows from it."""
+    mean = float(losses.mean())
+    error = float(losses.std(ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else 0.0
+    is_missed = mean > max(_ERRORS * error, _LEAST_LOSS)
+    reason = (
+        f"without it {mean:.3f} of macro F1 are lost"
+        if is_missed
+        else "the others make up for it: without it no F1 is surely lost"
+    )
+    return replace(
+        feature,
+        importance=round(mean, 4),
+        importance_error=round(error, 4),
+        recommended=is_missed,
+        reason=reason,
+    )
+
+
+def _at_least_one(found: list[RankedFeature]) -> list[RankedFeature]:
+    """Return the features, the most informative one recommended where none is."""
+    if any(feature.recommended for feature in found):
+        return found
+    best = max(found, key=lambda f: (f.importance is not None, f.mutual_information))
+    chosen = replace(best, recommended=True, reason="none is surely missed; it tells the most")
+    return [chosen if feature is best else feature for feature in found]
+
+
+def _place(feature: RankedFeature) -> tuple[bool, bool, float, float]:
+    """Return where a feature stands in the ranking: recommended ones first, then by value."""
+    importance = feature.importance if feature.importance is not None else 0.0
+    asked = feature.importance is not None
+    return (not feature.recommended, not asked, -importance, -feature.mutual_information)
