@@ -16,9 +16,9 @@ from edgehaul.errors import DatasetError
 
 _TAR_ENDS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _MOST_ENTRIES = 5_000_000
-_MOST_GROWTH = 200
+_MOST_GROWTH = 100
 """An archive of pictures hardly shrinks them, and one of marks shrinks them some twenty-fold."""
-_FREE_GROWTH_BYTES = 1 << 28
+_FREE_GROWTH_BYTES = 1 << 26
 _CHUNK_BYTES = 1 << 20
 _DAMAGE = (
     zipfile.BadZipFile,
