@@ -15,6 +15,21 @@ _OUTSIDE_TOLERANCE_PX = 1.0
 """Labelling tools round; a box this little outside its picture is cut without a word."""
 
 
+class DatasetFaultsError(DatasetError):
+    """A dataset with faults that make it unusable.
+
+    Args:
+        message: Some of them.
+        where: The dataset.
+        faults: All of them, one line each.
+    """
+
+    def __init__(self, message: str, *, where: Path, faults: tuple[str, ...]) -> None:
+        remedy = "mend or remove these files and their marks, then run it again"
+        super().__init__(message, where=where, remedy=remedy)
+        self.faults = faults
+
+
 class FaultBook:
     """Collects what is wrong with a dataset while it is read.
 
@@ -60,19 +75,19 @@ class FaultBook:
         """Raise all fatal faults as one error, the first 20 of them in full.
 
         Raises:
-            DatasetError: There is at least one.
+            DatasetFaultsError: There is at least one.
         """
         if count := len(self.mended):
             _LOGGER.warning(
-                "%s: %d marks were mended or dropped; `edgehaul data stats` lists them", root, count
+                "%s: %d marks were mended or dropped; `edgehaul data check` lists them", root, count
             )
         if not self.fatal:
             return
         count = len(self.fatal)
         shown = " | ".join(self.fatal[:_SHOWN])
         rest = f" | and {count - _SHOWN} more" if count > _SHOWN else ""
-        raise DatasetError(
+        raise DatasetFaultsError(
             f"{count} fault{'s' if count > 1 else ''} in this dataset: {shown}{rest}",
             where=root,
-            remedy="mend or remove these files and their marks, then run it again",
+            faults=tuple(self.fatal),
         )

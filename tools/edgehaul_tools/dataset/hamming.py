@@ -113,4 +113,4 @@ def _distance(a: Words, b: Words) -> NDArray[np.int64]:
     total = np.bitwise_count(a[..., 0] ^ b[..., 0]).astype(np.int64)
     for word in range(1, a.shape[-1]):
         total += np.bitwise_count(a[..., word] ^ b[..., word])
-    return total
+    return np.asarray(total)

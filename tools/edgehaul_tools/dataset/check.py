@@ -1,0 +1,237 @@
+"""Check a dataset: everything that is wrong with it, or may be, in one report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from edgehaul.errors import DatasetError
+from edgehaul_tools.dataset.clusters import independent_groups
+from edgehaul_tools.dataset.faults import DatasetFaultsError
+from edgehaul_tools.dataset.findings import CheckReport, Finding, by_severity
+from edgehaul_tools.dataset.imbalance import unbalanced_classes
+from edgehaul_tools.dataset.inspection import Inspection, inspect_pictures
+from edgehaul_tools.dataset.label_errors import LabelReview, Suspect, review_labels
+from edgehaul_tools.dataset.leakage import divided_groups, repeated_pictures
+from edgehaul_tools.dataset.manifest import has_manifest, verify_manifest
+from edgehaul_tools.dataset.mark_checks import mended_marks, odd_marks
+from edgehaul_tools.dataset.progress import Progress
+from edgehaul_tools.dataset.read import detect_form, read_dataset
+from edgehaul_tools.dataset.samples import DetectionDataset
+from edgehaul_tools.dataset.trace_checks import (
+    is_trace_dataset,
+    read_recordings,
+    trace_findings,
+)
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """How thoroughly labels are looked at.
+
+    Attributes:
+        per_class: Most objects of a class that the judge of labels learns from.
+        suspects: Most likely label errors to name; 0 does not look for them.
+        seed: The same seed gives the same report.
+    """
+
+    per_class: int = 500
+    suspects: int = 50
+    seed: int = 0
+
+
+def check_dataset(
+    path: Path,
+    form: str = "auto",
+    options: CheckOptions = CheckOptions(),
+    progress: Progress | None = None,
+) -> CheckReport:
+    """Check a dataset of pictures, trips or series.
+
+    What makes a dataset unusable is a finding here, not an error.
+
+    Args:
+        path: The dataset.
+        form: Its form.
+        options: How thoroughly.
+        progress: Told of each picture.
+
+    Raises:
+        UsageError: There is no such form.
+        DatasetError: There is no dataset here at all.
+    """
+    started_s = time.monotonic()
+    if form == "auto" and is_trace_dataset(path):
+        report = _check_traces(path)
+    else:
+        report = _check_pictures(path, form, options, progress)
+    taken_s = round(time.monotonic() - started_s, 2)
+    return msgspec.structs.replace(report, duration_s=taken_s)
+
+
+def _check_traces(path: Path) -> CheckReport:
+    form = "series" if (path / "series").is_dir() else "trips"
+    try:
+        recordings = read_recordings(path)
+    except DatasetFaultsError as error:
+        return _unreadable(path, form, error)
+    findings = [*_manifest(path), *trace_findings(path, recordings)]
+    return CheckReport(
+        path=str(path),
+        form=form,
+        items=len(recordings),
+        objects=sum(len(one.spans) for one in recordings),
+        findings=by_severity(findings),
+        notes=(),
+    )
+
+
+def _check_pictures(
+    path: Path, form: str, options: CheckOptions, progress: Progress | None
+) -> CheckReport:
+    try:
+        dataset = read_dataset(path, form)
+    except DatasetFaultsError as error:
+        return _unreadable(path, form, error)
+    inspection = inspect_pictures(dataset.samples, options.seed, progress)
+    readable = dataset.subset(inspection.samples)
+    findings = [
+        *_manifest(path),
+        *_damaged(inspection),
+        *mended_marks(dataset.faults),
+        *odd_marks(readable),
+        *repeated_pictures(inspection, readable),
+        *divided_groups(inspection.samples),
+        *(unbalanced_classes(readable) if dataset.labels else ()),
+    ]
+    suspects, notes = _label_errors(readable, inspection, options)
+    return CheckReport(
+        path=str(path),
+        form=detect_form(path) if form == "auto" else form,
+        items=len(dataset),
+        objects=inspection.objects,
+        findings=by_severity([*findings, *suspects]),
+        notes=notes,
+    )
+
+
+def _unreadable(path: Path, form: str, error: DatasetFaultsError) -> CheckReport:
+    findings = []
+    for line in error.faults:
+        where, _, what = line.partition(": ")
+        findings.append(
+            Finding(
+                kind="unusable",
+                severity="error",
+                where=where,
+                what=what or line,
+                remedy="mend or remove the file and its marks",
+            )
+        )
+    notes = ("Nothing else was checked: mend these first, then check again.",)
+    return CheckReport(
+        path=str(path), form=form, items=0, objects=0, findings=tuple(findings), notes=notes
+    )
+
+
+def _manifest(path: Path) -> Iterator[Finding]:
+    if not (path.is_dir() and has_manifest(path)):
+        return
+    try:
+        faults = verify_manifest(path)
+    except DatasetError as error:
+        yield Finding(
+            kind="manifest",
+            severity="error",
+            where=error.where,
+            what=error.message,
+            remedy=error.remedy,
+        )
+        return
+    told = (
+        ("missing", "the manifest lists this file, and it is gone", faults.missing),
+        ("altered", "this file is not the one that the manifest lists", faults.altered),
+        ("extra", "the manifest does not list this file", faults.extra),
+    )
+    for kind, what, files in told:
+        for file in files:
+            yield Finding(
+                kind=f"manifest_{kind}",
+                severity="warning" if kind == "extra" else "error",
+                where=str(path / file),
+                what=what,
+                remedy="bring it back, or make the dataset again with `edgehaul data import`",
+            )
+
+
+def _damaged(inspection: Inspection) -> Iterator[Finding]:
+    for file in inspection.damaged:
+        yield Finding(
+            kind="damaged",
+            severity="error",
+            where=str(file),
+            what="it cannot be decoded",
+            remedy="replace it, or remove it and its marks",
+        )
+
+
+def _label_errors(
+    dataset: DetectionDataset, inspection: Inspection, options: CheckOptions
+) -> tuple[list[Finding], tuple[str, ...]]:
+    """Return the likeliest label errors, and what to know of them."""
+    if not options.suspects or not len(inspection.features):
+        return [], ("Labels were not judged.",) if dataset.labels else ()
+    group_of = np.zeros(len(dataset), dtype=np.int64)
+    for number, members in enumerate(independent_groups(dataset.samples, inspection.looks)):
+        group_of[members] = number
+    samples = dataset.samples
+    given = np.array(
+        [
+            samples[owner].boxes[mark].class_id
+            for owner, mark in zip(inspection.owners, inspection.marks, strict=True)
+        ]
+    )
+    review = review_labels(
+        inspection.features,
+        given,
+        group_of[inspection.owners],
+        per_class=options.per_class,
+        seed=options.seed,
+    )
+    named = review.suspects[: options.suspects]
+    findings = [_suspected(suspect, dataset, inspection) for suspect in named]
+    return findings, tuple(_about(review, len(named), dataset, inspection))
+
+
+def _suspected(suspect: Suspect, dataset: DetectionDataset, inspection: Inspection) -> Finding:
+    sample = dataset.samples[int(inspection.owners[suspect.index])]
+    box = sample.boxes[int(inspection.marks[suspect.index])].box
+    at = "" if dataset.task == "classify" else f" at {box.x1:.0f},{box.y1:.0f}"
+    return Finding(
+        kind="label_error",
+        severity="warning",
+        where=str(sample.path),
+        what=f"{dataset.labels[suspect.given]}{at} looks like {dataset.labels[suspect.suggested]} "
+        f"(probability {suspect.suggested_probability:.2f}, of the given label "
+        f"{suspect.given_probability:.2f})",
+        remedy="look at it, and correct the label if it is wrong",
+    )
+
+
+def _about(
+    review: LabelReview, named: int, dataset: DetectionDataset, inspection: Inspection
+) -> Iterator[str]:
+    if review.judged:
+        yield (
+            f"Labels: {review.judged} of {inspection.objects} objects were judged by models that "
+            f"learnt from {review.learnt_from} others at most; {100 * review.accuracy:.1f} % look "
+            f"like their label. {named} of {len(review.suspects)} suspects are named."
+        )
+    if review.unjudged:
+        names = ", ".join(dataset.labels[number] for number in review.unjudged)
+        yield f"Labels of these classes were not judged, as they have too few samples: {names}."
