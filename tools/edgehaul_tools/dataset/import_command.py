@@ -17,12 +17,14 @@ from edgehaul_tools.dataset.import_dataset import (
     preview,
 )
 from edgehaul_tools.dataset.new_directory import refuse_filled
+from edgehaul_tools.dataset.pictures import find_pictures
 from edgehaul_tools.dataset.progress import shown_progress
-from edgehaul_tools.dataset.read import PACKED, READERS
+from edgehaul_tools.dataset.read import PACKED, READERS, detect_form
 from edgehaul_tools.dataset.video_frames import Sampling
 
 _TRACES = ("gps", "series")
-_TRACE_SUFFIXES = frozenset({".gpx", ".nmea"})
+_TRACE_SUFFIXES = frozenset({".gpx", ".jsonl", ".log", ".nma", ".nmea"})
+"""Of files that are never those of pictures."""
 _FAULTS_SHOWN = 20
 
 
@@ -49,7 +51,12 @@ _FAULTS_SHOWN = 20
 )
 @click.option("--every", type=click.IntRange(1), help="Take every so many frames of a video.")
 @click.option("--fps", type=click.FloatRange(0, min_open=True), help="Or so many a second.")
-@click.option("--column", "columns", multiple=True, help="FIELD=TITLE, for traces in CSV.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    help="FIELD=TITLE: what a field of ours is called in a table of traces.",
+)
 @click.option("--dry-run", is_flag=True, help="Read the source and say what would be made.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def import_command(  # noqa: PLR0913, PLR0917 - one for each option
@@ -75,7 +82,7 @@ def import_command(  # noqa: PLR0913, PLR0917 - one for each option
     """
     if every is not None and fps is not None:
         raise UsageError("--every and --fps exclude each other", remedy="give one of them")
-    if form in _TRACES or (form == "auto" and source.suffix.lower() in _TRACE_SUFFIXES):
+    if form in _TRACES or (form == "auto" and _holds_traces(source, columns)):
         _print(_import_traces(source, out, columns, dry_run=dry_run), as_json=as_json)
         return
     if columns:
@@ -91,6 +98,16 @@ def import_command(  # noqa: PLR0913, PLR0917 - one for each option
     _print(_summary(imported, out), as_json=as_json)
 
 
+def _holds_traces(source: Path, columns: tuple[str, ...]) -> bool:
+    if columns or not source.is_dir():
+        return bool(columns) or source.suffix.lower() in _TRACE_SUFFIXES
+    if detect_form(source) != "folder" or find_pictures(source):
+        return False
+    from edgehaul_tools.dataset.trace_import import holds_traces  # noqa: PLC0415 - as below
+
+    return holds_traces(source)
+
+
 def _import_traces(
     source: Path, out: Path, columns: tuple[str, ...], *, dry_run: bool
 ) -> dict[str, object]:
@@ -102,9 +119,18 @@ def _import_traces(
         raise UsageError("--column must be FIELD=TITLE", remedy="write e.g. --column speed_mps=v")
     if dry_run:
         raise UsageError("--dry-run is for pictures", remedy="leave it out")
+    titles = {field: title for field, _, title in pairs} or None
     with shown_progress("importing") as progress:
-        count = import_traces(source, out, {field: title for field, _, title in pairs}, progress)
-    return {"path": str(out), "traces": count}
+        made = import_traces(source, out, titles, progress)
+    return {
+        "path": str(out),
+        "form": made.kind,
+        "names": len(made.names),
+        "records": made.count,
+        "spans": made.spans,
+        "rejected": made.rejected,
+        "faults": list(made.faults),
+    }
 
 
 def _previewed(source: Path, options: ImportOptions) -> dict[str, object]:
@@ -150,4 +176,4 @@ def _print(summary: dict[str, object], *, as_json: bool) -> None:
         elif isinstance(value, dict):
             click.echo(f"{name:10} {', '.join(f'{k} {v}' for k, v in value.items()) or 'none'}")
         else:
-            click.echo(f"{name:10} {value or 'not given'}")
+            click.echo(f"{name:10} {'not given' if value == '' else value}")
