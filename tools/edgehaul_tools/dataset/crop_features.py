@@ -52,7 +52,7 @@ def crop_features(crops: Sequence[Crop], sizes: NDArray[np.float32]) -> Features
     """
     images = np.stack(crops)
     lab = np.stack([cv2.cvtColor(image, cv2.COLOR_BGR2LAB) for image in images])
-    values = lab.astype(np.float32) / 255
+    values: NDArray[np.float32] = lab.astype(np.float32) / np.float32(255)
     shape = np.log(np.maximum(sizes, 1e-4))
     shape = np.stack([shape.sum(axis=1), shape[:, 0] - shape[:, 1]], axis=1)
     parts = [oriented_gradients(values[..., 0]), shape, _colours(values)]

@@ -55,7 +55,9 @@ def unbalanced_classes(dataset: DetectionDataset) -> Iterator[Finding]:
 
 
 def _skewed(counts: dict[str, int], dataset: DetectionDataset) -> Iterator[Finding]:
-    draw = "set `loss: {balance: draw}` in the recipe, or "
+    remedy = "add samples, or make some with `edgehaul synthesize`"
+    if dataset.task == "classify":
+        remedy = f"set `loss: {{balance: draw}}` in the recipe, or {remedy}"
     often, rarely = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     ratio = counts[often] / counts[rarely]
     if ratio > _RATIO:
@@ -63,7 +65,7 @@ def _skewed(counts: dict[str, int], dataset: DetectionDataset) -> Iterator[Findi
             "imbalance",
             "warning",
             f"{ratio:.0f} times fewer samples ({counts[rarely]}) than {often!r} ({counts[often]})",
-            f"{draw if dataset.task == 'classify' else ''}add samples, or make some with `edgehaul synthesize`",
+            remedy,
             rarely,
         )
 
