@@ -51,6 +51,9 @@ class Duel:
         self._recipe = recipe
         self.generator = Generator(classes, recipe.latent, recipe.channels, **size)
         self.discriminator = Discriminator(classes, recipe.channels, **size)
+        for network in (self.generator, self.discriminator):
+            # A third less time for a step on a processor.
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs miss it
         self.averaged = copy.deepcopy(self.generator).eval().requires_grad_(requires_grad=False)
         rate = recipe.optimizer.learning_rate
         self._draws = _adam(self.generator, rate * recipe.generator_rate)
@@ -82,8 +85,12 @@ class Duel:
     def _draw(self, labels: Tensor, random: torch.Generator) -> float:
         drawn = self.generator(self._noise(len(labels), random), labels)
         flip = self._recipe.augment.flip
+        # Its own gradients would be thrown away, and cost a third of the step.
+        self.discriminator.requires_grad_(requires_grad=False)
         loss = -self.discriminator(varied(drawn, random, flip=flip), labels).mean()
-        return self._learn(loss, self._draws, self.generator)
+        value = self._learn(loss, self._draws, self.generator)
+        self.discriminator.requires_grad_(requires_grad=True)
+        return value
 
     def _noise(self, count: int, random: torch.Generator) -> Tensor:
         return torch.randn(count, self._recipe.latent, generator=random)
