@@ -1,0 +1,1 @@
+"""Measurements of what the other stages make, on the machine at hand."""
