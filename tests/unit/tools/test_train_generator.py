@@ -38,7 +38,7 @@ RECIPE = GeneratorRecipe(
     latent=8,
     dataset="parcels",
     generator_rate=1.0,
-    optimizer=OptimizerSection(epochs=30, batch=16, learning_rate=4e-3, average_decay=0.9),
+    optimizer=OptimizerSection(epochs=45, batch=16, learning_rate=4e-3, average_decay=0.9),
     augment=AugmentSection(flip=0.5),
     threads=1,
 )
@@ -115,9 +115,9 @@ def test_the_run_says_what_was_learnt(trained: tuple[Path, TrainingRun]) -> None
     assert read_run(out) == run
     assert run.kind == "generator"
     assert run.counts == {"train": 44, "val": 0, "train/red": 40, "train/blue": 4}
-    assert [record.epoch for record in run.history] == list(range(1, 31))
+    assert [record.epoch for record in run.history] == list(range(1, 46))
     assert run.spec.output.labels == LABELS
-    grid = cv2.imread(str(out / "samples" / "epoch_0030.png"))
+    grid = cv2.imread(str(out / "samples" / "epoch_0045.png"))
     assert grid is not None
     assert grid.shape == (2 * 20, 10 * 20, 3)
 
