@@ -96,9 +96,9 @@ class FixCleaner:
     """Drops the fixes that :class:`FixGate` does not believe, and wrong speeds of the others.
 
     A speed or heading that is no number is missing. So is a speed that stands out of the last
-    ones (a causal Hampel filter) and could only be reached by an impossible acceleration: a
-    receiver that loses its satellites may well say 60 m/s at a good position. Speeds that are
-    missing follow from the positions when the fixes are resampled.
+    ones (a causal Hampel filter) and could only be reached from the last believed one by an
+    impossible acceleration: a receiver that loses its satellites may well say 60 m/s at a good
+    position. Missing speeds follow from the positions when the fixes are resampled.
 
     Args:
         clock: As for :class:`FixGate`.
@@ -108,7 +108,7 @@ class FixCleaner:
         self.speeds_dropped = 0
         self._gate = FixGate(clock=clock)
         self._speeds = CausalHampel()
-        self._at_s = -math.inf
+        self._believed: tuple[float, float] | None = None
 
     @property
     def rejected(self) -> int:
@@ -119,22 +119,29 @@ class FixCleaner:
         """Return the fix as far as it is to be believed; None where it is not at all."""
         if not self._gate.accept(fix):
             return None
-        elapsed_s, self._at_s = fix.captured_at_s - self._at_s, fix.captured_at_s
         speed_mps, heading_deg = _number(fix.speed_mps), _number(fix.heading_deg)
-        if speed_mps is not None and not self._is_possible(speed_mps, elapsed_s):
+        if speed_mps is not None and not self._is_possible(speed_mps, fix.captured_at_s):
             self.speeds_dropped += 1
             speed_mps = None
         if speed_mps == fix.speed_mps and heading_deg == fix.heading_deg:
             return fix
         return msgspec.structs.replace(fix, speed_mps=speed_mps, heading_deg=heading_deg)
 
-    def _is_possible(self, speed_mps: float, elapsed_s: float) -> bool:
+    def _is_possible(self, speed_mps: float, time_s: float) -> bool:
         if speed_mps < 0:
             return False
-        if not 0 < elapsed_s < _FORGET_S:
+        believed_mps, at_s = self._believed or (speed_mps, time_s)
+        elapsed_s = time_s - at_s
+        if not 0 <= elapsed_s < _FORGET_S:
+            # The clock was set right, or the pause was long: nothing follows from before.
             self._speeds.forget()
-        least_mps = MAX_ACCELERATION_MPS2 * max(elapsed_s, 1.0)
-        return not self._speeds.is_outlier(speed_mps, least=least_mps)
+            believed_mps, elapsed_s = speed_mps, 0.0
+        reach_mps = MAX_ACCELERATION_MPS2 * max(elapsed_s, 1.0)
+        stands_out = self._speeds.is_outlier(speed_mps)
+        if stands_out and abs(speed_mps - believed_mps) > reach_mps:
+            return False
+        self._believed = (speed_mps, time_s)
+        return True
 
 
 _FORGET_S = 30.0

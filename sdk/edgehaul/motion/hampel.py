@@ -37,22 +37,14 @@ class CausalHampel:
         self._values: deque[float] = deque(maxlen=window)
         self._sigmas = sigmas
 
-    def is_outlier(self, value: float, *, least: float = 0.0) -> bool:
-        """Return whether the newest value stands out, and remember it.
-
-        Args:
-            value: The newest one.
-            least: Distance from the median up to which nothing is an outlier.
-        """
+    def is_outlier(self, value: float) -> bool:
+        """Return whether the newest value stands out, and remember it."""
         self._values.append(value)
         if len(self._values) <= 2:  # noqa: PLR2004 - two values have no majority
             return False
         median = statistics.median(self._values)
-        distance = abs(value - median)
-        if distance <= least:
-            return False
         mad = statistics.median(abs(other - median) for other in self._values)
-        return distance > self._sigmas * _SIGMA_OF_MAD * mad
+        return abs(value - median) > self._sigmas * _SIGMA_OF_MAD * mad
 
     def forget(self) -> None:
         """Start anew, after a pause."""
@@ -74,6 +66,8 @@ def hampel(
     Returns:
         The values (T,) without outliers, and which ones were replaced (T,).
     """
+    if len(values) == 0:
+        return values.astype(np.float64), np.zeros(0, dtype=np.bool_)
     padded = np.pad(values.astype(np.float64), half_window, constant_values=np.nan)
     around = np.lib.stride_tricks.sliding_window_view(padded, 2 * half_window + 1)
     filled = np.isfinite(around).any(axis=1)

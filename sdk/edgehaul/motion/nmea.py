@@ -21,6 +21,10 @@ _PENDING = 3600
 _SENTENCE: Final = re.compile(
     rb"\$(?P<body>(?!P)[A-Z]{2}(?P<kind>[A-Z]{3}),[^$*\r\n!]*)(?:\*(?P<sum>[0-9A-Fa-f]{2}))?"
 )
+_SAME_S = 1e-4
+"""Times closer than this are one moment: receivers write hundredths or thousandths."""
+_NO_HDOP = 99
+"""What receivers write for a dilution that they do not know."""
 _FIRST_CENTURY = 80
 """Two-digit years from here on are of the 20th century: GPS began in 1980."""
 
@@ -60,6 +64,7 @@ class NmeaReader:
         self._date: date | None = None
         self._last_s: float | None = None
         self._waiting: list[_Epoch] = []
+        self._ready: list[Fix] = []
 
     @property
     def undated(self) -> int:
@@ -68,7 +73,6 @@ class NmeaReader:
 
     def push(self, data: bytes) -> list[Fix]:
         """Take whole lines and return the fixes that they complete."""
-        fixes: list[Fix] = []
         for match in _SENTENCE.finditer(data):
             if not self._is_whole(match):
                 self.rejected += 1
@@ -77,15 +81,20 @@ class NmeaReader:
             if parser is None:
                 continue
             try:
-                fixes += parser(self, match["body"].decode("ascii").split(","))
+                parser(self, match["body"].decode("ascii").split(","))
             except (ValueError, IndexError):
                 # UnicodeDecodeError is a ValueError: bytes that no receiver writes.
                 self.rejected += 1
-        return fixes
+        return self._taken()
 
     def flush(self) -> list[Fix]:
         """Return the fix of the last moment, at the end of a recording."""
-        return self._close()
+        self._close()
+        return self._taken()
+
+    def _taken(self) -> list[Fix]:
+        fixes, self._ready = self._ready, []
+        return fixes
 
     def _is_whole(self, match: re.Match[bytes]) -> bool:
         given = match["sum"]
@@ -95,31 +104,28 @@ class NmeaReader:
         self._sums_seen |= right
         return right
 
-    def _begin(self, time_text: str) -> tuple[_Epoch | None, list[Fix]]:
-        """Return the moment that a sentence is about, and the fix of the one before it."""
-        if not time_text:
-            return None, []
-        time_s = _time_of_day_s(time_text)
-        if self._epoch is not None and abs(self._epoch.time_of_day_s - time_s) < 1e-4:  # noqa: PLR2004 - s
-            return self._epoch, []
-        fixes = self._close()
-        self._epoch = _Epoch(time_s)
-        return self._epoch, fixes
+    def _begin(self, time_s: float) -> _Epoch:
+        """Return the moment that a sentence is about; the one before it is over then."""
+        epoch = self._epoch
+        if epoch is None or abs(epoch.time_of_day_s - time_s) > _SAME_S:
+            self._close()
+            epoch = self._epoch = _Epoch(time_s)
+        return epoch
 
-    def _close(self) -> list[Fix]:
-        """Return the fix of the moment that is over, and those that waited for its date."""
+    def _close(self) -> None:
+        """Make ready the fix of the moment that is over, and those that waited for its date."""
         epoch, self._epoch = self._epoch, None
         if epoch is None:
-            return []
+            return
         self._pass_midnight(epoch.time_of_day_s)
         has_place = epoch.latitude_deg is not None and epoch.longitude_deg is not None
         if not (epoch.valid and has_place):
-            return []
+            return
         if self._date is None:
             self._waiting = [*self._waiting, epoch][-_PENDING:]
-            return []
+            return
         fixes = [*self._dated_waiting(epoch), _fix(epoch, self._date)]
-        return [fix for fix in fixes if fix is not None]
+        self._ready += [fix for fix in fixes if fix is not None]
 
     def _pass_midnight(self, time_of_day_s: float) -> None:
         before, self._last_s = self._last_s, time_of_day_s
@@ -142,79 +148,79 @@ class NmeaReader:
         # The date holds for this very moment: no midnight lies between.
         self._last_s = epoch.time_of_day_s
 
-    def _rmc(self, fields: list[str]) -> list[Fix]:
+    # All fields are read before the first is believed: a sentence is whole or of no use.
+
+    def _rmc(self, fields: list[str]) -> None:
         """Take ``time,status,lat,N,lon,E,knots,course,date``."""
-        epoch, fixes = self._begin(fields[1])
-        if epoch is None:
-            return fixes
-        epoch.valid &= fields[2] == "A"
+        if not fields[1]:
+            return
+        time_s = _time_of_day_s(fields[1])
         if fields[2] != "A":
-            return fixes
-        day = _date(fields[9])
-        _place(epoch, fields[3:7])
-        epoch.speed_mps = _scaled(fields[7], KNOTS_TO_MPS)
-        epoch.heading_deg = _heading(fields[8])
+            self._begin(time_s).valid = False
+            return
+        place, day = _place(fields[3:7]), _date(fields[9])
+        speed_mps, heading_deg = _scaled(fields[7], KNOTS_TO_MPS), _heading(fields[8])
+        epoch = self._begin(time_s)
+        epoch.latitude_deg, epoch.longitude_deg = place
+        epoch.speed_mps, epoch.heading_deg = speed_mps, heading_deg
         if day is not None:
             self._set_date(day, epoch)
-        return fixes
 
-    def _gga(self, fields: list[str]) -> list[Fix]:
+    def _gga(self, fields: list[str]) -> None:
         """Take ``time,lat,N,lon,E,quality,satellites,hdop,altitude``."""
-        epoch, fixes = self._begin(fields[1])
-        if epoch is None:
-            return fixes
+        if not fields[1]:
+            return
+        time_s = _time_of_day_s(fields[1])
         if fields[6] in {"", "0"}:
-            epoch.valid = False
-            return fixes
-        _place(epoch, fields[2:6])
-        epoch.altitude_m = _scaled(fields[9], 1.0)
+            self._begin(time_s).valid = False
+            return
+        place, altitude_m = _place(fields[2:6]), _scaled(fields[9], 1.0)
         hdop = _scaled(fields[8], 1.0)
-        if not epoch.accuracy_is_measured and hdop is not None and 0 < hdop < 99:  # noqa: PLR2004 - means unknown
+        epoch = self._begin(time_s)
+        epoch.latitude_deg, epoch.longitude_deg = place
+        epoch.altitude_m = altitude_m
+        if not epoch.accuracy_is_measured and hdop is not None and 0 < hdop < _NO_HDOP:
             epoch.accuracy_m = hdop * METRES_PER_HDOP
-        return fixes
 
-    def _gll(self, fields: list[str]) -> list[Fix]:
+    def _gll(self, fields: list[str]) -> None:
         """Take ``lat,N,lon,E,time,status``."""
-        epoch, fixes = self._begin(fields[5])
-        if epoch is None:
-            return fixes
-        epoch.valid &= fields[6] == "A"
-        if fields[6] == "A" and epoch.latitude_deg is None:
-            _place(epoch, fields[1:5])
-        return fixes
+        if not fields[5]:
+            return
+        time_s, is_valid = _time_of_day_s(fields[5]), fields[6] == "A"
+        place = _place(fields[1:5]) if is_valid else None
+        epoch = self._begin(time_s)
+        epoch.valid &= is_valid
+        if place is not None and epoch.latitude_deg is None:
+            epoch.latitude_deg, epoch.longitude_deg = place
 
-    def _vtg(self, fields: list[str]) -> list[Fix]:
+    def _vtg(self, fields: list[str]) -> None:
         """Take ``course,T,magnetic,M,knots,N,kmh,K``; it carries no time of its own."""
-        if self._epoch is None:
-            return []
-        speed_mps = _scaled(fields[5], KNOTS_TO_MPS)
+        speed_mps, heading_deg = _scaled(fields[5], KNOTS_TO_MPS), _heading(fields[1])
         if speed_mps is None:
             speed_mps = _scaled(fields[7], KMH_TO_MPS)
+        if self._epoch is None:
+            return
         if self._epoch.speed_mps is None:
             self._epoch.speed_mps = speed_mps
         if self._epoch.heading_deg is None:
-            self._epoch.heading_deg = _heading(fields[1])
-        return []
+            self._epoch.heading_deg = heading_deg
 
-    def _gst(self, fields: list[str]) -> list[Fix]:
+    def _gst(self, fields: list[str]) -> None:
         """Take ``time,rms,major,minor,orientation,lat sigma,lon sigma``."""
-        epoch, fixes = self._begin(fields[1])
         north_m, east_m = _scaled(fields[6], 1.0), _scaled(fields[7], 1.0)
-        if epoch is not None and north_m is not None and east_m is not None:
+        if fields[1] and north_m is not None and east_m is not None:
+            epoch = self._begin(_time_of_day_s(fields[1]))
             epoch.accuracy_m = math.hypot(north_m, east_m) / math.sqrt(2)
             epoch.accuracy_is_measured = True
-        return fixes
 
-    def _zda(self, fields: list[str]) -> list[Fix]:
+    def _zda(self, fields: list[str]) -> None:
         """Take ``time,day,month,year``."""
-        epoch, fixes = self._begin(fields[1])
-        if epoch is not None and all(fields[2:5]):
+        if all(fields[1:5]):
             day = date(int(fields[4]), int(fields[3]), int(fields[2]))
-            self._set_date(day, epoch)
-        return fixes
+            self._set_date(day, self._begin(_time_of_day_s(fields[1])))
 
 
-_PARSERS: Final[dict[str, Callable[[NmeaReader, list[str]], list[Fix]]]] = {
+_PARSERS: Final[dict[str, Callable[[NmeaReader, list[str]], None]]] = {
     "RMC": NmeaReader._rmc,  # noqa: SLF001 - the class's own table
     "GGA": NmeaReader._gga,  # noqa: SLF001 - the class's own table
     "GLL": NmeaReader._gll,  # noqa: SLF001 - the class's own table
@@ -255,11 +261,12 @@ def _date(text: str) -> date | None:
     return date((1900 if year >= _FIRST_CENTURY else 2000) + year, int(text[2:4]), int(text[:2]))
 
 
-def _place(epoch: _Epoch, fields: list[str]) -> None:
-    """Set latitude and longitude from ``ddmm.mmm,N,dddmm.mmm,E``."""
-    latitude_deg = _angle_deg(fields[0], fields[1], "NS", 90.0)
-    longitude_deg = _angle_deg(fields[2], fields[3], "EW", 180.0)
-    epoch.latitude_deg, epoch.longitude_deg = latitude_deg, longitude_deg
+def _place(fields: list[str]) -> tuple[float, float]:
+    """Return latitude and longitude of ``ddmm.mmm,N,dddmm.mmm,E`` in degrees."""
+    return (
+        _angle_deg(fields[0], fields[1], "NS", 90.0),
+        _angle_deg(fields[2], fields[3], "EW", 180.0),
+    )
 
 
 def _angle_deg(text: str, side: str, sides: str, limit_deg: float) -> float:

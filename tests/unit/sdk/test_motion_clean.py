@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
-from edgehaul.motion.clean import FixGate, clean
+from edgehaul.motion.clean import FixCleaner, FixGate, clean
+from edgehaul.motion.hampel import CausalHampel, hampel
 from edgehaul.values import Fix
+from tests.fakes.streams import FakeClock
 
 
 def fix(time_s: float, north_m: float, **changes: float) -> Fix:
@@ -68,3 +71,61 @@ def test_wild_jumps_never_agree() -> None:
 
 def test_after_a_tunnel_the_vehicle_may_be_far_away() -> None:
     assert clean([fix(0, 0), fix(120, 4000)])[1] == 0
+
+
+def test_fixes_from_the_future_are_dropped_where_the_time_is_known() -> None:
+    clock = FakeClock()
+    gate = FixGate(clock=clock)
+    assert not gate.accept(fix(clock.now_s() + 1000, 0))
+    assert gate.accept(fix(clock.now_s() + 30, 0)), "clocks may differ by a little"
+    assert FixGate().accept(fix(clock.now_s() + 1000, 0)), "a recording has its own time"
+
+
+def test_an_impossible_speed_at_a_good_place_is_taken_as_missing() -> None:
+    cleaner = FixCleaner()
+    fixes = [fix(i, 20.0 * i, speed_mps=60.0 if i == 10 else 20.0) for i in range(20)]
+    got = [cleaner.push(f) for f in fixes]
+    assert [f.speed_mps for f in got if f][9:12] == [20.0, None, 20.0]
+    assert (cleaner.rejected, cleaner.speeds_dropped) == (0, 1)
+
+
+def test_harsh_braking_is_no_fault_of_the_receiver() -> None:
+    speeds = [20.0] * 10 + [12.0, 4.0, 0.0] + [0.0] * 5
+    cleaner = FixCleaner()
+    for i, speed_mps in enumerate(speeds):
+        cleaner.push(fix(i, 1.0 * i, speed_mps=speed_mps))
+    assert cleaner.speeds_dropped == 0
+
+
+def test_a_lasting_change_of_speed_is_believed_in_the_end() -> None:
+    cleaner = FixCleaner()
+    got = [cleaner.push(fix(i, 1.0 * i, speed_mps=5.0 if i < 10 else 40.0)) for i in range(20)]
+    assert [f.speed_mps for f in got if f][-1] == 40.0
+    assert 1 <= cleaner.speeds_dropped <= 3
+
+
+def test_values_that_are_no_numbers_are_missing() -> None:
+    cleaner = FixCleaner()
+    got = cleaner.push(fix(0, 0, speed_mps=math.nan, heading_deg=math.inf))
+    assert got is not None
+    assert (got.speed_mps, got.heading_deg) == (None, None)
+    negative = cleaner.push(fix(1, 0, speed_mps=-3.0))
+    assert negative is not None
+    assert negative.speed_mps is None
+
+
+def test_hampel_on_both_sides_mends_outliers_and_gaps_alone() -> None:
+    truth = np.sin(np.arange(100) / 10)
+    values = truth + 0.001 * np.cos(np.arange(100) * 7.0)
+    values[[20, 50]], values[70] = 9.0, np.nan
+    mended, replaced = hampel(values)
+    assert replaced.nonzero()[0].tolist() == [20, 50, 70]
+    np.testing.assert_allclose(mended, truth, atol=0.11)
+    assert hampel(np.array([]))[0].shape == (0,)
+    assert np.isnan(hampel(np.full(3, np.nan))[0]).all()
+
+
+def test_causal_hampel_sees_an_outlier_at_once() -> None:
+    judge = CausalHampel()
+    values = [1.0, 1.1, 0.9, 1.0, 9.0, 1.1, 1.0]
+    assert [judge.is_outlier(v) for v in values].index(True) == 4

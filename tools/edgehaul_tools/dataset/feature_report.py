@@ -192,6 +192,7 @@ def _draw_bars(left: Axes, right: Axes, ranking: FeatureRanking) -> None:
     for place, feature in enumerate(features):
         if feature.importance is None:
             right.text(0, place, "  not asked", va="center", color=_LEFT, fontsize=8)
+    right.tick_params(axis="y", length=0)
     right.axvline(0, color="#374151", linewidth=0.8)
     right.set_xlabel("macro F1 lost when shuffled (blue: recommended)")
     for axes in (left, right):
@@ -207,7 +208,7 @@ def _draw_matrix(axes: Axes, ranking: FeatureRanking) -> None:
     axes.set_yticks(range(len(names)), names)
     for (row, column), value in np.ndenumerate(ranking.correlation):
         if row != column and abs(value) >= 0.5:  # noqa: PLR2004 - less is of no interest
-            color = "white" if abs(value) > 0.75 else "#1f2937"  # noqa: PLR2004 - dark cells
+            color = "white" if abs(value) > 0.6 else "#1f2937"  # noqa: PLR2004 - dark cells
             text = f"{value:.2f}".replace("0.", ".", 1)
             axes.text(column, row, text, ha="center", va="center", fontsize=6, color=color)
     axes.set_title("Rank correlation of the features' means", fontsize=11)

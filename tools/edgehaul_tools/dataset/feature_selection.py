@@ -325,9 +325,7 @@ def _judged(feature: RankedFeature, losses: NDArray[np.float64]) -> RankedFeatur
     error = float(losses.std(ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else 0.0
     is_missed = mean > max(_ERRORS * error, _LEAST_LOSS)
     reason = (
-        f"without it {mean:.3f} of macro F1 are lost"
-        if is_missed
-        else "the others make up for it: without it no F1 is surely lost"
+        f"without it {mean:.3f} of macro F1 are lost" if is_missed else "the others make up for it"
     )
     return replace(
         feature,
