@@ -24,6 +24,9 @@ from edgehaul_tools.dataset.yolo import write_yolo
 Layout = Callable[[DetectionDataset, Sample, PurePath], PurePath]
 """Where a form wants a picture, given the path that it has among the others."""
 
+Finish = Callable[[DetectionDataset, Path], None]
+"""Given the dataset with its pictures in their places, and the directory that is being made."""
+
 
 @dataclass(frozen=True)
 class Writer:
@@ -71,6 +74,7 @@ def export_dataset(
     out: Path,
     link: Link = "copy",
     progress: Progress | None = None,
+    finish: Finish | None = None,
 ) -> Exported:
     """Write a dataset with its pictures in another form.
 
@@ -80,6 +84,7 @@ def export_dataset(
         out: The new directory.
         link: Whether pictures are copied or linked.
         progress: Told of each picture.
+        finish: Writes what else belongs into the directory before it is put in its place.
 
     Raises:
         UsageError: There is no such form.
@@ -89,6 +94,8 @@ def export_dataset(
     with new_directory(out) as folder:
         placed = place_pictures(dataset, _targets(dataset, writer, folder), link, progress)
         writer.write(placed, folder)
+        if finish:
+            finish(placed, folder)
     return report_of(dataset, form)
 
 

@@ -21,7 +21,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         ModelError: The file is missing or no ONNX model.
     """
-    return {entry.key: entry.value for entry in _load(path, weights=False).metadata_props}
+    return {entry.key: entry.value for entry in load_onnx(path, weights=False).metadata_props}
 
 
 def read_spec(path: Path) -> ModelSpec | None:
@@ -50,14 +50,23 @@ def write_spec(path: Path, spec: ModelSpec) -> None:
     Raises:
         ModelError: The file is missing or no ONNX model.
     """
-    model = _load(path, weights=True)
+    model = load_onnx(path, weights=True)
     kept = {entry.key: entry.value for entry in model.metadata_props}
     kept[SPEC_KEY] = msgspec.json.encode(spec).decode()
     onnx.helper.set_model_props(model, kept)
     onnx.save(model, path)
 
 
-def _load(path: Path, *, weights: bool) -> onnx.ModelProto:
+def load_onnx(path: Path, *, weights: bool) -> onnx.ModelProto:
+    """Read an ONNX file.
+
+    Args:
+        path: The file.
+        weights: Whether weights in files beside it are read, too.
+
+    Raises:
+        ModelError: The file is missing or no ONNX model.
+    """
     try:
         model = onnx.load(path, load_external_data=weights)
     except FileNotFoundError:
