@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
+from edgehaul_tools.dataset.grouping import GROUPINGS, regrouped
+from edgehaul_tools.dataset.imbalance import class_counts
+from edgehaul_tools.dataset.progress import shown_progress
 from edgehaul_tools.dataset.read import READERS, detect_form, read_dataset
-from edgehaul_tools.dataset.samples import DetectionDataset
+from edgehaul_tools.dataset.series import is_series_dataset
 from edgehaul_tools.dataset.split import near_duplicates, split, write_splits
-from edgehaul_tools.dataset.traces import read_truck_dataset
-from edgehaul_tools.dataset.virtual import (
-    Progress,
-    generate_conveyor_dataset,
-    generate_truck_dataset,
+from edgehaul_tools.dataset.statistics import (
+    picture_statistics,
+    series_statistics,
+    trace_statistics,
 )
+from edgehaul_tools.dataset.trace_checks import is_trace_dataset
+from edgehaul_tools.dataset.virtual import generate_conveyor_dataset, generate_truck_dataset
 
 _FAULTS_SHOWN = 20
 
@@ -50,11 +50,11 @@ def virtual() -> None:
 @_AS_JSON
 def conveyor(out: Path, images: int, width: int, height: int, seed: int, *, as_json: bool) -> None:
     """Render parcels on conveyors as a COCO dataset."""
-    with _progress("rendering", images) as progress:
+    with shown_progress("rendering") as progress:
         dataset = generate_conveyor_dataset(
             out, images, seed, width=width, height=height, progress=progress
         )
-    _print(_summary(dataset, "coco"), as_json=as_json)
+    _print(picture_statistics(dataset, "coco"), as_json=as_json)
 
 
 @virtual.command()
@@ -67,9 +67,9 @@ def conveyor(out: Path, images: int, width: int, height: int, seed: int, *, as_j
 @_AS_JSON
 def truck(out: Path, trips: int, duration_s: float, seed: int, *, as_json: bool) -> None:
     """Drive trucks and write their GPS traces with the drivers' faults."""
-    with _progress("driving", trips) as progress:
+    with shown_progress("driving") as progress:
         generate_truck_dataset(out, trips, seed, duration_s=duration_s, progress=progress)
-    _print(_truck_summary(out), as_json=as_json)
+    _print(trace_statistics(out), as_json=as_json)
 
 
 @click.command()
@@ -77,14 +77,19 @@ def truck(out: Path, trips: int, duration_s: float, seed: int, *, as_json: bool)
 @_FORM
 @_AS_JSON
 def stats(dataset: Path, form: str, *, as_json: bool) -> None:
-    """Check a dataset and say what is in it."""
-    if (dataset / "labels.json").is_file() and (dataset / "trips").is_dir():
-        _print(_truck_summary(dataset), as_json=as_json)
-        return
-    content = read_dataset(dataset, form)
-    summary = _summary(content, detect_form(dataset) if form == "auto" else form)
+    """Say what is in DATASET: pictures, trips or series."""
+    _print(_statistics(dataset, form), as_json=as_json)
+
+
+def _statistics(path: Path, form: str) -> dict[str, object]:
+    if form == "auto" and is_series_dataset(path):
+        return series_statistics(path)
+    if form == "auto" and is_trace_dataset(path):
+        return trace_statistics(path)
+    content = read_dataset(path, form)
+    summary = picture_statistics(content, detect_form(path) if form == "auto" else form)
     summary["near_duplicates"] = sum(1 for _ in near_duplicates(content.samples))
-    _print(summary, as_json=as_json)
+    return summary
 
 
 @click.command("split")
@@ -100,14 +105,22 @@ def stats(dataset: Path, form: str, *, as_json: bool) -> None:
     show_default=True,
     help="Shares of train, val and test.",
 )
+@click.option(
+    "--group-by",
+    type=click.Choice(list(GROUPINGS)),
+    default="dataset",
+    show_default=True,
+    help="What is never torn apart: as the dataset says, a folder, a name's prefix, or nothing.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be written.")
 @_SEED
 @_FORM
 @_AS_JSON
-def split_command(
+def split_command(  # noqa: PLR0913 - one for each option
     dataset: Path,
     out: Path,
     fractions: tuple[float, float, float],
+    group_by: str,
     seed: int,
     form: str,
     *,
@@ -119,7 +132,7 @@ def split_command(
     Pictures stay where they are; groups (cameras, videos, days) and near-duplicates are
     never torn apart.
     """
-    parts = split(read_dataset(dataset, form), fractions, seed)
+    parts = split(regrouped(read_dataset(dataset, form), group_by), fractions, seed)
     summary: dict[str, object] = {"written": not dry_run}
     if not dry_run:
         write_splits(parts, out)
@@ -128,43 +141,9 @@ def split_command(
             "file": str(out / f"{name}.json"),
             "images": len(part),
             "groups": len({sample.group for sample in part.samples}),
-            "objects": _class_counts(part),
+            "objects": class_counts(part),
         }
     _print(summary, as_json=as_json)
-
-
-def _class_counts(dataset: DetectionDataset) -> dict[str, int]:
-    counts = Counter(mark.class_id for sample in dataset.samples for mark in sample.boxes)
-    return {label: counts[number] for number, label in enumerate(dataset.labels)}
-
-
-def _summary(dataset: DetectionDataset, form: str) -> dict[str, object]:
-    sizes = Counter(f"{sample.width}x{sample.height}" for sample in dataset.samples)
-    return {
-        "path": str(dataset.root),
-        "form": form,
-        "images": len(dataset),
-        "groups": len({sample.group for sample in dataset.samples}),
-        "sizes": dict(sizes.most_common(5)),
-        "objects": _class_counts(dataset),
-        "ignored": sum(len(sample.ignored) for sample in dataset.samples),
-        "without_objects": sum(not sample.boxes for sample in dataset.samples),
-        "faults": list(dataset.faults),
-    }
-
-
-def _truck_summary(root: Path) -> dict[str, object]:
-    traces = read_truck_dataset(root)
-    anomalies = Counter(anomaly.label for trace in traces for anomaly in trace.anomalies)
-    spans_s = [trace.fixes[-1].captured_at_s - trace.fixes[0].captured_at_s for trace in traces]
-    return {
-        "path": str(root),
-        "form": "truck",
-        "trips": len(traces),
-        "fixes": sum(len(trace.fixes) for trace in traces),
-        "hours": round(sum(spans_s) / 3600, 2),
-        "anomalies": dict(sorted(anomalies.items())),
-    }
 
 
 def _print(summary: dict[str, object], *, as_json: bool) -> None:
@@ -172,28 +151,31 @@ def _print(summary: dict[str, object], *, as_json: bool) -> None:
         click.echo(json.dumps(summary))
         return
     for name, value in summary.items():
-        if isinstance(value, list):
+        if name == "faults" and isinstance(value, list):
             click.echo(f"{name:16} {len(value)}")
             for line in value[:_FAULTS_SHOWN]:
                 click.echo(f"  {line}")
             if len(value) > _FAULTS_SHOWN:
                 click.echo(f"  and {len(value) - _FAULTS_SHOWN} more; --json lists all")
+        elif isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values()):
+            click.echo(name)
+            for key, inner in value.items():
+                click.echo(f"  {key:16} {_text(inner)}")
         else:
             click.echo(f"{name:16} {_text(value)}")
 
 
 def _text(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(inner)}" for key, inner in value.items()) or "none"
+        return ", ".join(f"{key} {_short(inner)}" for key, inner in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _short(value: object) -> str:
+    """Return a value within a line; quantiles as `least..median..most`."""
+    if isinstance(value, dict):
+        kept = [value[key] for key in ("least", "median", "most") if key in value]
+        return "..".join(f"{number:g}" for number in kept) if kept else f"({_text(value)})"
     return str(value)
-
-
-@contextmanager
-def _progress(label: str, length: int) -> Iterator[Progress | None]:
-    """Show a bar on stderr where that is a terminal, and nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(length=max(length, 1), label=label, file=sys.stderr) as bar:
-        step: Callable[[int, int], None] = lambda _done, _all: bar.update(1)  # noqa: E731 - short
-        yield step

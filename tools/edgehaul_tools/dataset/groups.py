@@ -26,12 +26,16 @@ def guess_groups(paths: Sequence[PurePath], *, folders_tell: bool = True) -> lis
     """
     folders = [path.parent.as_posix() if folders_tell else "" for path in paths]
     prefixes = [
-        f"{folder}/{_COUNTER.sub('', path.stem)}"
-        for folder, path in zip(folders, paths, strict=True)
+        f"{folder}/{name_prefix(path)}" for folder, path in zip(folders, paths, strict=True)
     ]
     if _tell(prefixes):
         return [PurePath(name).name or name for name in prefixes]
     return folders if _tell(folders) else [path.as_posix() for path in paths]
+
+
+def name_prefix(path: PurePath) -> str:
+    """Return a picture's name without the counter at its end."""
+    return _COUNTER.sub("", path.stem)
 
 
 def _tell(names: Sequence[str]) -> bool:
