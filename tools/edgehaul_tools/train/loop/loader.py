@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+import cv2
 import torch
 
 Job = TypeVar("Job")
@@ -30,8 +31,10 @@ def made_ahead(
         jobs: What to make; taken in this thread, only as far ahead as batches are made.
         loaders: Number of threads.
     """
-    # A loader's own tensor operations must not start a team of threads each.
+    # A loader's own operations must not start a team of threads each: there are loaders enough.
     pool = ThreadPoolExecutor(loaders, "loader", torch.set_num_threads, (1,))
+    threads_before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
     waiting: deque[tuple[Job, Future[Made]]] = deque()
     coming = iter(jobs)
     try:
@@ -44,3 +47,4 @@ def made_ahead(
             yield job, future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        cv2.setNumThreads(threads_before)
