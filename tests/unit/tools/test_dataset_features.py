@@ -89,7 +89,7 @@ def test_few_recordings_are_divided_into_blocks(tmp_path: Path) -> None:
     write_series_dataset(tmp_path, [recording(1), recording(2)])
     windows = load_feature_windows(tmp_path, 8, 1.0)
     assert windows.grouped_by == "block"
-    assert sorted(set(windows.groups.tolist())) == list(range(10))
+    assert sorted(set(windows.groups.tolist())) == list(range(20))
     labelled = load_feature_windows(tmp_path, 8, 1.0, labelled_only=True)
     assert set(labelled.labels.tolist()) == {"event", "shift"}
     assert len(labelled) < len(windows)

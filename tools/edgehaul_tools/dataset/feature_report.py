@@ -70,7 +70,7 @@ def ranking_text(ranking: FeatureRanking) -> str:
         f"windows          {counts}",
         f"macro F1         {ranking.macro_f1_all:.3f} with all features",
         f"macro F1         {ranking.macro_f1_recommended:.3f} with the recommended ones (*)",
-        f"held out         {ranking.groups} {ranking.grouped_by}s in turn",
+        f"held out         {ranking.groups} {ranking.grouped_by}s in turn{_caution(ranking)}",
         f"for the recipe   features: [{', '.join(ranking.recommended)}]",
     ]
     return "\n".join(lines)
@@ -93,6 +93,13 @@ def write_report(ranking: FeatureRanking, out: Path) -> None:
             where=out,
             remedy="give a file in a folder that exists and may be written",
         ) from error
+
+
+def _caution(ranking: FeatureRanking) -> str:
+    """Return what to think of figures on blocks; nothing where recordings were held out."""
+    if ranking.grouped_by == "recording":
+        return ""
+    return "; with fewer than three recordings these are parts of them, which is less strict"
 
 
 def _importance(feature: RankedFeature) -> str:
@@ -139,7 +146,8 @@ def _page(ranking: FeatureRanking) -> str:
 feature's mean, deviation, lowest and highest value in a window; a shuffled one seems to have
 {ranking.noise:.3f}. Importance: macro F1 that gradient boosting loses on held-out
 {ranking.grouped_by}s when the feature is shuffled, ± its standard error over the folds;
-features that say the same as a better one are not asked.</p>
+features that say the same as a better one are not asked. {ranking.groups}
+{ranking.grouped_by}s were held out in turn{_caution(ranking)}.</p>
 </body></html>
 """
 

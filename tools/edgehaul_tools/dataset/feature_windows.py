@@ -23,7 +23,7 @@ SUMMARIES = ("mean", "deviation", "lowest", "highest")
 """What is kept of a feature in a window."""
 _HOPS_PER_WINDOW = 4
 _FEWEST_GROUPS = 3
-_BLOCKS = 5
+_BLOCKS = 10
 """Parts that a recording is divided into where there are too few to hold some of them out."""
 
 
