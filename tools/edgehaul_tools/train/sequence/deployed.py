@@ -13,6 +13,9 @@ from edgehaul.errors import ModelError
 from edgehaul_tools.train.architectures.table import build_sequence
 from edgehaul_tools.train.run_directory import load_weights
 
+_UNBOUNDED = 1e6
+"""In deviations of a feature."""
+
 
 class RealUnits(nn.Module):
     """A network that answers in real units, and learns in units of the answers' deviation.
@@ -35,6 +38,34 @@ class RealUnits(nn.Module):
         """Return answers (B, K) in real units for normalised windows (B, steps, features)."""
         answers: Tensor = self.network(window).float() * self.std + self.mean
         return answers
+
+
+class Bounded(nn.Module):
+    """An autoencoder that draws nothing beyond the range of what is normal.
+
+    Left free it carries on its lines: a speed that nobody drove is drawn as well as any other,
+    and goes unnoticed. While it learns it is not bounded, for a bound has no gradient.
+
+    Args:
+        network: Windows (B, steps, features) for windows.
+        count: Number of features.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, network: nn.Module, count: int) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("low", torch.full((count,), -_UNBOUNDED))
+        self.register_buffer("high", torch.full((count,), _UNBOUNDED))
+
+    def forward(self, window: Tensor) -> Tensor:
+        """Return windows (B, steps, features) as the network draws them, normalised."""
+        drawn: Tensor = self.network(window)
+        if self.training:
+            return drawn
+        return torch.minimum(torch.maximum(drawn, self.low), self.high)
 
 
 class DeployedSequence(nn.Module):
@@ -115,6 +146,8 @@ def sequence_network(recipe: SequenceRecipe, spec: ModelSpec) -> nn.Module:
     )
     if recipe.goal == "next_position":
         return RealUnits(network, len(spec.output.labels))
+    if recipe.goal == "anomaly":
+        return Bounded(network, features)
     return network
 
 

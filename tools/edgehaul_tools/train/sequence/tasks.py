@@ -15,13 +15,15 @@ from edgehaul.config.recipe import SequenceRecipe
 from edgehaul.motion.windows import to_tensor
 from edgehaul_tools.train.loop.anomaly_scores import alarm_threshold, anomaly_metrics
 from edgehaul_tools.train.loop.class_loss import ClassLoss, drawn_balanced
-from edgehaul_tools.train.sequence.deployed import DeployedSequenceAnomaly, RealUnits
+from edgehaul_tools.train.sequence.deployed import Bounded, DeployedSequenceAnomaly, RealUnits
 from edgehaul_tools.train.sequence.moves import MoveSet, move_metrics
 from edgehaul_tools.train.sequence.windows import UNDECIDED, WindowSet
 
 _NORMAL_SHARE = 0.5
 """Share of normal windows in what is drawn: in real traces nearly all are."""
 _ROWS_AT_ONCE = 2048
+_BEYOND = 0.01
+"""Share of a feature's normal values on either side that an autoencoder never draws."""
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
@@ -171,11 +173,11 @@ class NextPositionTask(_WindowTask[RealUnits]):
         return move_metrics(self._answers(network, self._val.features), self._val)
 
 
-class SurpriseTask(_WindowTask[nn.Module]):
+class SurpriseTask(_WindowTask[Bounded]):
     """Learns to reproduce normal windows alone.
 
     Args:
-        network: Windows (B, steps, features) for windows.
+        network: Windows (B, steps, features) for windows; its bounds are set here.
         recipe: How.
         spec: Normalises the windows.
         train: Of it, windows of class 0 are learnt from.
@@ -187,7 +189,7 @@ class SurpriseTask(_WindowTask[nn.Module]):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Bounded,
         recipe: SequenceRecipe,
         spec: ModelSpec,
         train: WindowSet,
@@ -196,6 +198,9 @@ class SurpriseTask(_WindowTask[nn.Module]):
         normal = np.flatnonzero(train.classes == 0)
         super().__init__(network, recipe, spec, train.features, normal)
         self._val = val
+        values = self._inputs[torch.from_numpy(normal)].flatten(0, 1).numpy()
+        for bound, share in ((network.low, _BEYOND), (network.high, 1 - _BEYOND)):
+            bound.copy_(torch.from_numpy(np.quantile(values, share, axis=0)))
 
     def batch(self, numbers: NDArray[np.int64], epoch: int) -> Tensor:
         """Return windows (B, steps, features)."""

@@ -16,7 +16,7 @@ from edgehaul_tools.train.loop.checkpoint import training_digest
 from edgehaul_tools.train.loop.fit import Plan, fit
 from edgehaul_tools.train.loop.optimization import Progress, no_progress, seeded_torch
 from edgehaul_tools.train.run_directory import Fitted, Started, TrainingRun, keep_run
-from edgehaul_tools.train.sequence.deployed import RealUnits, sequence_network
+from edgehaul_tools.train.sequence.deployed import Bounded, RealUnits, sequence_network
 from edgehaul_tools.train.sequence.moves import MOVE_LABELS, MoveSet, load_moves
 from edgehaul_tools.train.sequence.tasks import (
     ClassifyTask,
@@ -111,7 +111,7 @@ def fit_sequence(
         return fit(NextPositionTask(network, recipe, spec, train, val), plan, progress)
     if not (isinstance(train, WindowSet) and isinstance(val, WindowSet)):
         raise TypeError(f"goal {recipe.goal!r} learns from other windows than these")
-    if recipe.goal == "anomaly":
+    if isinstance(network, Bounded):
         return fit(SurpriseTask(network, recipe, spec, train, val), plan, progress)
     return fit(ClassifyTask(network, recipe, spec, train, val), plan, progress)
 
