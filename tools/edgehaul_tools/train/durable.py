@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import torch
+
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
@@ -37,6 +39,23 @@ def write_whole(path: Path, content: bytes) -> None:
     """Make ``path`` hold ``content``; see :func:`written_whole`."""
     with written_whole(path) as stream:
         stream.write(content)
+
+
+def save_tensors(path: Path, content: object) -> None:
+    """Make ``path`` hold tensors and primitives, for ``torch.load(weights_only=True)``.
+
+    Raises:
+        OSError: They cannot be written; what was at ``path`` before is still there.
+    """
+    try:
+        with written_whole(path) as stream:
+            torch.save(content, stream)
+    except RuntimeError as error:
+        # torch tells of its own confusion; the disk's answer stands behind it.
+        cause = error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        raise OSError(cause.errno, cause.strerror, str(path)) from error
 
 
 def _make_names_durable(folder: Path) -> None:

@@ -26,7 +26,7 @@ from edgehaul.config.recipe import Recipe
 from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import ModelError
 from edgehaul_tools.train.damage import DAMAGE, reason_of
-from edgehaul_tools.train.durable import write_whole, written_whole
+from edgehaul_tools.train.durable import save_tensors, write_whole
 from edgehaul_tools.train.loop.checkpoint import CHECKPOINT_FILE
 from edgehaul_tools.train.loop.optimization import has_bfloat16
 from edgehaul_tools.train.loop.processes import processor_threads, this_process
@@ -118,8 +118,7 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
 def write_run(folder: Path, run: TrainingRun, network: nn.Module) -> None:
     """Write a run directory; what stood there under the same names is replaced."""
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    with written_whole(folder / WEIGHTS_FILE) as stream:
-        torch.save(weights, stream)
+    save_tensors(folder / WEIGHTS_FILE, weights)
     text = msgspec.json.format(msgspec.json.encode(run), indent=2)
     write_whole(folder / RUN_FILE, text + b"\n")
 

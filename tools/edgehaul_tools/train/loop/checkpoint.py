@@ -16,7 +16,7 @@ import torch
 
 from edgehaul.errors import EdgeHaulError, ModelError, UsageError
 from edgehaul_tools.train.damage import DAMAGE, reason_of
-from edgehaul_tools.train.durable import written_whole
+from edgehaul_tools.train.durable import save_tensors
 
 CHECKPOINT_FILE = "checkpoint.pt"
 _FORM = 1
@@ -86,13 +86,11 @@ class Checkpoints:
         started_s = time.monotonic()
         before = self._path.exists()
         try:
-            with written_whole(self._path) as stream:
-                torch.save({"form": _FORM, "digest": self._digest, **state}, stream)
-        except (OSError, RuntimeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
+            save_tensors(self._path, {"form": _FORM, "digest": self._digest, **state})
+        except OSError as error:
             kept = "the one before it is intact; " if before else ""
             raise EdgeHaulError(
-                f"the checkpoint cannot be written: {reason}",
+                f"the checkpoint cannot be written: {error.strerror}",
                 where=self._path,
                 remedy=f"{kept}free some space and go on with --resume",
             ) from error
