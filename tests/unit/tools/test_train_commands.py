@@ -4,17 +4,20 @@ import json
 from pathlib import Path
 
 import click
+import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from edgehaul.config.recipe_sections import SplitSection
-from edgehaul.errors import DatasetError, UsageError
+from edgehaul.errors import ConfigError, DatasetError, ModelError, UsageError
 from edgehaul_tools.dataset.read import read_dataset
 from edgehaul_tools.dataset.traces import LabelledTrace
 from edgehaul_tools.dataset.virtual import generate_conveyor_dataset, generate_truck_dataset
 from edgehaul_tools.export.command import export
 from edgehaul_tools.train.command import train
 from edgehaul_tools.train.follow import split_traces
+from edgehaul_tools.train.loop.checkpoint import Checkpoints
 
 
 def run(command: click.Command, *arguments: object) -> Result:
@@ -78,6 +81,73 @@ def test_no_part_of_an_earlier_split_stays_and_no_accuracy_is_claimed_without_on
     result = run(train, recipe, "--out", tmp_path / "run")
     assert "no validation part" in result.stdout
     assert sorted(p.name for p in (tmp_path / "run").glob("t*.json")) == ["train.json"]
+
+
+PARCELS = (
+    "detector:\n"
+    "  {width: 96, height: 64, channels: [4, 4, 8, 8], threads: 1, dataset: conveyor,\n"
+    "   split: {train: 1, val: 0, test: 0}, optimizer: {epochs: 2, batch: 4}}\n"
+)
+
+
+def test_values_of_the_recipe_are_set_and_a_finished_training_is_not_repeated(
+    tmp_path: Path,
+) -> None:
+    generate_conveyor_dataset(tmp_path / "conveyor", 4, 1, width=160, height=120)
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text(PARCELS)
+    first = run(train, recipe, "--out", out, "--set", "optimizer.epochs=1")
+    assert "epoch 1/1" in first.stderr
+    weights = (out / "weights.pt").read_bytes()
+    again = ("--set", "detector.optimizer.epochs=1", "--resume")
+    assert run(train, recipe, "--out", out, *again).stderr == ""
+    assert (out / "weights.pt").read_bytes() == weights
+    with pytest.raises(UsageError, match=r"another recipe.*--resume"):
+        run(train, recipe, "--out", out, "--resume")
+    with pytest.raises(ConfigError) as caught:
+        run(train, recipe, "--out", out, "--set", "optimizer.epoch=1", "--set", "seed=-1")
+    assert [("'epochs'" in fault, "seed" in fault) for fault in caught.value.faults] == [
+        (True, False),
+        (False, True),
+    ]
+    with pytest.raises(UsageError, match="--weights is for classifiers"):
+        run(train, recipe, "--out", out, "--weights", tmp_path / "weights.pth")
+
+
+def test_an_unfinished_training_is_not_begun_anew_by_mistake(tmp_path: Path) -> None:
+    generate_conveyor_dataset(tmp_path / "conveyor", 4, 1, width=160, height=120)
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text(PARCELS)
+    Checkpoints(out, "of another training").write({"steps": 1})
+    with pytest.raises(UsageError, match=r"unfinished training.*--resume.*remove"):
+        run(train, recipe, "--out", out)
+    with pytest.raises(UsageError, match="checkpoint is of another training"):
+        run(train, recipe, "--out", out, "--resume")
+    assert [path.name for path in out.iterdir()] == ["checkpoint.pt"], "no split of this training"
+
+
+def test_published_weights_are_found_beside_the_recipe(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("classifier: {dataset: pictures, weights: published.pth, width: 32,\n"
+                      "  height: 32, threads: 1, optimizer: {epochs: 1, batch: 2},\n"
+                      "  split: {train: 1, val: 0, test: 0}}\n")  # fmt: skip
+    for number, label in enumerate(("damaged", "intact") * 2):
+        (tmp_path / "pictures" / label).mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / "pictures" / label / f"{number}.png"), pixels)
+    with pytest.raises(ModelError, match=r"weights cannot be read.*") as caught:
+        run(train, recipe, "--out", tmp_path / "run")
+    assert caught.value.where == str(tmp_path / "published.pth")
+    with pytest.raises(ModelError) as caught:
+        run(train, recipe, "--out", tmp_path / "run", "--weights", tmp_path / "mine.pth")
+    assert caught.value.where == str(tmp_path / "mine.pth")
+
+
+def test_trips_come_in_no_parts(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("sequence: {dataset: truck, split: {source: given}}\n")
+    with pytest.raises(UsageError, match="come in no parts"):
+        run(train, recipe, "--out", tmp_path / "run")
 
 
 def test_trips_are_divided_and_never_lost() -> None:
