@@ -311,6 +311,31 @@ def test_an_archive_that_names_pictures_of_this_machine(tmp_path: Path) -> None:
     assert private.is_file()
 
 
+def test_names_that_lead_out_of_the_dataset_stay_in_it(tmp_path: Path) -> None:
+    root = tmp_path / "src" / "deep" / "marks"
+    picture(root / "a.jpg")
+    picture(tmp_path / "src" / "x" / "b.jpg")
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "../../x/b.jpg"}]
+    content = {"images": images, "categories": [{"id": 1, "name": "van"}]}
+    (root / "annotations.json").write_text(json.dumps(content))
+    import_dataset(root, tmp_path / "out", OPTIONS)
+    assert sorted(
+        p.relative_to(tmp_path).as_posix() for p in (tmp_path / "out").rglob("*.jpg")
+    ) == [
+        "out/images/deep/marks/a.jpg",
+        "out/images/x/b.jpg",
+    ]
+
+
+def test_faults_in_an_archive_are_told_by_its_own_name(tmp_path: Path) -> None:
+    source = yolo(tmp_path / "set")
+    (source / "labels" / "val" / "ä.txt").write_text("7 0.5 0.5 0.5 0.5\n")
+    archive = zipped(source, tmp_path / "a.zip")
+    with pytest.raises(DatasetError, match=r"a\.zip/labels/val/ä\.txt:1: class 7") as caught:
+        import_dataset(archive, tmp_path / "out", OPTIONS)
+    assert "partial" not in str(caught.value)
+
+
 def write_video(path: Path, frames: int) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 48))
     for number in range(frames):

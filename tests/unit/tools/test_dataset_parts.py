@@ -11,6 +11,7 @@ from edgehaul.errors import DatasetError
 from edgehaul_tools.dataset.parts import part_in_path, part_named
 from edgehaul_tools.dataset.read import detect_form, read_dataset
 from edgehaul_tools.dataset.samples import DetectionDataset
+from edgehaul_tools.dataset.split import Splits, write_splits
 
 
 def picture(path: Path) -> Path:
@@ -81,6 +82,18 @@ def test_coco_parts_with_different_classes(tmp_path: Path) -> None:
     coco_file(tmp_path / "val.json", "a.jpg", labels=("van", "bus"))
     with pytest.raises(DatasetError, match=r"different classes: van \| van, bus"):
         read_dataset(tmp_path)
+
+
+def test_a_divided_dataset_that_is_split_anew(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        picture(tmp_path / name)
+    coco_file(tmp_path / "train.json", "a.jpg", "b.jpg", "c.jpg")
+    given = read_dataset(tmp_path)
+    assert set(parts(given).values()) == {"train"}
+    first, *rest = given.samples
+    write_splits(Splits(*map(given.subset, ([rest[0]], [rest[1]], [first]))), tmp_path / "anew")
+    found = {"a.jpg": "test", "b.jpg": "train", "c.jpg": "val"}
+    assert parts(read_dataset(tmp_path / "anew")) == found
 
 
 def test_two_coco_files_of_one_part(tmp_path: Path) -> None:

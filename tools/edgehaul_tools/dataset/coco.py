@@ -137,7 +137,8 @@ def _samples(content: Coco, file: Path, part: Part, faults: FaultBook) -> list[S
             continue
         boxes, ignored = _boxes(by_image[image.id], size, class_ids, path, faults)
         whose = image.group or group
-        samples.append(Sample(path, whose, *size, boxes, ignored, image.part or part))
+        # What a file is called counts first: `edgehaul data split` divides divided ones anew.
+        samples.append(Sample(path, whose, *size, boxes, ignored, part or image.part))
     return samples
 
 

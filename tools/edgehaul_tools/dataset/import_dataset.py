@@ -128,7 +128,21 @@ def _read(
     source: Path, folder: Path, options: ImportOptions, progress: Progress | None
 ) -> tuple[DetectionDataset, str]:
     """Return what the source holds, its pictures as files, and its form."""
-    root = unpack(source, folder / _UNPACKED) if is_archive(source) else source
+    if not is_archive(source):
+        return _read_unpacked(source, folder, options, progress)
+    unpacked = folder / _UNPACKED
+    try:
+        return _read_unpacked(unpack(source, unpacked), folder, options, progress)
+    except DatasetError as error:
+        message, where = (
+            t.replace(str(unpacked), str(source)) for t in (error.message, error.where)
+        )
+        raise DatasetError(message, where=where, remedy=error.remedy) from error
+
+
+def _read_unpacked(
+    root: Path, folder: Path, options: ImportOptions, progress: Progress | None
+) -> tuple[DetectionDataset, str]:
     form = detect_form(root) if options.form == "auto" else options.form
     if form == "idx":
         return checked_dataset(unpack_idx(root, folder, progress)), form

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -24,13 +24,18 @@ _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 def find_pictures(folder: Path) -> list[Path]:
     """Return the pictures below a folder, sorted; hidden files and folders are passed over."""
+    return find_files(folder, SUFFIXES)
+
+
+def find_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return the files with one of these suffixes below a folder, as :func:`find_pictures`."""
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(place, name)
             for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 - ten times as fast as a Path, of 70,000 files
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in suffixes  # noqa: PTH122 - ten times as fast as a Path, of 70,000 files
         ]
     return sorted(path for path in found if path.is_file())
 

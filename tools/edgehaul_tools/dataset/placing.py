@@ -18,10 +18,10 @@ Link = Literal["copy", "hardlink", "move"]
 
 
 def own_names(samples: Sequence[Sample]) -> list[PurePath]:
-    """Return each picture's path below the folder that holds all of them."""
-    folders = {sample.path.absolute().parent for sample in samples}
-    common = os.path.commonpath(folders) if folders else "."
-    return [PurePath(sample.path.absolute()).relative_to(common) for sample in samples]
+    """Return each picture's path below the folder that holds all of them; no ``..`` is in it."""
+    paths = [PurePath(os.path.normpath(sample.path.absolute())) for sample in samples]
+    common = os.path.commonpath([path.parent for path in paths]) if paths else "."
+    return [path.relative_to(common) for path in paths]
 
 
 def place_pictures(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehaul.errors import DatasetError, UsageError
-from edgehaul_tools.dataset.pictures import find_pictures
+from edgehaul_tools.dataset.pictures import find_files, find_pictures
 from edgehaul_tools.dataset.progress import Progress
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample
 
@@ -55,8 +55,7 @@ def find_videos(root: Path) -> list[Path]:
     """Return the videos, given one or a folder of them without any pictures."""
     if root.is_file():
         return [root] if root.suffix.lower() in SUFFIXES else []
-    found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
-    videos = sorted(path for path in found if path.is_file())
+    videos = find_files(root, SUFFIXES)
     return [] if videos and find_pictures(root) else videos
 
 

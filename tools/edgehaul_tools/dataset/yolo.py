@@ -14,7 +14,7 @@ from edgehaul_tools.dataset.faults import FaultBook
 from edgehaul_tools.dataset.groups import guess_groups
 from edgehaul_tools.dataset.label_names import LABEL_FILES, read_label_names
 from edgehaul_tools.dataset.parts import PARTS, part_in_path
-from edgehaul_tools.dataset.pictures import find_pictures, picture_size
+from edgehaul_tools.dataset.pictures import find_files, find_pictures, picture_size
 from edgehaul_tools.dataset.samples import DetectionDataset, Part, Sample, TrueBox
 from edgehaul_tools.dataset.yolo_parts import listed_parts
 
@@ -28,7 +28,7 @@ def is_yolo(root: Path) -> bool:
     if _yaml_file(root) is not None:
         return True
     listed = any((root / name).is_file() for name in LABEL_FILES)
-    return listed and any(path.name not in LABEL_FILES for path in root.rglob("*.txt"))
+    return listed and any(path.name not in LABEL_FILES for path in find_files(root, {".txt"}))
 
 
 def read_yolo(root: Path) -> DetectionDataset:
