@@ -17,7 +17,7 @@ from edgehaul_tools.evaluate.crops import close_up
 from edgehaul_tools.evaluate.detection import DetectionScores
 from edgehaul_tools.evaluate.examined import Examined, Exhibit, SliceOf, defined
 from edgehaul_tools.evaluate.matching import SIZES, match_classes
-from edgehaul_tools.evaluate.mistakes import Mistake, judge, worst
+from edgehaul_tools.evaluate.mistakes import SAME_OBJECT_IOU, Mistake, judge, worst
 from edgehaul_tools.evaluate.picture_slices import read_picture, slice_pictures, units_of
 from edgehaul_tools.evaluate.ranking import Curve, OperatingPoint, choices
 from edgehaul_tools.evaluate.result import ClassRow
@@ -25,11 +25,12 @@ from edgehaul_tools.verify.labelled import detect_in
 
 MAIN = "map50"
 _KINDS = {
-    "false": "Found where nothing is, the surest first",
+    "false": "False detections, the surest first",
     "confused": "Taken for another class, the surest first",
     "missed": "Missed, the largest first",
 }
 _TARGET = 0.95
+_NEAR_IOU = 0.1
 
 
 def shared_classes(
@@ -200,5 +201,13 @@ def _caption(mistake: Mistake, dataset: DetectionDataset) -> str:
         return f"{dataset.labels[mistake.true]} missed in {name}"
     found = f"{dataset.labels[mistake.found]} {mistake.score:.2f}"
     if mistake.kind == "false":
-        return f"{found}, but nothing is there, in {name}"
+        return f"{found}, {_reason(mistake)}, in {name}"
     return f"{found}, but it is {dataset.labels[mistake.true]}, in {name}"
+
+
+def _reason(mistake: Mistake) -> str:
+    if mistake.overlap >= SAME_OBJECT_IOU:
+        return "but this object was found already"
+    if mistake.overlap >= _NEAR_IOU:
+        return f"but badly placed (IoU {mistake.overlap:.2f})"
+    return "but nothing is there"

@@ -224,14 +224,15 @@ def _points(examined: Examined) -> tuple[OperatingPoint, ...]:
 
 
 def _sliced(examined: Examined, options: Options) -> tuple[Slice, ...]:
-    resamples = min(options.resamples, _SLICE_RESAMPLES)
     slices = []
     for part in examined.slices:
         scores = part.scores or examined.scores
-        mask = part.mask if part.mask.any() else None
-        figure = estimate(scores, resamples, options.seed, mask)[examined.main]
         units = len(np.unique(scores.units[part.mask]))
-        # A trip is one unit by nature; it has the intervals of no resample.
+        # Of a single unit, such as a trip, nothing can be drawn: no interval.
+        resamples = min(options.resamples, _SLICE_RESAMPLES) if units > 1 else 0
+        mask = None if part.mask.all() else part.mask
+        figure = estimate(scores, resamples, options.seed, mask)[examined.main]
+        # A trip is one unit by nature.
         few = units < _THIN_UNITS and part.kind != "trip"
         thin = few or part.samples < _THIN_SAMPLES
         slices.append(Slice(part.kind, part.name, part.samples, figure, thin))

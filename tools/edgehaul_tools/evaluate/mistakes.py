@@ -32,6 +32,8 @@ class Mistake:
         found: Class that was found; -1 of a missed object.
         true: Class that it is; -1 where nothing is.
         score: Of the detection; 0 of a missed object.
+        overlap: Of a false one with the object nearest to it: from 0.5 on that was found by
+            another detection already.
     """
 
     kind: Literal["false", "confused", "missed"]
@@ -40,6 +42,7 @@ class Mistake:
     found: int
     true: int
     score: float
+    overlap: float = 0.0
 
 
 def judge(
@@ -101,7 +104,8 @@ def _judge_picture(
         if object_id is None:
             if not excused[index].any():
                 matrix[-1, class_id] += 1
-                mistakes.append(Mistake("false", number, Box(*box), class_id, -1, score))
+                near = float(overlap[index].max(initial=0.0))
+                mistakes.append(Mistake("false", number, Box(*box), class_id, -1, score, near))
             continue
         matrix[true[object_id], class_id] += 1
         if true[object_id] != class_id:
