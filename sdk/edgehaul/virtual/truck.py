@@ -6,6 +6,7 @@ import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,11 @@ from edgehaul.geometry import EARTH_RADIUS_M
 from edgehaul.values import Fix
 from edgehaul.virtual.route import ANOMALY_LABELS, AnomalyLabel, Area, Manoeuvre, plan_route
 
-__all__ = ["ANOMALY_LABELS", "TruckTrip", "TrueAnomaly"]
+__all__ = ["ANOMALY_LABELS", "MODE_LABELS", "TruckTrip", "TrueAnomaly", "TrueMode"]
+
+ModeLabel = Literal["stopped", "depot", "city", "highway"]
+MODE_LABELS: tuple[ModeLabel, ...] = ("stopped", "depot", "city", "highway")
+"""What a truck can be doing: standing anywhere, or driving in one of the areas."""
 
 STARTED_AT_S = 1_767_596_400.0
 """When every trip starts: 2026-01-05 07:00 UTC, so that a trip depends on its seed alone."""
@@ -44,6 +49,21 @@ class TrueAnomaly:
     """
 
     label: AnomalyLabel
+    started_at_s: float
+    ended_at_s: float
+
+
+@dataclass(frozen=True)
+class TrueMode:
+    """A span in which a truck does one thing.
+
+    Attributes:
+        label: What.
+        started_at_s: UTC seconds of its first moment.
+        ended_at_s: UTC seconds of the first moment of what comes next, or of the trip's last.
+    """
+
+    label: ModeLabel
     started_at_s: float
     ended_at_s: float
 
@@ -96,6 +116,19 @@ class TruckTrip:
         return self._spans
 
     @cached_property
+    def modes(self) -> tuple[TrueMode, ...]:
+        """What the truck did, one span after the other without a gap."""
+        spans: list[TrueMode] = []
+        first = 0
+        for label, group in itertools.groupby(self._moments, _mode):
+            after = first + len(list(group))
+            last = min(after, len(self._moments) - 1)
+            times_s = (self._moments[index].time_s for index in (first, last))
+            spans.append(TrueMode(label, *(STARTED_AT_S + time_s for time_s in times_s)))
+            first = after
+        return tuple(spans)
+
+    @cached_property
     def true_fixes(self) -> tuple[Fix, ...]:
         """Where the truck truly was at the time of each fix, outages included."""
         return tuple(_fix(m, m.east_m, m.north_m) for m in self._moments)
@@ -144,6 +177,10 @@ class TruckTrip:
             if not near:
                 spans.append((start_s, start_s + length_s))
         return spans
+
+
+def _mode(moment: _Moment) -> ModeLabel:
+    return "stopped" if moment.speed_mps == 0 else moment.area
 
 
 def _drive(

@@ -19,7 +19,11 @@ from edgehaul_tools.dataset.statistics import (
     trace_statistics,
 )
 from edgehaul_tools.dataset.trace_checks import is_trace_dataset
-from edgehaul_tools.dataset.virtual import generate_conveyor_dataset, generate_truck_dataset
+from edgehaul_tools.dataset.virtual import (
+    Truth,
+    generate_conveyor_dataset,
+    generate_truck_dataset,
+)
 
 _FAULTS_SHOWN = 20
 
@@ -63,12 +67,23 @@ def conveyor(out: Path, images: int, width: int, height: int, seed: int, *, as_j
 @click.option(
     "--duration-s", type=click.FloatRange(60), default=1800.0, show_default=True, help="Of a trip."
 )
+@click.option(
+    "--truth",
+    type=click.Choice(["faults", "modes"]),
+    default="faults",
+    show_default=True,
+    help="Label the drivers' faults, or standing and driving in depot, city and on highways.",
+)
 @_SEED
 @_AS_JSON
-def truck(out: Path, trips: int, duration_s: float, seed: int, *, as_json: bool) -> None:
-    """Drive trucks and write their GPS traces with the drivers' faults."""
+def truck(
+    out: Path, trips: int, duration_s: float, truth: Truth, seed: int, *, as_json: bool
+) -> None:
+    """Drive trucks and write their GPS traces with the drivers' faults, or what they did."""
     with shown_progress("driving") as progress:
-        generate_truck_dataset(out, trips, seed, duration_s=duration_s, progress=progress)
+        generate_truck_dataset(
+            out, trips, seed, duration_s=duration_s, truth=truth, progress=progress
+        )
     _print(trace_statistics(out), as_json=as_json)
 
 

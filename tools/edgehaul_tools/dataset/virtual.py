@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import msgspec
@@ -14,12 +15,14 @@ from edgehaul.errors import DatasetError, UsageError
 from edgehaul.motion.fixes import write_csv
 from edgehaul.values import Fix
 from edgehaul.virtual.conveyor import PARCEL_LABELS, Conveyor, ConveyorFrame
-from edgehaul.virtual.truck import ANOMALY_LABELS, TruckTrip
+from edgehaul.virtual.truck import ANOMALY_LABELS, MODE_LABELS, TruckTrip
 from edgehaul_tools.dataset.coco import write_coco
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
 
 Progress = Callable[[int, int], None]
 """Called with the number of items done and the number of all."""
+
+Truth = Literal["faults", "modes"]
 
 _SEED_OFFSET = 1_000_000
 """Conveyors and trucks of datasets have seeds from here on: no live one with a small seed is
@@ -106,16 +109,18 @@ def generate_truck_dataset(
     seed: int,
     *,
     duration_s: float = 1800.0,
+    truth: Truth = "faults",
     progress: Progress | None = None,
 ) -> None:
-    """Drive virtual trucks and write their traces and faults.
+    """Drive virtual trucks and write their traces and what is true of them.
 
     Args:
         out: New or empty folder: ``trips/*.csv``, the same as ``trips/*.gpx``, and
-            ``labels.json`` with the spans of the drivers' faults.
+            ``labels.json`` with the spans of what ``truth`` names.
         trips: Number of trips.
         seed: The same seed gives the same dataset.
         duration_s: Length of each trip.
+        truth: ``faults`` of the drivers, or ``modes``: standing, or driving in which area.
         progress: Told of each trip.
 
     Raises:
@@ -135,15 +140,16 @@ def generate_truck_dataset(
         (out / "trips" / f"{name}.gpx").write_text(_gpx(name, trip.fixes), encoding="utf-8")
         spans[name] = [
             {
-                "label": anomaly.label,
-                "started_at": format_utc(anomaly.started_at_s),
-                "ended_at": format_utc(anomaly.ended_at_s),
+                "label": span.label,
+                "started_at": format_utc(span.started_at_s),
+                "ended_at": format_utc(span.ended_at_s),
             }
-            for anomaly in trip.anomalies
+            for span in (trip.anomalies if truth == "faults" else trip.modes)
         ]
         if progress:
             progress(number + 1, trips)
-    content = {"labels": ANOMALY_LABELS, "trips": spans}
+    labels = ANOMALY_LABELS if truth == "faults" else MODE_LABELS
+    content = {"labels": labels, "trips": spans}
     (out / "labels.json").write_bytes(msgspec.json.format(msgspec.json.encode(content)))
 
 

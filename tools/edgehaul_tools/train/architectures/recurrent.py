@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 
@@ -58,19 +57,3 @@ class SequenceNetwork(nn.Module):
         states, _ = self.recurrent(windows)
         logits: Tensor = self.scores(self.dropout(states[:, -1]))
         return logits
-
-
-class DeployedSequence(nn.Module):
-    """The classifier as the box runs it: probabilities out.
-
-    Args:
-        network: The trained network.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, window: Tensor) -> Tensor:
-        """Return probabilities (B, classes) for normalised windows (B, steps, features)."""
-        return torch.softmax(self.network(window), dim=-1)
