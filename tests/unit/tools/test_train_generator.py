@@ -224,6 +224,21 @@ def test_classes_without_objects_are_refused(dataset: DetectionDataset, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+def test_several_processes_are_refused(
+    dataset: DetectionDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="trains in one process"):
+        train_generator(SHORT, dataset, EMPTY, tmp_path)
+
+
+def test_damaged_pictures_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    sample = Sample(tmp_path / "a.png", "a", 16, 16, (TrueBox(Box(0, 0, 16, 16), 0),))
+    with pytest.raises(DatasetError, match=r"a\.png: this picture cannot be read"):
+        cut_crops(DetectionDataset(tmp_path, LABELS, (sample,)), CANVAS)
+
+
 def test_a_rate_that_is_far_too_high_is_told(dataset: DetectionDataset, tmp_path: Path) -> None:
     optimizer = OptimizerSection(epochs=20, batch=16, learning_rate=1e30, gradient_norm=0.0)
     recipe = GeneratorRecipe(
