@@ -8,9 +8,9 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -34,6 +34,7 @@ from edgehaul_tools.train.loop.optimization import (
     no_progress,
     seeded_torch,
 )
+from edgehaul_tools.train.loop.position import Position
 from edgehaul_tools.train.loop.processes import Processes, joined, processor_threads
 from edgehaul_tools.train.loop.task import Batch, Task
 from edgehaul_tools.train.run_directory import EpochRecord, Fitted, write_metrics
@@ -98,47 +99,6 @@ def fit(task: Task[Batch], plan: Plan, progress: Progress = no_progress) -> Fitt
         return fitting.run()
 
 
-@dataclass
-class _Progress:
-    """Where a training is: what a checkpoint holds beside the weights."""
-
-    step: int = 0
-    loss_sum: float = 0.0
-    history: list[EpochRecord] = field(default_factory=list)
-    figures: dict[str, float] = field(default_factory=dict)
-    best_figures: dict[str, float] = field(default_factory=dict)
-    best_weights: dict[str, torch.Tensor] | None = None
-    best_epoch: int = 0
-    elapsed_s: float = 0.0
-
-    def state(self, elapsed_s: float) -> dict[str, Any]:
-        """Return it as tensors and primitives."""
-        return {
-            "steps": self.step,
-            "loss_sum": self.loss_sum,
-            "history": msgspec.json.encode(self.history).decode(),
-            "figures": self.figures,
-            "best_figures": self.best_figures,
-            "best_weights": self.best_weights,
-            "best_epoch": self.best_epoch,
-            "elapsed_s": elapsed_s,
-        }
-
-    @classmethod
-    def restored(cls, state: dict[str, Any]) -> Self:
-        """Return what :meth:`state` was taken of."""
-        return cls(
-            step=state["steps"],
-            loss_sum=state["loss_sum"],
-            history=msgspec.json.decode(state["history"], type=list[EpochRecord]),
-            figures=state["figures"],
-            best_figures=state["best_figures"],
-            best_weights=state["best_weights"],
-            best_epoch=state["best_epoch"],
-            elapsed_s=state["elapsed_s"],
-        )
-
-
 class _Fitting:
     """The state of one training."""
 
@@ -163,7 +123,7 @@ class _Fitting:
         self._checkpoints = (
             Checkpoints(plan.folder, plan.digest, plan.checkpoint_s) if plan.folder else None
         )
-        self._at = _Progress()
+        self._at = Position()
         self._started_s = time.monotonic()
 
     def _wrapped(self) -> nn.Module:
@@ -327,7 +287,7 @@ class _Fitting:
         if content:
             state = self._checkpoints.decode(content)
             self._optimization.restore(state)
-            self._at = _Progress.restored(state)
+            self._at = Position.restored(state)
 
     def _keep(self, *, within_epoch: bool) -> None:
         """Write a checkpoint where it is time to."""
