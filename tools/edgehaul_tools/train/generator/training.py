@@ -60,6 +60,9 @@ def train_generator(
     The run's spec says which pictures are drawn, as the one of a classifier would that takes
     them. ``samples`` holds grids of drawn pictures, to be looked at.
 
+    Of the recipe's ``augment`` only ``flip`` counts, as pictures are varied by DiffAugment; of
+    its ``optimizer`` what a duel has: epochs, batch, rate, average and norm of the gradient.
+
     Args:
         recipe: How; its ``dataset`` and ``split`` are not looked at here.
         train: What is learnt from.
