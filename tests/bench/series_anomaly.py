@@ -55,8 +55,8 @@ NAB_FILES = (
     "realTraffic/TravelTime_451.csv",
     "artificialWithAnomaly",
 )
-NAB_STEP_S, NAB_WINDOW = 1800.0, 24
-"""Half a day in steps of half an hour."""
+NAB_STEP_S, NAB_WINDOW = 1800.0, 12
+"""Six hours in steps of half an hour: the traffic series have pauses of up to a day."""
 ROLLING_STEPS = 96
 
 
