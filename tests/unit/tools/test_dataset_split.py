@@ -6,6 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import integers
 
 from edgehaul.config.recipe_sections import SplitSection
 from edgehaul.errors import DatasetError, UsageError
@@ -91,22 +93,28 @@ def test_a_picture_that_is_gone(tmp_path: Path) -> None:
         split(whole)
 
 
-@pytest.mark.parametrize("size", [1, 150, 400])
-@pytest.mark.parametrize("limit", [0, 3, 12])
-def test_the_search_finds_the_pairs_that_comparing_all_finds(size: int, limit: int) -> None:
-    rng = np.random.default_rng(size + limit)
-    for telling in (20, 60, 256):
-        # Most bits are always zero, as those of pictures with a black margin.
-        bits = np.zeros((size, 256), dtype=np.uint8)
-        bits[:, rng.permutation(256)[:telling]] = rng.integers(0, 2, (size, telling))
-        copies = bits[rng.integers(0, size, size // 2)].copy()
-        copies[rng.random(copies.shape) < 0.02] ^= 1
-        words = np.packbits(np.unique(np.concatenate([bits, copies]), axis=0), axis=1)
-        words = words.view(np.uint64)
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=integers(0, 2**32 - 1),
+    size=integers(1, 420),
+    limit=integers(0, 16),
+    telling=integers(1, 256),
+)
+def test_the_search_finds_the_pairs_that_comparing_all_finds(
+    seed: int, size: int, limit: int, telling: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    # Many bits are always zero, as those of pictures with a black margin.
+    bits = np.zeros((size, 256), dtype=np.uint8)
+    bits[:, rng.permutation(256)[:telling]] = rng.integers(0, 2, (size, telling))
+    copies = bits[rng.integers(0, size, size // 2)].copy()
+    copies[rng.random(copies.shape) < 0.03] ^= 1
+    words = np.packbits(np.unique(np.concatenate([bits, copies]), axis=0), axis=1)
+    words = words.view(np.uint64)
 
-        differing = np.bitwise_count(words[:, None] ^ words[None]).sum(axis=2)
-        expected = np.argwhere(np.triu(differing <= limit, k=1))
-        assert pairs_within(words, limit).tolist() == expected.tolist()
+    differing = np.bitwise_count(words[:, None] ^ words[None]).sum(axis=2)
+    expected = np.argwhere(np.triu(differing <= limit, k=1))
+    assert pairs_within(words, limit).tolist() == expected.tolist()
 
 
 def test_one_picture_many_times_is_one_group(tmp_path: Path) -> None:
@@ -129,7 +137,7 @@ def test_pictures_of_nothing_look_like_each_other_and_like_nothing_else() -> Non
     assert similar_pairs(looks).tolist() == [[0, 1]]
 
 
-def given(whole: DetectionDataset, names: Sequence[Part]) -> DetectionDataset:
+def divided(whole: DetectionDataset, names: Sequence[Part]) -> DetectionDataset:
     pairs = zip(whole.samples, names, strict=True)
     return whole.subset(dataclasses.replace(sample, part=name) for sample, name in pairs)
 
@@ -138,7 +146,7 @@ def test_parts_that_were_given_stay(tmp_path: Path, caplog: pytest.LogCaptureFix
     whole = dataset(tmp_path, 4, 1)
     section = SplitSection(source="given")
 
-    done = parts_of(given(whole, ["train", "test", "train", ""]), section)
+    done = parts_of(divided(whole, ["train", "test", "train", ""]), section)
 
     assert [len(part) for part in parts(done)] == [2, 0, 1]
     assert "1 of 4 pictures are in no part" in caplog.text
@@ -146,7 +154,7 @@ def test_parts_that_were_given_stay(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 def test_parts_are_made_where_the_recipe_says_so(tmp_path: Path) -> None:
-    whole = given(dataset(tmp_path, 6, 1), ["train"] * 6)
+    whole = divided(dataset(tmp_path, 6, 1), ["train"] * 6)
     section = SplitSection(train=0.5, val=0.5, test=0.0, seed=3)
     assert parts_of(whole, section) == split(whole, (0.5, 0.5, 0.0), 3)
 
@@ -157,7 +165,7 @@ def test_parts_are_made_where_the_recipe_says_so(tmp_path: Path) -> None:
 )
 def test_parts_that_were_not_given(tmp_path: Path, names: list[Part], message: str) -> None:
     with pytest.raises(DatasetError, match=message):
-        parts_of(given(dataset(tmp_path, 2, 1), names), SplitSection(source="given"))
+        parts_of(divided(dataset(tmp_path, 2, 1), names), SplitSection(source="given"))
 
 
 def test_classes_of_whole_pictures_are_in_every_part(tmp_path: Path) -> None:
