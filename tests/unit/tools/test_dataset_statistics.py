@@ -110,6 +110,9 @@ def test_a_split_by_prefix_keeps_videos_whole(written: DetectionDataset, tmp_pat
 
     assert result.exception is None
     for name in ("train", "val"):
+        content = json.loads((out / f"{name}.json").read_bytes())
+        # The parts that the pictures came in are of no account any more.
+        assert {image["part"] for image in content["images"]} == {name}
         cameras = {s.path.name.partition("_")[0] for s in read_coco(out / f"{name}.json").samples}
         assert len(cameras) == 1
     assert not (out / "test.json").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from edgehaul.errors import DatasetError, UsageError
 from edgehaul_tools.dataset.clusters import independent_groups
 from edgehaul_tools.dataset.coco import write_coco
 from edgehaul_tools.dataset.perceptual_hash import read_looks, similar_pairs
-from edgehaul_tools.dataset.samples import DetectionDataset, Sample
+from edgehaul_tools.dataset.samples import DetectionDataset, Part, Sample
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def write_splits(parts: Splits, folder: Path) -> None:
             split tested on may be learnt from in this one, so it must not stay beside it;
             and it may be somebody's own.
     """
-    named = {"train": parts.train, "val": parts.val, "test": parts.test}
+    named = {name: _called(part, name) for name, part in _by_name(parts)}
     files = {name: folder / f"{name}.json" for name in named}
     for name, part in named.items():
         if not part.samples and files[name].exists():
@@ -57,6 +58,15 @@ def write_splits(parts: Splits, folder: Path) -> None:
     for name, part in named.items():
         if part.samples:
             write_coco(part, files[name])
+
+
+def _by_name(parts: Splits) -> tuple[tuple[Part, DetectionDataset], ...]:
+    return ("train", parts.train), ("val", parts.val), ("test", parts.test)
+
+
+def _called(dataset: DetectionDataset, name: Part) -> DetectionDataset:
+    """Return a part whose pictures say that they are of it, whatever they were before."""
+    return dataset.subset(dataclasses.replace(sample, part=name) for sample in dataset.samples)
 
 
 def split(
