@@ -47,8 +47,14 @@ def write_color_classifier(
     return _write(path, spec, nodes, constants, {"scores": [1, len(labels)]})
 
 
-def write_brightness_anomaly(path: Path, *, threshold: float = 60.0) -> Path:
-    """Write an anomaly model: the score of a picture is its mean distance from middle grey."""
+def write_brightness_anomaly(path: Path, *, threshold: float = 60.0, broken: bool = False) -> Path:
+    """Write an anomaly model: the score of a picture is its mean distance from middle grey.
+
+    Args:
+        path: The file.
+        threshold: Score from which a picture is reported.
+        broken: Answers with NaN always.
+    """
     nodes = [
         helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["pixels", "grey"], ["shifted"]),
@@ -58,7 +64,7 @@ def write_brightness_anomaly(path: Path, *, threshold: float = 60.0) -> Path:
         helper.make_node("Reshape", ["flat", "column"], ["score"]),
     ]
     constants = {
-        "grey": np.array(128, np.float32),
+        "grey": np.array(np.nan if broken else 128, np.float32),
         "channel": np.array([3], np.int64),
         "axes": np.array([1, 2], np.int64),
         "column": np.array([-1, 1], np.int64),

@@ -13,13 +13,17 @@ from edgehaul.clock import format_utc
 from edgehaul.errors import DatasetError, SpecMismatchError, UsageError
 from edgehaul.geometry import Box
 from edgehaul.values import Fix
+from edgehaul.vision.decode import Detections
 from edgehaul_tools.cli import main
 from edgehaul_tools.dataset.coco import write_coco
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
 from edgehaul_tools.dataset.series import Series, write_series_dataset
 from edgehaul_tools.dataset.traces import AnomalySpan, LabelledTrace
 from edgehaul_tools.evaluate.candidates import open_candidates
+from edgehaul_tools.evaluate.detection import DetectionScores
+from edgehaul_tools.evaluate.detectors import detector_points, pooled_curve
 from edgehaul_tools.evaluate.evaluate import Measured, Options, evaluate_models
+from edgehaul_tools.evaluate.matching import match_classes
 from edgehaul_tools.evaluate.result import Evaluation
 from edgehaul_tools.evaluate.track_drawing import draw_track
 from tests.fakes.answering import (
@@ -256,6 +260,29 @@ def test_one_kind_alone_is_said_and_does_not_crash(greys: Path, tmp_path: Path) 
     report = msgspec.json.decode((out / "report.json").read_bytes(), type=Evaluation)
     assert report.models[0].figures["auroc"].value is None
     assert "every sample is normal" in report.models[0].warnings[0]
+
+
+def test_a_model_that_answers_with_no_number_at_all_has_a_report(
+    greys: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    model = write_brightness_anomaly(tmp_path / "m.onnx", broken=True)
+    arguments = ["evaluate", str(model), "--data", str(greys), "--bootstrap", "9"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    report = msgspec.json.decode((out / "report.json").read_bytes(), type=Evaluation)
+    assert report.models[0].figures["auroc"].value == 0.0
+    assert report.models[0].warnings == ("12 scores are no numbers and count as mistakes",)
+
+
+def test_a_detector_that_finds_nothing_has_charts() -> None:
+    sample = Sample(Path("a.jpg"), "a", 64, 64, (TrueBox(Box(8, 8, 40, 40), 0),))
+    matches = match_classes([Detections.empty()], [sample], 2)
+    scores = DetectionScores(np.zeros(1, np.int64), ("parcel", "van"), matches, 0.5)
+    figures = scores.figures(np.ones(1))
+    assert (figures["map50"], figures["recall"]) == (0.0, 0.0)
+    assert np.isnan(figures["precision"])
+    assert [point.name for point in detector_points(scores)] == ["model"]
+    assert pooled_curve(scores).average_precision == 0.0
 
 
 def test_nothing_says_which_class_is_normal(colors: Path, tmp_path: Path) -> None:

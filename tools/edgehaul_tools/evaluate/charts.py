@@ -39,11 +39,11 @@ def charts_of(examined: Examined, result: ModelResult) -> list[Chart]:
     if isinstance(scores, DetectionScores):
         charts.append((_class_curves(scores), "Precision and recall at IoU 0.5, by class"))
         charts.append((_threshold_chart(scores), "What the score threshold does, all classes"))
-    if isinstance(scores, AnomalyScores) and len(np.unique(scores.truth)) > 1:
+    if isinstance(scores, AnomalyScores) and np.isfinite(scores.scores).any():
         charts.append((_anomaly_histogram(scores), "Scores and the model's threshold"))
     if isinstance(scores, ClassScores):
         charts.append((_confidence_histogram(scores), "How sure the model is, right and wrong"))
-    if isinstance(scores, RegressionScores):
+    if isinstance(scores, RegressionScores) and np.isfinite(scores.distance).any():
         charts.append((_error_histogram(scores), "Size of the error"))
     if result.confusion is not None:
         charts.append((_matrix(result.confusion), "What was true against what was found"))
@@ -137,8 +137,9 @@ def _mark_threshold(axes: Axes, threshold: float) -> None:
 def _anomaly_histogram(scores: AnomalyScores) -> str:
     figure, axes = new_figure(_WIDTH_IN, _HEIGHT_IN)
     finite = scores.scores[np.isfinite(scores.scores)]
-    high = max(float(np.quantile(finite, 0.995)), scores.threshold * 1.1)
-    bins = np.linspace(min(float(finite.min()), scores.threshold), high, 41).tolist()
+    low = min(float(finite.min()), scores.threshold)
+    high = max(float(np.quantile(finite, 0.995)), scores.threshold * 1.1, low + 1e-9)
+    bins = np.linspace(low, high, 41).tolist()
     for kind, name, color in ((False, "normal", COLORS[0]), (True, "anomaly", COLORS[3])):
         values = np.clip(scores.scores[scores.truth == kind], bins[0], bins[-1])
         share = np.full(len(values), 1 / max(1, len(values)))
@@ -168,7 +169,7 @@ def _confidence_histogram(scores: ClassScores) -> str:
 def _error_histogram(scores: RegressionScores) -> str:
     figure, axes = new_figure(_WIDTH_IN, _HEIGHT_IN)
     distance = scores.distance[np.isfinite(scores.distance)]
-    high = float(np.quantile(distance, 0.99)) if len(distance) else 1.0
+    high = float(np.quantile(distance, 0.99))
     axes.hist(np.minimum(distance, high), bins=50, color=COLORS[0], alpha=0.85)
     for share, color in ((0.5, INK), (0.95, COLORS[3])):
         value = float(np.quantile(distance, share))

@@ -15,6 +15,7 @@ from edgehaul_tools.evaluate.charts import charts_of, joint_charts
 from edgehaul_tools.evaluate.evaluate import Measured
 from edgehaul_tools.evaluate.examined import Examined, Exhibit
 from edgehaul_tools.evaluate.figures import image_source
+from edgehaul_tools.evaluate.ranking import AnomalyScores
 from edgehaul_tools.evaluate.result import Evaluation, ModelResult, plural
 from edgehaul_tools.train.durable import write_whole
 
@@ -270,7 +271,9 @@ def _gallery(examined: Examined) -> str:
         if examined.candidate.spec.task == "detect"
         else ""
     )
-    return page.section("Worst mistakes", text, *parts)
+    anomalies = isinstance(examined.scores, AnomalyScores)
+    title = "What stands out" if anomalies else "Worst mistakes"
+    return page.section(title, text, *parts)
 
 
 def _exhibits(members: Sequence[Exhibit]) -> str:
