@@ -369,3 +369,20 @@ def test_the_command_writes_a_report_and_can_be_a_gate(tmp_path: Path) -> None:
     told = run(tmp_path / "set")
     assert told.exception is None
     assert "found 1 errors" in told.output
+
+
+def test_the_page_shows_the_pictures_and_trusts_no_name(tmp_path: Path) -> None:
+    made = marked_noise(tmp_path / "set", [[mark(1, 1, 20, 20)]] * 12)
+    copy = made.samples[0].path.with_name("<script>.png")
+    copy.write_bytes(made.samples[0].path.read_bytes())
+    tiny = Sample(copy, "other", 64, 48, (mark(5, 5, 25, 7),))
+    write_coco(made.subset([*made.samples, tiny]), tmp_path / "set" / "annotations.json")
+
+    result = run(tmp_path / "set", "--suspects", 0, "--out", tmp_path / "page.html")
+
+    assert result.exception is None
+    page = (tmp_path / "page.html").read_text()
+    # Two for the duplicate, two for its other labels, one for the tiny box.
+    assert page.count("data:image/jpeg") == 5
+    assert "<script>" not in page
+    assert "&lt;script&gt;.png" in page

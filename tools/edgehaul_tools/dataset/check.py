@@ -220,6 +220,8 @@ def _suspected(suspect: Suspect, dataset: DetectionDataset, inspection: Inspecti
         f"(probability {suspect.suggested_probability:.2f}, of the given label "
         f"{suspect.given_probability:.2f})",
         remedy="look at it, and correct the label if it is wrong",
+        files=(str(sample.path),),
+        box=msgspec.structs.astuple(box),
     )
 
 

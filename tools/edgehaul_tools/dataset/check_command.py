@@ -10,6 +10,7 @@ import msgspec
 
 from edgehaul.errors import GateError
 from edgehaul_tools.dataset.check import CheckOptions, check_dataset
+from edgehaul_tools.dataset.check_page import findings_page
 from edgehaul_tools.dataset.findings import CheckReport, Finding
 from edgehaul_tools.dataset.progress import shown_progress
 from edgehaul_tools.dataset.read import READERS
@@ -30,7 +31,7 @@ _SHOWN = 8
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write all findings to this JSON file.",
+    help="Write all findings to this file: JSON, or a page with the pictures (.html).",
 )
 @click.option(
     "--suspects",
@@ -91,7 +92,10 @@ def _encoded(report: CheckReport) -> bytes:
 def _write(report: CheckReport, out: Path) -> None:
     partial = out.with_name(out.name + ".partial")
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    partial.write_bytes(msgspec.json.format(_encoded(report), indent=1) + b"\n")
+    if out.suffix.lower() in {".html", ".htm"}:
+        partial.write_text(findings_page(report), encoding="utf-8")
+    else:
+        partial.write_bytes(msgspec.json.format(_encoded(report), indent=1) + b"\n")
     partial.replace(out)
 
 

@@ -20,6 +20,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         where: The file, the trip or the class.
         what: What is wrong.
         remedy: What to do.
+        files: The pictures to look at.
+        box: Where in the first of them, ``x1, y1, x2, y2`` in pixels.
     """
 
     kind: str
@@ -27,6 +29,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     where: str
     what: str
     remedy: str
+    files: tuple[str, ...] = ()
+    box: tuple[float, float, float, float] | None = None
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,6 +54,7 @@ def _chosen(samples: Sequence[Sample], members: list[int]) -> list[Sample]:
 
 
 def _repeated(alike: list[Sample], dataset: DetectionDataset, *, exact: bool) -> Iterator[Finding]:
+    files = tuple(str(sample.path) for sample in alike[: 1 + _NAMED])
     how = "the same pixels" if exact else "the same scene"
     others = _listed([str(sample.path) for sample in alike[1:]])
     where = str(alike[0].path)
@@ -66,6 +67,7 @@ def _repeated(alike: list[Sample], dataset: DetectionDataset, *, exact: bool) ->
             where=f"{where} ({alike[0].part})",
             what=f"{how} is in {_listed(parts)}: {shown}",
             remedy="remove the copy, or divide the dataset again with `edgehaul data split`",
+            files=files,
         )
     else:
         severity: Severity = "warning" if exact else "note"
@@ -76,22 +78,24 @@ def _repeated(alike: list[Sample], dataset: DetectionDataset, *, exact: bool) ->
             where=where,
             what=f"{how} again in {others}",
             remedy="keep one of them",
+            files=files,
         )
     if dataset.labels and len({_marks(sample, exact=exact) for sample in alike}) > 1:
-        yield from _contradiction(where, others, dataset, exact=exact)
+        yield from _contradiction(files, others, dataset, exact=exact)
 
 
 def _contradiction(
-    where: str, others: str, dataset: DetectionDataset, *, exact: bool
+    files: tuple[str, ...], others: str, dataset: DetectionDataset, *, exact: bool
 ) -> Iterator[Finding]:
     if not exact and dataset.task == "detect":
         return  # what moves a little between two frames has other boxes
     yield Finding(
         kind="label_conflict",
         severity="error" if exact else "warning",
-        where=where,
+        where=files[0],
         what=f"{others} shows the same with other labels",
         remedy="decide which labels are right, and keep one of the pictures",
+        files=files,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from edgehaul_tools.dataset.findings import Finding
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample
 
@@ -46,6 +48,8 @@ def _tiny(sample: Sample, labels: Sequence[str]) -> Iterator[Finding]:
                 what=f"{labels[mark.class_id]} at {mark.box.x1:.0f},{mark.box.y1:.0f} is "
                 f"{mark.box.width:.1f} x {mark.box.height:.1f} px",
                 remedy="remove it if the mouse slipped",
+                files=(str(sample.path),),
+                box=msgspec.structs.astuple(mark.box),
             )
 
 
@@ -65,4 +69,6 @@ def _twice(sample: Sample, labels: Sequence[str]) -> Iterator[Finding]:
                 where=str(sample.path),
                 what=f"{names} are marked at the same place, {a.box.x1:.0f},{a.box.y1:.0f}",
                 remedy="remove one of the two",
+                files=(str(sample.path),),
+                box=msgspec.structs.astuple(a.box),
             )
