@@ -26,7 +26,8 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem aut
   color: #1f2937; background: #fff; }
 h1 { font-size: 1.5rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 .about { color: #6b7280; margin: 0 0 1rem; } pre { background: #f3f4f6; padding: .8rem 1rem;
-  border-radius: 6px; overflow-x: auto; white-space: pre-wrap; } img { width: 100%; }
+  border-radius: 6px; overflow-x: auto; white-space: pre-wrap; } img { max-width: 100%;
+  display: block; margin: .5rem 0; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #e5e7eb;
   vertical-align: top; } td.n, th.n { text-align: right; white-space: nowrap; }
@@ -46,7 +47,6 @@ def ranking_record(ranking: FeatureRanking) -> dict[str, object]:
         "windows": ranking.windows,
         "groups": ranking.groups,
         "grouped_by": ranking.grouped_by,
-        "noise": round(ranking.noise, 4),
         "macro_f1_all": round(ranking.macro_f1_all, 4),
         "macro_f1_recommended": round(ranking.macro_f1_recommended, 4),
         "recommended": list(ranking.recommended),
@@ -57,11 +57,12 @@ def ranking_record(ranking: FeatureRanking) -> dict[str, object]:
 def ranking_text(ranking: FeatureRanking) -> str:
     """Return the ranking as a table for the terminal."""
     width = max(len(feature.name) for feature in ranking.features)
-    lines = [f"  {'feature':{width}}  information  importance       why"]
+    lines = [f"  {'feature':{width}}  information  by chance  importance       why"]
     for feature in ranking.features:
         mark = "*" if feature.recommended else " "
         lines.append(
             f"{mark} {feature.name:{width}}  {feature.mutual_information:11.3f}  "
+            f"{feature.by_chance:9.3f}  "
             f"{_importance(feature):15}  {feature.reason}"
         )
     counts = ", ".join(f"{label} {count}" for label, count in ranking.windows.items())
@@ -124,7 +125,9 @@ def _page(ranking: FeatureRanking) -> str:
             (str(ranking.groups), f"{ranking.grouped_by}s, held out in turn"),
         )
     )
-    picture = base64.b64encode(_figure(ranking)).decode("ascii")
+    pictures = _image(_bars(ranking), "Information and importance of the features")
+    if 1 < len(ranking.features) <= _MATRIX_MOST:
+        pictures += _image(_matrix(ranking), "Rank correlation of the features")
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Features of {name}</title>
 <meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>
@@ -134,17 +137,18 @@ def _page(ranking: FeatureRanking) -> str:
 <h2>For the recipe</h2>
 <pre>features: [{html.escape(", ".join(ranking.recommended))}]</pre>
 <h2>What they tell</h2>
-<img alt="Importance and correlation of the features" src="data:image/png;base64,{picture}">
+{pictures}
 <h2>All features</h2>
-<table><thead><tr><th>Feature</th><th class="n">Information, nats</th>
+<table><thead><tr><th>Feature</th><th class="n">Information, nats</th><th class="n">By chance</th>
 <th class="n">Importance, macro F1</th><th>Why, or why not</th></tr></thead>
 <tbody>
 {rows}
 </tbody></table>
 <h2>How it was measured</h2>
 <p>Information: mutual information with the label (Kraskov et al., 2004), the best of a
-feature's mean, deviation, lowest and highest value in a window; a shuffled one seems to have
-{ranking.noise:.3f}. Importance: macro F1 that gradient boosting loses on held-out
+feature's mean, deviation, lowest and highest value in a window. By chance: the same with the
+labels moved in time; neighbouring windows are alike, which alone seems to tell something.
+Importance: macro F1 that gradient boosting loses on held-out
 {ranking.grouped_by}s when the feature is shuffled, ± its standard error over the folds;
 features that say the same as a better one are not asked. {ranking.groups}
 {ranking.grouped_by}s were held out in turn{_caution(ranking)}.</p>
@@ -158,26 +162,36 @@ def _row(feature: RankedFeature) -> str:
         f'<tr class="{kind}"><td>{html.escape(feature.name)}'
         f"<small>{html.escape(about(feature.name))}</small></td>"
         f'<td class="n">{feature.mutual_information:.3f}</td>'
+        f'<td class="n">{feature.by_chance:.3f}</td>'
         f'<td class="n">{_importance(feature)}</td><td>{html.escape(feature.reason)}</td></tr>'
     )
 
 
-def _figure(ranking: FeatureRanking) -> bytes:
-    """Return a PNG: bars of information and importance, and the correlation matrix below."""
-    count = len(ranking.features)
-    bars_in = 1.2 + _ROW_IN * count
-    matrix_in = 2.6 + _ROW_IN * count if count <= _MATRIX_MOST else 0.0
-    figure = Figure(figsize=(11, bars_in + matrix_in), layout="constrained")
-    # An array of parts, even of one.
-    heights = [bars_in, matrix_in] if matrix_in else [bars_in]
-    parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    left, right = parts[0].subplots(1, 2, sharey=True)
+def _bars(ranking: FeatureRanking) -> bytes:
+    """Return a PNG with bars of information and importance."""
+    figure = Figure(figsize=(11, 1.2 + _ROW_IN * len(ranking.features)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
     _draw_bars(left, right, ranking)
-    if matrix_in:
-        _draw_matrix(parts[1].subplots(), ranking)
+    return _png(figure)
+
+
+def _matrix(ranking: FeatureRanking) -> bytes:
+    """Return a PNG with the correlation matrix."""
+    side_in = 2.6 + _ROW_IN * len(ranking.features)
+    figure = Figure(figsize=(side_in + 0.8, side_in), layout="constrained")
+    _draw_matrix(figure.subplots(), ranking)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
+
+
+def _image(picture: bytes, alternative: str) -> str:
+    content = base64.b64encode(picture).decode("ascii")
+    return f'<img alt="{alternative}" src="data:image/png;base64,{content}">'
 
 
 def _draw_bars(left: Axes, right: Axes, ranking: FeatureRanking) -> None:
@@ -185,7 +199,8 @@ def _draw_bars(left: Axes, right: Axes, ranking: FeatureRanking) -> None:
     places = np.arange(len(features))
     colors = [_TAKEN if feature.recommended else _LEFT for feature in features]
     left.barh(places, [f.mutual_information for f in features], color=colors)
-    left.axvline(ranking.noise, color="#dc2626", linestyle="--", linewidth=1, label="shuffled")
+    chance = [f.by_chance for f in features]
+    left.plot(chance, places, "|", color="#dc2626", markersize=12, label="by chance")
     left.legend(loc="lower right", frameon=False)
     left.set_yticks(places, [f.name for f in features])
     left.set_ylim(len(features) - 0.4, -0.6)
@@ -201,6 +216,7 @@ def _draw_bars(left: Axes, right: Axes, ranking: FeatureRanking) -> None:
         if feature.importance is None:
             right.text(0, place, "  not asked", va="center", color=_LEFT, fontsize=8)
     right.tick_params(axis="y", length=0)
+    right.spines["left"].set_visible(False)
     right.axvline(0, color="#374151", linewidth=0.8)
     right.set_xlabel("macro F1 lost when shuffled (blue: recommended)")
     for axes in (left, right):
