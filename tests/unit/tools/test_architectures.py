@@ -26,7 +26,7 @@ from edgehaul_tools.train.architectures.table import (
 CLASSIFIERS = [row.name for row in ARCHITECTURES.values() if row.task == "classify-picture"]
 LIGHT = [name for name in ARCHITECTURES if name not in {*CLASSIFIERS, "detector_medium"}]
 QUICK = {*LIGHT, "mobilenet_v2"}
-QUICKLY_EXPORTED = {"lstm", "tcn", "image_autoencoder"}
+QUICKLY_EXPORTED = {"tcn"}
 SERIES = ("lstm", "gru", "tcn", "transformer", "autoencoder")
 PARITY = 1e-4
 
