@@ -14,7 +14,8 @@ _FEW = 192
 """Up to so many strings are compared each with each; looking for a shortcut takes longer."""
 _WORTH = 0.5
 """Buckets that leave a larger share of the pairs to compare are no shortcut."""
-_ROWS_AT_ONCE = 256
+_PAIRS_AT_ONCE = 1 << 20
+"""Bounds the memory to some 40 MB."""
 
 
 def pairs_within(words: Words, limit: int) -> Pairs:
@@ -100,17 +101,18 @@ def _within_buckets(
 
 def _each_with_each(words: Words, members: NDArray[np.int64], limit: int) -> Iterator[Pairs]:
     own = words[members]
-    for start in range(0, len(members), _ROWS_AT_ONCE):
-        rows = own[start : start + _ROWS_AT_ONCE]
+    step = max(1, _PAIRS_AT_ONCE // len(members))
+    for start in range(0, len(members), step):
+        rows = own[start : start + step]
         distance = _distance(rows[:, None, :], own[None, start:, :])
         row, column = np.nonzero(distance <= limit)
         later = row < column
         yield np.stack([members[start + row[later]], members[start + column[later]]], axis=1)
 
 
-def _distance(a: Words, b: Words) -> NDArray[np.int64]:
+def _distance(a: Words, b: Words) -> NDArray[np.int32]:
     """Return the number of differing bits along the last axis, word by word."""
-    total = np.bitwise_count(a[..., 0] ^ b[..., 0]).astype(np.int64)
+    total = np.bitwise_count(a[..., 0] ^ b[..., 0]).astype(np.int32)
     for word in range(1, a.shape[-1]):
         total += np.bitwise_count(a[..., word] ^ b[..., word])
     return np.asarray(total)
