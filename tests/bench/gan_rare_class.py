@@ -92,8 +92,9 @@ def made(crops: Crops, seed: int, epochs: int, channels: int, folder: Path) -> C
         channels=channels,
         seed=seed,
         threads=1,
+        generator_rate=1.0,
         optimizer=OptimizerSection(
-            epochs=epochs, batch=32, learning_rate=4e-4, weight_decay=0.0, average_decay=0.995
+            epochs=epochs, batch=32, learning_rate=1e-3, weight_decay=0.0, average_decay=0.995
         ),
         augment=AugmentSection(flip=0.5),
     )
