@@ -171,7 +171,7 @@ def interval(values: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=50, help="of each GAN")
+    parser.add_argument("--epochs", type=int, default=40, help="of each GAN")
     parser.add_argument("--channels", type=int, default=16, help="of each GAN")
     parser.add_argument("--keep", type=Path, help="folder that keeps the runs, to look at")
     given = parser.parse_args()
