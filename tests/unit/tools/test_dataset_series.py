@@ -186,6 +186,11 @@ def test_imports_that_cannot_be_leave_nothing_behind(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["source"]
 
 
+def test_a_dataset_is_not_imported_again_without_its_labels(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="a dataset of trips or series already"):
+        import_traces(dataset, tmp_path / "out")
+
+
 def test_nab_keeps_its_anomalies(tmp_path: Path) -> None:
     root = tmp_path / "nab"
     (root / "labels").mkdir(parents=True)

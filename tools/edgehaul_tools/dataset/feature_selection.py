@@ -280,8 +280,9 @@ def _model(seed: int = 0) -> HistGradientBoostingClassifier:
 
 def _folds(content: FeatureWindows) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     groups = len(np.unique(content.groups))
+    _, counts = np.unique(content.labels, return_counts=True)
     # In order, not at random: the groups' numbers alone decide, so it is always the same.
-    folding = StratifiedGroupKFold(min(_FOLDS, groups))
+    folding = StratifiedGroupKFold(min(_FOLDS, groups, int(counts.min())))
     folds = folding.split(content.values, content.labels, content.groups)
     return [(a, b) for a, b in folds if len(np.unique(content.labels[a])) > 1]
 

@@ -26,6 +26,7 @@ from edgehaul_tools.dataset.series_import import (
 Progress = Callable[[int, int], None]
 """Called with the number of items done and the number of all."""
 
+_KINDS = ("trips", "series")
 _OURS = {"labels.json", "dataset.json"}
 
 
@@ -82,6 +83,12 @@ def import_traces(
     """
     if not source.exists():
         raise DatasetError("there is no such file or folder", where=source, remedy="correct it")
+    if any((source / "labels.json").is_file() and (source / kind).is_dir() for kind in _KINDS):
+        raise DatasetError(
+            "this is a dataset of trips or series already",
+            where=source,
+            remedy="use it as it is: an import would lose its labels",
+        )
     rejections = Rejections()
     series = _series(source, columns, rejections, progress)
     if series is not None:
