@@ -21,6 +21,8 @@ from edgehaul_tools.evaluate.bootstrap import (
     resampled,
 )
 from edgehaul_tools.evaluate.calibration import (
+    LEAST_TEMPERATURE,
+    MOST_TEMPERATURE,
     calibration_error,
     fit_temperature,
     negative_log_likelihood,
@@ -158,6 +160,13 @@ def test_the_temperature_is_found_that_scipy_finds_and_that_was_put_in() -> None
     assert found == pytest.approx(best.x, rel=1e-3)
     assert found == pytest.approx(2.5, rel=0.06)
     assert np.array_equal(too_sure.argmax(axis=1), tempered(too_sure, found).argmax(axis=1))
+
+
+def test_a_model_that_knows_nothing_gets_the_end_of_the_range() -> None:
+    random = np.random.default_rng(4)
+    sure = np.tile([0.9, 0.1], (400, 1))
+    assert fit_temperature(sure, random.permutation(np.arange(400) % 2)) == MOST_TEMPERATURE
+    assert fit_temperature(sure, np.zeros(400, np.int64)) == LEAST_TEMPERATURE
 
 
 def test_errors_of_numbers_are_those_of_scikit_learn_and_nan_is_left_out() -> None:

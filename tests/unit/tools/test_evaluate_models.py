@@ -326,7 +326,7 @@ def test_a_trace_model_is_measured_by_windows_and_by_events(trips: Path, tmp_pat
     assert value(measured, "event_f1") > 0.8
     assert model.events is not None
     assert (model.events.true, model.events.found, model.events.false_alarms) == (6, 6, 0)
-    assert len([part for part in model.slices if part.kind == "trip"]) == 6
+    assert len([part for part in model.slices if part.kind == "recording"]) == 6
     (first, *_) = measured.examined[0].exhibits(1)
     assert first.svg.startswith("<svg")
     assert "speeding" in first.svg

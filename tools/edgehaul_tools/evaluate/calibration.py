@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 Bins = Literal["width", "mass"]
 BINS = 15
 _LEAST_PROBABILITY = 1e-12
-_LOG_RANGE = (math.log(0.05), math.log(20.0))
+LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.05, 20.0
+"""The range that is searched; a fit at its end means that no temperature helps."""
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _TOLERANCE = 1e-6
 
@@ -124,11 +125,13 @@ def fit_temperature(probabilities: NDArray[np.float64], true: NDArray[np.int64])
     def cost(log_temperature: float) -> float:
         return negative_log_likelihood(tempered(probabilities, math.exp(log_temperature)), true)
 
-    low, high = _LOG_RANGE
+    low, high = math.log(LEAST_TEMPERATURE), math.log(MOST_TEMPERATURE)
     while high - low > _TOLERANCE:
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
         if cost(left) <= cost(right):
             high = right
         else:
             low = left
-    return math.exp((low + high) / 2)
+    if low == math.log(LEAST_TEMPERATURE):
+        return LEAST_TEMPERATURE
+    return MOST_TEMPERATURE if high == math.log(MOST_TEMPERATURE) else math.exp((low + high) / 2)

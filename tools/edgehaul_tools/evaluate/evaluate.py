@@ -37,7 +37,7 @@ from edgehaul_tools.evaluate.recordings import examine_sequence
 from edgehaul_tools.evaluate.result import Evaluation, ModelResult, Slice, plural
 from edgehaul_tools.evaluate.windowed import FEWEST_RECORDINGS
 
-SLICES = ("camera", "light", "size", "trip", "hour")
+SLICES = ("camera", "light", "size", "recording", "hour")
 _SLICE_RESAMPLES = 200
 _THIN_UNITS = 10
 _THIN_SAMPLES = 30
@@ -233,7 +233,7 @@ def _sliced(examined: Examined, options: Options) -> tuple[Slice, ...]:
         mask = None if part.mask.all() else part.mask
         figure = estimate(scores, resamples, options.seed, mask)[examined.main]
         # A trip is one unit by nature.
-        few = units < _THIN_UNITS and part.kind != "trip"
+        few = units < _THIN_UNITS and part.kind != "recording"
         thin = few or part.samples < _THIN_SAMPLES
         slices.append(Slice(part.kind, part.name, part.samples, figure, thin))
     return tuple(slices)

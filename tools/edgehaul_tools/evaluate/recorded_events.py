@@ -99,10 +99,10 @@ def trip_slices(
     recordings: Sequence[Recording], number: NDArray[np.int64], kinds: Collection[str]
 ) -> tuple[SliceOf, ...]:
     """Return the windows of each recording, given the recording of each window."""
-    if "trip" not in kinds or len(recordings) < 2:  # noqa: PLR2004 - one is no part
+    if "recording" not in kinds or len(recordings) < 2:  # noqa: PLR2004 - one is no part
         return ()
     parts = (
-        SliceOf("trip", recording.name, number == i, int((number == i).sum()))
+        SliceOf("recording", recording.name, number == i, int((number == i).sum()))
         for i, recording in enumerate(recordings)
     )
     return tuple(part for part in parts if part.samples)

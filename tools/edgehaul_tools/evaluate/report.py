@@ -11,6 +11,7 @@ import msgspec
 
 from edgehaul_tools.evaluate import page
 from edgehaul_tools.evaluate.bootstrap import Estimate, short
+from edgehaul_tools.evaluate.calibration import LEAST_TEMPERATURE, MOST_TEMPERATURE
 from edgehaul_tools.evaluate.charts import charts_of, joint_charts
 from edgehaul_tools.evaluate.evaluate import Measured
 from edgehaul_tools.evaluate.examined import Examined, Exhibit
@@ -34,6 +35,8 @@ _NAMES = {
     "ap50": "AP50",
     "mae": "mean error",
     "rmse": "RMSE",
+    "constant_velocity_mae": "mean error of driving straight on",
+    "constant_velocity_rmse": "RMSE of driving straight on",
     "ece": "ECE",
 }
 _POINTS = {
@@ -239,6 +242,11 @@ def _calibration(result: ModelResult) -> str:
         f"Dividing the logits by {fit.value:.3f} makes the probabilities honest; it was fitted "
         f"on {where}. The answers stay the same."
     )
+    if not LEAST_TEMPERATURE < fit.value < MOST_TEMPERATURE:
+        text = (
+            f"No temperature mends this: the best one, fitted on {where}, lies at the end of the "
+            f"range {LEAST_TEMPERATURE:g} to {MOST_TEMPERATURE:g}."
+        )
     return page.section("Temperature", text, page.table(("", "Before", "After"), rows))
 
 

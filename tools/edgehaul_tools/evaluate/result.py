@@ -58,7 +58,8 @@ class Slice(msgspec.Struct, frozen=True):
     """The main figure on a part of the samples.
 
     Attributes:
-        kind: What they have in common: ``camera``, ``light``, ``size``, ``trip``, ``hour``.
+        kind: What they have in common: ``camera``, ``light``, ``size``, ``recording``,
+            ``hour``.
         name: Which of them.
         samples: How many; of the kind ``size`` objects.
         figure: The main figure.
