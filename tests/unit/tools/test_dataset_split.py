@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis.strategies import integers
+from hypothesis.strategies import integers, lists, tuples
 
 from edgehaul.config.recipe_sections import SplitSection
 from edgehaul.errors import DatasetError, UsageError
 from edgehaul.geometry import Box
+from edgehaul_tools.dataset.clusters import clusters
 from edgehaul_tools.dataset.hamming import pairs_within
 from edgehaul_tools.dataset.perceptual_hash import coarse_picture, looks_of, similar_pairs
 from edgehaul_tools.dataset.samples import DetectionDataset, Part, Sample, TrueBox
@@ -115,6 +116,18 @@ def test_the_search_finds_the_pairs_that_comparing_all_finds(
     differing = np.bitwise_count(words[:, None] ^ words[None]).sum(axis=2)
     expected = np.argwhere(np.triu(differing <= limit, k=1))
     assert pairs_within(words, limit).tolist() == expected.tolist()
+
+
+@given(ends=lists(tuples(integers(0, 19), integers(0, 19)), max_size=25))
+def test_clusters_are_what_chains_of_pairs_join(ends: list[tuple[int, int]]) -> None:
+    expected = [{index} for index in range(20)]
+    for a, b in ends:
+        joined = next(c for c in expected if a in c) | next(c for c in expected if b in c)
+        expected = [*(c for c in expected if not c & joined), joined]
+
+    found = clusters(20, np.array(ends, dtype=np.int64).reshape(-1, 2))
+
+    assert found == sorted(sorted(c) for c in expected)
 
 
 def test_one_picture_many_times_is_one_group(tmp_path: Path) -> None:

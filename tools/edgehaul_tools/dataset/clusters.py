@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
+import numpy as np
+
+from edgehaul_tools.dataset.hamming import Pairs
 from edgehaul_tools.dataset.perceptual_hash import Looks, similar_pairs
 from edgehaul_tools.dataset.samples import Sample
 
 
-def clusters(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Return the sets of indices below ``count`` that chains of pairs join, in order."""
-    leader = list(range(count))
+def clusters(count: int, pairs: Pairs) -> list[list[int]]:
+    """Return the sets of indices that chains of pairs join, in the order of their first one.
 
-    def find(index: int) -> int:
-        while leader[index] != index:
-            leader[index] = leader[leader[index]]
-            index = leader[index]
-        return index
-
-    for a, b in pairs:
-        # The smallest index leads, so that the clusters come in the order of their first one.
-        low, high = sorted((find(a), find(b)))
-        leader[high] = low
+    Args:
+        count: Number of indices.
+        pairs: (P, 2) indices that belong together.
+    """
+    leader = np.arange(count)
+    left = pairs
+    while len(left):
+        # Of two clusters with a pair between them, the one with the smaller leader takes both.
+        a, b = leader[left[:, 0]], leader[left[:, 1]]
+        np.minimum.at(leader, np.maximum(a, b), np.minimum(a, b))
+        while (leader != leader[leader]).any():
+            leader = leader[leader]
+        left = left[leader[left[:, 0]] != leader[left[:, 1]]]
     members: dict[int, list[int]] = defaultdict(list)
-    for index in range(count):
-        members[find(index)].append(index)
+    for index, first in enumerate(leader.tolist()):
+        members[first].append(index)
     return list(members.values())
+
+
+def pairs_of_equals(keys: Iterable[Hashable]) -> Pairs:
+    """Return a pair of each item with the first one of the same key."""
+    first_of: dict[Hashable, int] = {}
+    firsts = [first_of.setdefault(key, index) for index, key in enumerate(keys)]
+    return np.stack([np.array(firsts, dtype=np.int64), np.arange(len(firsts))], axis=1)
 
 
 def independent_groups(samples: Sequence[Sample], looks: Looks) -> list[list[int]]:
     """Return sets of indices that must stay together: groups, joined by near-duplicates."""
-    first_of: dict[str, int] = {}
-    same_group = [(first_of.setdefault(s.group, index), index) for index, s in enumerate(samples)]
-    similar = [(int(a), int(b)) for a, b in similar_pairs(looks)]
-    return clusters(len(samples), [*same_group, *similar])
+    same_group = pairs_of_equals(sample.group for sample in samples)
+    return clusters(len(samples), np.concatenate([same_group, similar_pairs(looks)]))

@@ -39,8 +39,13 @@ def pairs_within(words: Words, limit: int) -> Pairs:
         return np.zeros((0, 2), dtype=np.int64)
     bits = np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=1)
     found = list(_search(words, bits, np.arange(len(words)), limit))
-    pairs = np.sort(np.concatenate([*found, np.zeros((0, 2), dtype=np.int64)]), axis=1)
-    return np.unique(pairs, axis=0)
+    return sorted_pairs(np.concatenate([*found, np.zeros((0, 2), dtype=np.int64)]), len(words))
+
+
+def sorted_pairs(pairs: Pairs, count: int) -> Pairs:
+    """Return each pair of indices below ``count`` once, the smaller first, sorted."""
+    keys = np.unique(pairs.min(axis=1) * count + pairs.max(axis=1))
+    return np.stack([keys // count, keys % count], axis=1)
 
 
 def _search(

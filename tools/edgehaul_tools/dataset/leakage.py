@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from edgehaul_tools.dataset.clusters import clusters
+import numpy as np
+
+from edgehaul_tools.dataset.clusters import clusters, pairs_of_equals
 from edgehaul_tools.dataset.findings import Finding, Severity
 from edgehaul_tools.dataset.inspection import Inspection
 from edgehaul_tools.dataset.perceptual_hash import similar_pairs
@@ -20,13 +22,12 @@ def repeated_pictures(inspection: Inspection, dataset: DetectionDataset) -> Iter
     Duplicates have the same pixels, whatever their files' form; near-duplicates look the same.
     """
     samples = inspection.samples
-    first_of: dict[str, int] = {}
-    same = [(first_of.setdefault(d, index), index) for index, d in enumerate(inspection.digests)]
+    same = pairs_of_equals(inspection.digests)
     for members in clusters(len(samples), same):
         if len(members) > 1:
             yield from _repeated(_chosen(samples, members), dataset, exact=True)
-    near = [(int(a), int(b)) for a, b in similar_pairs(inspection.looks)]
-    for members in clusters(len(samples), [*same, *near]):
+    near = np.concatenate([same, similar_pairs(inspection.looks)])
+    for members in clusters(len(samples), near):
         if len({inspection.digests[index] for index in members}) > 1:
             yield from _repeated(_chosen(samples, members), dataset, exact=False)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehaul.errors import DatasetError
-from edgehaul_tools.dataset.hamming import pairs_within
+from edgehaul_tools.dataset.hamming import pairs_within, sorted_pairs
 from edgehaul_tools.dataset.samples import Sample
 
 NEAR_BITS = 12
@@ -26,7 +26,7 @@ _FLAT_GREY_LEVELS = 3.0
 """What the coarse pictures of one scene may differ by where there is hardly any contrast."""
 _UNEXPLAINED = 0.2
 """The same as a share of the contrast (standard deviation)."""
-_ROWS_AT_ONCE = 65_536
+_ROWS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +92,7 @@ def similar_pairs(looks: Looks) -> NDArray[np.int64]:
     )
     near = _confirmed(looks, first[pairs_within(unique, NEAR_BITS)])
     same = _pairs_of_one_hash(looks, np.asarray(member_of).ravel())
-    pairs = np.sort(np.concatenate([near, same]), axis=1)
-    return np.unique(pairs, axis=0)
+    return sorted_pairs(np.concatenate([near, same]), len(looks.hashes))
 
 
 def _pairs_of_one_hash(looks: Looks, member_of: NDArray[np.int64]) -> NDArray[np.int64]:
