@@ -16,25 +16,20 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier  # type: ignore[import-untyped]  # has no types
-from sklearn.feature_selection import mutual_info_classif  # type: ignore[import-untyped]  # has no types
-from sklearn.metrics import f1_score  # type: ignore[import-untyped]  # has no types
-from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]  # has no types
 
 from edgehaul.errors import DatasetError
 from edgehaul.motion.features import FEATURES
+from edgehaul_tools.dataset.feature_models import held_out_f1, importances
+from edgehaul_tools.dataset.feature_statistics import information_of, rank_correlation
 from edgehaul_tools.dataset.feature_windows import FeatureWindows, load_feature_windows
 
 CORRELATED = 0.95
 """Rank correlation from which two features say the same."""
 _MOST_WINDOWS = 4000
-_FOLDS = 5
-_REPEATS = 5
 _ERRORS = 2.0
 """A feature is missed if the loss is so many standard errors above zero."""
 _LEAST_LOSS = 0.01
 """A smaller loss of macro F1 is none, however surely it is there."""
-_MOVES = 3
 _AS_GOOD = 0.02
 """A macro F1 this little below another is as good."""
 
@@ -132,18 +127,18 @@ def rank_features(
     content = load_feature_windows(dataset, window, interval_s, labelled_only=labelled_only)
     content = _drawn(_with_common_classes(dataset, content), random)
     report(1, 5)
-    information, by_chance = _information(content, random)
-    correlation = _rank_correlation(content.values[:, :, 0])
+    information, by_chance = information_of(content, random)
+    correlation = rank_correlation(content.values[:, :, 0])
     found = _without_twins(content, information, by_chance, correlation)
     report(2, 5)
     asked = [i for i, feature in enumerate(found) if not feature.reason]
-    losses = _importances(content, asked, random) if asked else np.zeros((0, 1))
+    losses = importances(content, asked, random) if asked else np.zeros((0, 1))
     report(3, 5)
     for place, index in enumerate(asked):
         found[index] = _judged(found[index], losses[place])
     found = _at_least_one(found)
     everything = list(range(len(found)))
-    f1_all = _held_out_f1(content, everything)
+    f1_all = held_out_f1(content, everything)
     report(4, 5)
     found, f1_taken = _filled_up(content, found, f1_all)
     report(5, 5)
@@ -198,43 +193,6 @@ def _drawn(content: FeatureWindows, random: np.random.Generator) -> FeatureWindo
     return content.only(np.sort(np.concatenate(kept)))
 
 
-def _information(
-    content: FeatureWindows, random: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return each feature's mutual information (F,), and what it would seem to have anyway (F,).
-
-    After Kraskov et al., "Estimating mutual information" (2004), as scikit-learn has it. The
-    labels are moved in time and not shuffled: that leaves neighbours alike, as they are.
-    """
-    count, features, summaries = content.values.shape
-    flat = content.values.reshape(count, -1)
-    seed = int(random.integers(2**31))
-    moved = [np.roll(content.labels, int(random.integers(count))) for _ in range(_MOVES)]
-    found = [
-        mutual_info_classif(flat, labels, random_state=seed)
-        .reshape(features, summaries)
-        .max(axis=1)
-        for labels in (content.labels, *moved)
-    ]
-    return found[0], np.mean(found[1:], axis=0)
-
-
-def _rank_correlation(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return Spearman's correlation (F, F) of the columns; that of a constant one is 0."""
-    order = np.argsort(np.argsort(values, axis=0, kind="stable"), axis=0).astype(np.float64)
-    # Equal values share their mean rank: else a mostly constant column would seem to vary.
-    for column in range(values.shape[1]):
-        _, inverse = np.unique(values[:, column], return_inverse=True)
-        sums, counts = np.bincount(inverse, order[:, column]), np.bincount(inverse)
-        order[:, column] = (sums / counts)[inverse]
-    centred = order - order.mean(axis=0)
-    length = np.sqrt((centred**2).sum(axis=0))
-    length[length == 0] = np.inf
-    correlation: NDArray[np.float64] = (centred / length).T @ (centred / length)
-    np.fill_diagonal(correlation, 1.0)
-    return correlation
-
-
 def _without_twins(
     content: FeatureWindows,
     information: NDArray[np.float64],
@@ -266,70 +224,6 @@ def _without_twins(
         else:
             kept.append(index)
     return found
-
-
-def _model(seed: int = 0) -> HistGradientBoostingClassifier:
-    return HistGradientBoostingClassifier(
-        max_iter=30,
-        learning_rate=0.2,
-        max_leaf_nodes=15,
-        class_weight="balanced",
-        random_state=seed,
-    )
-
-
-def _folds(content: FeatureWindows) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    groups = len(np.unique(content.groups))
-    _, counts = np.unique(content.labels, return_counts=True)
-    # In order, not at random: the groups' numbers alone decide, so it is always the same.
-    folding = StratifiedGroupKFold(min(_FOLDS, groups, int(counts.min())))
-    folds = folding.split(content.values, content.labels, content.groups)
-    return [(a, b) for a, b in folds if len(np.unique(content.labels[a])) > 1]
-
-
-def _macro_f1(truth: NDArray[np.str_], answers: NDArray[np.str_]) -> float:
-    """Return the mean F1 over the labels that are there, or that were answered."""
-    return float(f1_score(truth, answers, average="macro", zero_division=0))
-
-
-def _flat(content: FeatureWindows, features: list[int]) -> NDArray[np.float64]:
-    return content.values[:, features].reshape(len(content), -1)
-
-
-def _held_out_f1(content: FeatureWindows, features: list[int]) -> float:
-    """Return the macro F1 of the answers to all held-out windows together."""
-    values = _flat(content, features)
-    truth, answers = [], []
-    for learnt, held_out in _folds(content):
-        model = _model().fit(values[learnt], content.labels[learnt])
-        truth.append(content.labels[held_out])
-        answers.append(model.predict(values[held_out]))
-    return _macro_f1(np.concatenate(truth), np.concatenate(answers))
-
-
-def _importances(
-    content: FeatureWindows, features: list[int], random: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return the macro F1 lost by shuffling each feature (features, folds).
-
-    After Breiman, "Random forests" (2001), with all summaries of a feature shuffled together,
-    and on groups that the model has not seen.
-    """
-    values, losses = _flat(content, features), []
-    summaries = content.values.shape[2]
-    for learnt, held_out in _folds(content):
-        model = _model().fit(values[learnt], content.labels[learnt])
-        truth, inputs = content.labels[held_out], values[held_out]
-        before = _macro_f1(truth, model.predict(inputs))
-        after = np.zeros((len(features), _REPEATS))
-        for place in range(len(features)):
-            columns = slice(place * summaries, (place + 1) * summaries)
-            for repeat in range(_REPEATS):
-                shuffled = inputs.copy()
-                shuffled[:, columns] = inputs[random.permutation(len(inputs)), columns]
-                after[place, repeat] = _macro_f1(truth, model.predict(shuffled))
-        losses.append(before - after.mean(axis=1))
-    return np.stack(losses, axis=1)
 
 
 def _judged(feature: RankedFeature, losses: NDArray[np.float64]) -> RankedFeature:
@@ -369,12 +263,12 @@ def _filled_up(
         The features, and the macro F1 with the recommended ones.
     """
     taken = [i for i, feature in enumerate(found) if feature.recommended]
-    f1_taken = _held_out_f1(content, taken)
+    f1_taken = held_out_f1(content, taken)
     waiting = [i for i, f in enumerate(found) if f.importance is not None and not f.recommended]
     for index in sorted(waiting, key=lambda i: _place(found[i])):
         if f1_taken >= f1_all - _AS_GOOD:
             break
-        f1_more = _held_out_f1(content, [*taken, index])
+        f1_more = held_out_f1(content, [*taken, index])
         if f1_more > f1_taken + _LEAST_LOSS:
             reason = f"with those above it lifts macro F1 from {f1_taken:.2f} to {f1_more:.2f}"
             found[index] = replace(found[index], recommended=True, reason=reason)
