@@ -12,8 +12,9 @@ from edgehaul.errors import UsageError
 from edgehaul_tools.evaluate.candidates import is_run, open_candidates
 from edgehaul_tools.evaluate.evaluate import SLICES, Options, evaluate_models
 from edgehaul_tools.evaluate.material import data_of_run
-from edgehaul_tools.evaluate.report import REPORT_HTML, figure_name, write_report
+from edgehaul_tools.evaluate.report import REPORT_HTML, write_report
 from edgehaul_tools.evaluate.result import Evaluation, ModelResult, plural
+from edgehaul_tools.evaluate.result_tables import figure_name, ordered_figures
 
 _PATH = click.Path(path_type=Path)
 _PRINTED = 6
@@ -136,7 +137,7 @@ def _print(evaluation: Evaluation) -> None:
 
 def _print_model(model: ModelResult) -> None:
     click.echo(model.name)
-    names = [model.main, *(n for n in model.figures if n != model.main and ":" not in n)]
+    names = [name for name in ordered_figures(model) if ":" not in name]
     for name in names[:_PRINTED]:
         click.echo(f"  {figure_name(name):22} {model.figures[name]}")
     if model.events is not None:
