@@ -8,21 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from edgehaul.errors import DatasetError
-from edgehaul_tools.dataset.clusters import independent_groups
 from edgehaul_tools.dataset.faults import DatasetFaultsError
 from edgehaul_tools.dataset.findings import CheckReport, Finding, by_severity
 from edgehaul_tools.dataset.imbalance import unbalanced_classes
 from edgehaul_tools.dataset.inspection import Inspection, inspect_pictures
-from edgehaul_tools.dataset.label_errors import LabelReview, Suspect, review_labels
+from edgehaul_tools.dataset.label_findings import label_errors
 from edgehaul_tools.dataset.leakage import divided_groups, repeated_pictures
 from edgehaul_tools.dataset.manifest import has_manifest, verify_manifest
 from edgehaul_tools.dataset.mark_checks import mended_marks, odd_marks
 from edgehaul_tools.dataset.progress import Progress
 from edgehaul_tools.dataset.read import detect_form, read_dataset
-from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.dataset.trace_checks import (
     is_trace_dataset,
     read_recordings,
@@ -109,7 +106,9 @@ def _check_pictures(
         *divided_groups(inspection.samples),
         *(unbalanced_classes(readable) if dataset.labels else ()),
     ]
-    suspects, notes = _label_errors(readable, inspection, options)
+    suspects, notes = label_errors(
+        readable, inspection, options.per_class, options.suspects, options.seed
+    )
     return CheckReport(
         path=str(path),
         form=detect_form(path) if form == "auto" else form,
@@ -178,62 +177,3 @@ def _damaged(inspection: Inspection) -> Iterator[Finding]:
             what="it cannot be decoded",
             remedy="replace it, or remove it and its marks",
         )
-
-
-def _label_errors(
-    dataset: DetectionDataset, inspection: Inspection, options: CheckOptions
-) -> tuple[list[Finding], tuple[str, ...]]:
-    """Return the likeliest label errors, and what to know of them."""
-    if not options.suspects or not len(inspection.features):
-        return [], ("Labels were not judged.",) if dataset.labels else ()
-    group_of = np.zeros(len(dataset), dtype=np.int64)
-    for number, members in enumerate(independent_groups(dataset.samples, inspection.looks)):
-        group_of[members] = number
-    samples = dataset.samples
-    given = np.array(
-        [
-            samples[owner].boxes[mark].class_id
-            for owner, mark in zip(inspection.owners, inspection.marks, strict=True)
-        ]
-    )
-    review = review_labels(
-        inspection.features,
-        given,
-        group_of[inspection.owners],
-        per_class=options.per_class,
-        seed=options.seed,
-    )
-    named = review.suspects[: options.suspects]
-    findings = [_suspected(suspect, dataset, inspection) for suspect in named]
-    return findings, tuple(_about(review, len(named), dataset, inspection))
-
-
-def _suspected(suspect: Suspect, dataset: DetectionDataset, inspection: Inspection) -> Finding:
-    sample = dataset.samples[int(inspection.owners[suspect.index])]
-    box = sample.boxes[int(inspection.marks[suspect.index])].box
-    at = "" if dataset.task == "classify" else f" at {box.x1:.0f},{box.y1:.0f}"
-    return Finding(
-        kind="label_error",
-        severity="warning",
-        where=str(sample.path),
-        what=f"{dataset.labels[suspect.given]}{at} looks like {dataset.labels[suspect.suggested]} "
-        f"(probability {suspect.suggested_probability:.2f}, of the given label "
-        f"{suspect.given_probability:.2f})",
-        remedy="look at it, and correct the label if it is wrong",
-        files=(str(sample.path),),
-        box=msgspec.structs.astuple(box),
-    )
-
-
-def _about(
-    review: LabelReview, named: int, dataset: DetectionDataset, inspection: Inspection
-) -> Iterator[str]:
-    if review.judged:
-        yield (
-            f"Labels: {review.judged} of {inspection.objects} objects were judged by models that "
-            f"learnt from {review.learnt_from} others at most; {100 * review.accuracy:.1f} % look "
-            f"like their label. {named} of {len(review.suspects)} suspects are named."
-        )
-    if review.unjudged:
-        names = ", ".join(dataset.labels[number] for number in review.unjudged)
-        yield f"Labels of these classes were not judged, as they have too few samples: {names}."
