@@ -14,6 +14,7 @@ _FEW = 192
 """Up to so many strings are compared each with each; looking for a shortcut takes longer."""
 _WORTH = 0.5
 """Buckets that leave a larger share of the pairs to compare are no shortcut."""
+_WAITING = 1 << 20
 _PAIRS_AT_ONCE = 1 << 20
 """Bounds the memory to some 40 MB."""
 
@@ -38,14 +39,26 @@ def pairs_within(words: Words, limit: int) -> Pairs:
     if len(words) < 2:  # noqa: PLR2004 - a pair
         return np.zeros((0, 2), dtype=np.int64)
     bits = np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=1)
-    found = list(_search(words, bits, np.arange(len(words)), limit))
-    return sorted_pairs(np.concatenate([*found, np.zeros((0, 2), dtype=np.int64)]), len(words))
+    keys, waiting, count = np.zeros(0, dtype=np.int64), [], 0
+    for pairs in _search(words, bits, np.arange(len(words)), limit):
+        waiting.append(_keys(pairs, len(words)))
+        count += len(pairs)
+        # One pair may be found in each of the sets of bits; those are joined before they pile up.
+        if count > max(_WAITING, len(keys)):
+            keys, waiting, count = np.unique(np.concatenate([keys, *waiting])), [], 0
+    keys = np.unique(np.concatenate([keys, *waiting]))
+    return np.stack([keys // len(words), keys % len(words)], axis=1)
 
 
 def sorted_pairs(pairs: Pairs, count: int) -> Pairs:
     """Return each pair of indices below ``count`` once, the smaller first, sorted."""
-    keys = np.unique(pairs.min(axis=1) * count + pairs.max(axis=1))
+    keys = np.unique(_keys(pairs, count))
     return np.stack([keys // count, keys % count], axis=1)
+
+
+def _keys(pairs: Pairs, count: int) -> NDArray[np.int64]:
+    """Return one number for each pair, the same whichever index comes first."""
+    return np.asarray(pairs.min(axis=1) * count + pairs.max(axis=1))
 
 
 def _search(
