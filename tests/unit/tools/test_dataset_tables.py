@@ -65,16 +65,19 @@ def idx(*shape: int, content: bytes | None = None, kind: int = 8) -> bytes:
     return bytes((0, 0, kind, len(shape))) + sizes + data
 
 
+def packed(content: bytes) -> bytes:
+    """Return the same bytes at any time of the day: the workers of a test run compare names."""
+    return gzip.compress(content, mtime=0)
+
+
 def mnist(root: Path) -> Path:
     root.mkdir()
     for part, labels in (("train", bytes((2, 0, 2))), ("t10k", bytes((1,)))):
         count = len(labels)
         pixels = np.arange(count * 24, dtype=np.uint8).tobytes()
-        packed = gzip.compress(idx(count, 4, 6, content=pixels))
-        (root / f"{part}-images-idx3-ubyte.gz").write_bytes(packed)
-        (root / f"{part}-labels-idx1-ubyte.gz").write_bytes(
-            gzip.compress(idx(count, content=labels))
-        )
+        images = packed(idx(count, 4, 6, content=pixels))
+        (root / f"{part}-images-idx3-ubyte.gz").write_bytes(images)
+        (root / f"{part}-labels-idx1-ubyte.gz").write_bytes(packed(idx(count, content=labels)))
     return root
 
 
@@ -114,22 +117,22 @@ def test_packed_pictures_with_names_for_their_classes(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("train-labels-idx1-ubyte.gz", None, "is missing"),
-        ("train-labels-idx1-ubyte.gz", gzip.compress(idx(2)), "3 pictures, but 2 labels"),
+        ("train-labels-idx1-ubyte.gz", packed(idx(2)), "3 pictures, but 2 labels"),
         ("train-images-idx3-ubyte.gz", b"", "the file is empty"),
         ("train-images-idx3-ubyte.gz", b"hello", "Not a gzipped file"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(b"hello"), "no IDX file of bytes in 3"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx(3, 4, 6))[:-12], "ended before"),
+        ("train-images-idx3-ubyte.gz", packed(b"hello"), "no IDX file of bytes in 3"),
+        ("train-images-idx3-ubyte.gz", packed(idx(3, 4, 6))[:-12], "ended before"),
         (
             "train-images-idx3-ubyte.gz",
-            gzip.compress(idx(3, 4, 6, content=bytes(9))),
+            packed(idx(3, 4, 6, content=bytes(9))),
             "cut short: 9 of 72 bytes",
         ),
         (
             "train-images-idx3-ubyte.gz",
-            gzip.compress(idx(1 << 20, 1 << 20, 3, content=b"")),
+            packed(idx(1 << 20, 1 << 20, 3, content=b"")),
             "header declares 1048576 x 1048576 x 3",
         ),
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx(3, 4, 6, kind=13)), "no IDX file"),
+        ("train-images-idx3-ubyte.gz", packed(idx(3, 4, 6, kind=13)), "no IDX file"),
     ],
 )
 def test_packed_pictures_that_are_damaged(
