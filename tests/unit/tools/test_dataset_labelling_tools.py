@@ -77,6 +77,32 @@ def test_cvat_without_a_list_of_labels_and_with_subfolders(tmp_path: Path) -> No
     assert dataset.samples[0].part == "val"
 
 
+def test_a_project_of_cvat_with_one_name_in_two_subsets(tmp_path: Path) -> None:
+    for subset in ("Train", "Test"):
+        picture(tmp_path / "images" / subset / "0.jpg")
+    items = "".join(
+        f'<image name="0.jpg" subset="{subset}">'
+        '<skeleton label="van"><points label="x"/></skeleton>'
+        f'<box label="van" xtl="1" ytl="1" xbr="{right}" ybr="9"/></image>'
+        for subset, right in (("Train", 9), ("Test", 19))
+    )
+    (tmp_path / "annotations.xml").write_text(
+        "<annotations><meta><project><labels><label><name>van</name></label>"
+        "<label><name>x</name><parent>van</parent></label></labels></project></meta>"
+        f"{items}</annotations>"
+    )
+    dataset = read_dataset(tmp_path)
+    assert dataset.labels == ("van",)
+    assert {(s.part, s.path.parent.name, s.boxes[0].box.x2) for s in dataset.samples} == {
+        ("train", "Train", 9),
+        ("test", "Test", 19),
+    }
+    assert len({sample.group for sample in dataset.samples}) == 2
+    assert ["skeleton 1: this kind of mark is no box" in line for line in dataset.faults] == [
+        True
+    ] * 2
+
+
 @pytest.mark.parametrize(
     ("mark", "fault"),
     [
@@ -223,8 +249,12 @@ def test_the_answer_that_counts(tmp_path: Path, task: dict[str, object], count: 
 @pytest.mark.parametrize(
     ("mark", "fault"),
     [
-        (result("brushlabels", "van"), "brushlabels with not one label is no box; dropped"),
-        (result("choices", "van") | {"value": {"choices": ["a", "b"]}}, "not one label"),
+        (result("brushlabels", "van"), "brushlabels is no box with one label; dropped"),
+        (result("choices", "van") | {"value": {"choices": ["a", "b"]}}, "no box with one label"),
+        (result("choices", "unsure", x=9, y=9, width=9, height=9), "choices is no box"),
+        (result("rectanglelabels", "van", x="left"), "rectanglelabels is no box"),
+        ({"type": "relation", "from_id": "a", "to_id": "b"}, "relation is no box"),
+        ({"from_name": "x", "value": None, "meta": None}, "it is no box"),
         (
             result("rectanglelabels", "van", x=90, y=50, width=25, height=10),
             "reaches outside 80x60; cut",
@@ -251,6 +281,25 @@ def test_wrong_files_of_label_studio(tmp_path: Path, text: str, message: str) ->
     (tmp_path / "tasks.json").write_text(text)
     with pytest.raises(DatasetError, match=message):
         read_dataset(tmp_path / "tasks.json", "label-studio")
+
+
+def test_a_picture_that_is_named_by_its_upload_alone(tmp_path: Path) -> None:
+    task = {"annotations": [{"result": [RECTANGLE]}], "file_upload": "0a1b2c3d-a b.jpg"}
+    (sample,) = read_dataset(studio(tmp_path, "/image1", **task)).samples
+    assert len(sample.boxes) == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "labels"),
+    [
+        ('<Label value="van"/><Choice value="unsure"/><Label value="bus"/>', ("van", "bus")),
+        ('<Choice value="van"/><Choice value="bus"/>', ("van", "bus")),
+    ],
+)
+def test_the_labels_of_a_project(tmp_path: Path, config: str, labels: tuple[str, ...]) -> None:
+    root = studio(tmp_path)
+    (root / "label_config.xml").write_text(f'<View><Image value="$image"/>{config}</View>')
+    assert read_dataset(root).labels == labels
 
 
 def test_a_label_that_the_project_does_not_know(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def _samples(content: Coco, file: Path, part: Part, faults: FaultBook) -> list[S
         by_image[annotation.image_id].append(annotation)
     _check_numbers(content, file, faults)
     images = sorted(content.images, key=lambda image: image.file_name)
-    guessed = guess_groups([PurePath(image.file_name) for image in images])
+    guessed = guess_groups([PurePath(part, image.file_name) for image in images])
     folders = [file.parent / folder for folder in _PICTURE_FOLDERS]
     # COCO's own pictures lie in folders that are called as the part: `train2017`.
     folders += [folder / word for folder in folders for word in part_words(file)]

@@ -63,7 +63,8 @@ def read_cvat(root: Path) -> DetectionDataset:
     faults = FaultBook()
     items = sorted(content.iter("image"), key=_name)
     labels = _labels(content, items)
-    groups = guess_groups([PurePath(_name(item)) for item in items])
+    # Pictures of two subsets may be called alike.
+    groups = guess_groups([PurePath(item.get("subset", ""), _name(item)) for item in items])
     read = [
         _sample(item, group, file, labels, faults)
         for item, group in zip(items, groups, strict=True)
@@ -95,7 +96,7 @@ def _sample(
         faults.fatal.append(f"{file}: image {item.get('id', '?')} has no name")
         return None
     pictures = file.parent / "images"
-    path = locate_picture([pictures, pictures / subset, file.parent], name)
+    path = locate_picture([pictures / subset, pictures, file.parent], name)
     size = picture_size(path, faults)
     if size is None:
         return None

@@ -20,6 +20,7 @@ from edgehaul_tools.dataset.label_studio_tasks import (
     is_tasks,
     label_of,
     picture_name,
+    value_of,
 )
 from edgehaul_tools.dataset.parts import part_named
 from edgehaul_tools.dataset.pictures import locate_picture, picture_size
@@ -76,8 +77,10 @@ def _labels(folder: Path, tasks: Sequence[LsTask]) -> tuple[str, ...]:
     config = folder / CONFIG_FILE
     if config.is_file():
         marks = read_xml(config).iter()
-        listed = [m.get("value", "") for m in marks if m.tag in {"Label", "Choice"}]
-        return tuple(dict.fromkeys(filter(None, listed)))
+        named = [(m.tag, m.get("value", "")) for m in marks if m.get("value")]
+        regions = [name for tag, name in named if tag == "Label"]
+        # Where parts of the picture have labels, choices are attributes of these.
+        return tuple(dict.fromkeys(regions or [name for tag, name in named if tag == "Choice"]))
     found = {label_of(result) for task in tasks for result in answer_of(task)}
     return tuple(sorted(label for label in found if label is not None))
 
@@ -97,13 +100,18 @@ def _sample(
     ignored: list[Box] = []
     for number, result in enumerate(answer_of(task), start=1):
         mark = _mark(result, size, labels, f"{file}: {name}: mark {number}", faults)
-        if mark is not None and IGNORED in result.meta.get("text", []):
+        if mark is not None and _is_ignored(result):
             ignored.append(mark.box)
         elif mark is not None:
             boxes.append(mark)
     whose, part = (_text(task.data, key) for key in ("group", "part"))
     part_of = part_named(part)
     return Sample(path, whose or group, *size, tuple(boxes), tuple(ignored), part_of)
+
+
+def _is_ignored(result: LsResult) -> bool:
+    notes = result.meta.get("text") if isinstance(result.meta, dict) else None
+    return isinstance(notes, list) and IGNORED in notes
 
 
 def _text(data: Mapping[str, object], key: str) -> str:
@@ -132,16 +140,16 @@ def _mark(
     where: str,
     faults: FaultBook,
 ) -> TrueBox | None:
-    label = label_of(result)
-    if label is None:
-        faults.mended.append(f"{where}: {result.type} with not one label is no box; dropped")
+    label, value = label_of(result), value_of(result)
+    if label is None or value is None:
+        faults.mended.append(f"{where}: {result.type or 'it'} is no box with one label; dropped")
         return None
     if label not in labels:
         faults.fatal.append(f"{where}: label {label!r} is not in {CONFIG_FILE}")
         return None
     if result.type == "choices":
         return whole_picture(*size, labels.index(label))
-    box = faults.checked_box(_written(result.value, size), *size, where)
+    box = faults.checked_box(_written(value, size), *size, where)
     return TrueBox(box, labels.index(label)) if box is not None else None
 
 

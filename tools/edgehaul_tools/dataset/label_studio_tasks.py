@@ -31,17 +31,14 @@ class LsValue(msgspec.Struct):
 
 
 class LsResult(msgspec.Struct):
-    """One mark; ``type`` names the field of ``value`` that holds the label."""
+    """One mark; ``type`` names the field of ``value`` that holds the label.
 
-    type: str
-    value: LsValue = msgspec.field(default_factory=LsValue)
-    id: str = ""
-    from_name: str = ""
-    to_name: str = ""
-    original_width: int = 0
-    original_height: int = 0
-    score: float | None = None
-    meta: dict[str, list[str] | str] = {}
+    ``value`` is read by :func:`value_of`: in marks of other kinds it holds anything at all.
+    """
+
+    type: str = ""
+    value: msgspec.Raw = msgspec.Raw()
+    meta: object = None
 
 
 class LsAnswer(msgspec.Struct):
@@ -50,8 +47,6 @@ class LsAnswer(msgspec.Struct):
     result: list[LsResult] = []
     was_cancelled: bool = False
     ground_truth: bool = False
-    model_version: str | None = None
-    score: float | None = None
 
 
 class LsTask(msgspec.Struct):
@@ -60,6 +55,7 @@ class LsTask(msgspec.Struct):
     data: dict[str, object]
     annotations: list[LsAnswer] = []
     predictions: list[LsAnswer] = []
+    file_upload: str | None = None
     id: int = 0
 
 
@@ -88,7 +84,7 @@ def is_tasks(file: Path) -> bool:
 
 def picture_name(task: LsTask) -> str:
     """Return the path that a task gives for its picture, whatever serves it; or nothing."""
-    texts = [task.data.get("image"), *task.data.values()]
+    texts = [task.data.get("image"), *task.data.values(), task.file_upload]
     given = next((t for t in texts if isinstance(t, str) and path_in(t)), "")
     return path_in(given)
 
@@ -113,9 +109,23 @@ def answer_of(task: LsTask) -> Sequence[LsResult]:
     return chosen.result
 
 
-def label_of(result: LsResult) -> str | None:
-    """Return the label of a mark; None where it is of a kind that is not read."""
+def value_of(result: LsResult) -> LsValue | None:
+    """Return what a mark holds; None where it is of a kind that is not read.
+
+    A choice with a place is an attribute of a part of the picture, and no class of it.
+    """
     if result.type not in _KINDS:
         return None
-    names: list[str] = getattr(result.value, result.type)
+    try:
+        value = msgspec.json.decode(result.value, type=LsValue)
+    except UNREADABLE_JSON:
+        return None
+    placed = bool(value.points or value.width)
+    return None if result.type == "choices" and placed else value
+
+
+def label_of(result: LsResult) -> str | None:
+    """Return the label of a mark; None where it is of a kind that is not read."""
+    value = value_of(result)
+    names: list[str] = getattr(value, result.type) if value else []
     return names[0] if len(names) == 1 else None
