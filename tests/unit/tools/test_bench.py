@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from edgehaul.config.recipe import DetectorRecipe
 from edgehaul.errors import GateError, UsageError
+from edgehaul_tools.bench.models import machine
 from edgehaul_tools.bench.training import measure_training
 from edgehaul_tools.commands import edgehaul
 
@@ -28,7 +29,9 @@ def test_networks_are_measured_in_fp32_and_int8(tmp_path: Path) -> None:
         assert 0 < cost["int8_bytes"] < cost["fp32_bytes"]
     # One layer of 64 states on 4 features, and 4 classes: weights counted by hand.
     assert costs[0]["parameters"] == 4 * 64 * (4 + 64 + 2) + 64 * 4 + 4
-    assert "| `tcn` | sequence | 16x4 |" in table.read_text(encoding="utf-8")
+    page = table.read_text(encoding="utf-8")
+    assert "| `tcn` | sequence | 16x4 |" in page
+    assert machine() in page
 
 
 def test_what_no_box_runs_has_no_time() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec, SequenceInput
@@ -17,7 +18,9 @@ from edgehaul_tools.quantize.dynamic import quantize_recurrent
 from edgehaul_tools.quantize.graph import clean, divide, is_recurrent, load_model
 from edgehaul_tools.quantize.inputs import open_inputs
 from edgehaul_tools.quantize.pictures import Pictures
+from edgehaul_tools.quantize.saturation import WeightBits, products_saturate, weight_bits_here
 from edgehaul_tools.quantize.sensitivity import unit_noise
+from edgehaul_tools.quantize.static import quantize_static
 from tests.fakes.detectors import SPEC, write_detector, write_pictures
 
 
@@ -151,12 +154,34 @@ def write_lstm(path: Path) -> onnx.ModelProto:
 def test_recurrent_models_become_dynamic_int8(tmp_path: Path) -> None:
     model = write_lstm(tmp_path / "lstm.onnx")
     assert is_recurrent(model)
-    int8 = quantize_recurrent(model)
+    int8 = quantize_recurrent(model, weight_bits_here())
     assert "DynamicQuantizeLSTM" in {node.op_type for node in int8.graph.node}
     assert int8.ByteSize() < 0.5 * model.ByteSize()
     tensor = np.random.default_rng(1).normal(0, 1, (1, 10, 5)).astype(np.float32)
     expected, got = runner(model)(tensor)[0], runner(int8)(tensor)[0]
     assert np.abs(expected - got).max() < 0.1 * np.abs(expected).max()
+
+
+def test_large_products_overflow_on_no_processor() -> None:
+    weights = np.ones((64, 8), np.float32)  # all of them 127 as whole numbers
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="dense")],
+        "dense",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4, 8])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    opset = helper.make_opsetid("", 17)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    ranges = {"x": (0.0, 1.0), "y": (0.0, 64.0)}
+
+    def answer(bits: WeightBits) -> float:
+        int8 = quantize_static(model, ranges, float_nodes=(), weight_bits=bits)
+        return float(runner(int8)(np.ones((4, 64), np.float32))[0].min())
+
+    assert answer(7) == pytest.approx(64, rel=0.01)
+    assert answer(weight_bits_here()) == pytest.approx(64, rel=0.01)
+    assert products_saturate() == (answer(8) < 40)
 
 
 def test_time_is_measured_in_turns() -> None:

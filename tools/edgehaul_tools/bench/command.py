@@ -13,7 +13,7 @@ from edgehaul.errors import GateError, UsageError
 from edgehaul_tools.bench.models import (
     ROUNDS,
     ModelCost,
-    markdown_table,
+    markdown_page,
     measure_models,
     times_shown,
 )
@@ -33,7 +33,9 @@ def bench() -> None:
 @bench.command()
 @click.argument("names", nargs=-1)
 @click.option("--rounds", type=click.IntRange(1), default=ROUNDS, show_default=True)
-@click.option("--markdown", type=click.Path(path_type=Path), help="Also write the table here.")
+@click.option(
+    "--markdown", type=click.Path(path_type=Path), help="Also write a page with the table here."
+)
 @_AS_JSON
 def models(names: tuple[str, ...], rounds: int, markdown: Path | None, *, as_json: bool) -> None:
     """Measure the networks with these NAMES, or all: weights, multiplications, fp32 and int8.
@@ -48,12 +50,10 @@ def models(names: tuple[str, ...], rounds: int, markdown: Path | None, *, as_jso
         )
     rows = [ARCHITECTURES[name] for name in names or ARCHITECTURES]
     if not as_json:
-        click.echo(
-            _LINE.format("network", "parameters", "MACs", "int8", "fp32 ms", "int8 ms", "ratio")
-        )
+        click.echo(_LINE.format(*_HEADING))
     costs = measure_models(rows, rounds, lambda cost: None if as_json else click.echo(_line(cost)))
     if markdown is not None:
-        markdown.write_text(markdown_table(costs), encoding="utf-8")
+        markdown.write_text(markdown_page(costs), encoding="utf-8")
     if as_json:
         click.echo(msgspec.json.encode(costs))
 
@@ -68,9 +68,7 @@ def _line(cost: ModelCost) -> str:
 
 
 @bench.command()
-@click.option(
-    "--size", type=click.Choice(get_args(DetectorSize)), default="nano", show_default=True
-)
+@click.option("--size", type=click.Choice(_SIZES), default="nano", show_default=True)
 @click.option("--pictures", type=click.IntRange(16), default=PICTURES, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=TRAINING_ROUNDS, show_default=True)
 @click.option("--least", type=float, default=0.0, help="Fail where the ratio is below this.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import onnx
+import onnxruntime  # type: ignore[import-untyped]  # no stubs
 import torch
 from numpy.typing import NDArray
 
@@ -133,9 +135,17 @@ def _quantized(model: onnx.ModelProto, inputs: list[NDArray[np.float32]]) -> onn
     return quantize_static(model, histograms.ranges("minmax"), float_nodes=region)
 
 
-def markdown_table(costs: Iterable[ModelCost]) -> str:
-    """Return the rows as a table for a document."""
+def markdown_page(costs: Iterable[ModelCost]) -> str:
+    """Return the rows as a document that says where and how they were measured."""
     lines = [
+        "# What each network costs",
+        "",
+        "Written by `edgehaul bench models --markdown docs/models.md`: medians of one input",
+        "at a time on one thread, of untrained networks, fp32 and int8 in turns. int8 is all-int8",
+        "here: static, or dynamic for recurrent networks; on processors with integer dot products",
+        "it gains more.",
+        f"ONNX Runtime {onnxruntime.__version__} on {machine()}.",
+        "",
         "| network | task | input | parameters | MACs | int8 | fp32 ms | int8 ms | ratio | from |",
         "|---|---|---|--:|--:|---|--:|--:|--:|---|",
     ]
@@ -152,6 +162,19 @@ def markdown_table(costs: Iterable[ModelCost]) -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def machine() -> str:
+    """Return the processor's name, and whether it has the instructions that int8 gains by."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    facts = {key.strip(): value.strip() for key, _, value in (s.partition(":") for s in lines)}
+    known = facts.get("flags", facts.get("Features", "")).split()
+    quick = sorted({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"} & set(known))
+    name = facts.get("model name") or platform.machine()
+    return f"{name} ({', '.join(quick) or 'without integer dot products'})"
 
 
 def times_shown(cost: ModelCost) -> tuple[str, str, str]:

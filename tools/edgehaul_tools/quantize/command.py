@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
@@ -16,9 +17,11 @@ from edgehaul_tools.quantize.quantize import (
     QuantizeReport,
     quantize_model,
 )
+from edgehaul_tools.quantize.saturation import WeightBits
 
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
+_BITS: dict[str, WeightBits] = {str(bits): bits for bits in get_args(WeightBits)}
 
 
 @click.command()
@@ -44,6 +47,13 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Agreement with fp32 to search for.",
 )
+@click.option(
+    "--weight-bits",
+    type=click.Choice(["auto", *map(str, get_args(WeightBits))]),
+    default="auto",
+    show_default=True,
+    help="7 for x86 boxes without VNNI, where sums of wider products overflow; auto: as here.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def quantize(  # noqa: PLR0913, PLR0917 - one for each option
     model: Path,
@@ -54,6 +64,7 @@ def quantize(  # noqa: PLR0913, PLR0917 - one for each option
     name: str,
     images: int,
     target: float,
+    weight_bits: str,
     *,
     as_json: bool,
 ) -> None:
@@ -67,6 +78,7 @@ def quantize(  # noqa: PLR0913, PLR0917 - one for each option
         labels=read_labels(labels) if labels else (),
         limit=images,
         target=target,
+        weight_bits=_BITS.get(weight_bits),
     )
     directory, report = quantize_model(
         model, out, calib, options, progress=lambda line: click.echo(line, err=True)
@@ -85,6 +97,7 @@ def _print(out: Path, directory: ModelDirectory, report: QuantizeReport) -> None
     )
     click.echo(f"input           {' '.join(spec.split())}")
     click.echo(f"calibration     {report.method}, {report.inputs} inputs")
+    click.echo(f"weights         {report.weight_bits} bits")
     click.echo(f"left in float   {len(report.float_units)} of {report.layers} layers")
     if report.method != "dynamic":
         click.echo(f"agreement       {report.agreement:.3f} (calibration inputs)")

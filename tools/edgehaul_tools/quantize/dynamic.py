@@ -9,14 +9,21 @@ from pathlib import Path
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic  # type: ignore[import-untyped]  # no stubs
 
+from edgehaul_tools.quantize.saturation import NARROW, WeightBits
+
 _OPERATORS = ["LSTM", "MatMul", "Gemm"]
 """Never convolutions: ranged while they run, they are five times slower than in float."""
 
 
-def quantize_recurrent(model: onnx.ModelProto) -> onnx.ModelProto:
+def quantize_recurrent(model: onnx.ModelProto, weight_bits: WeightBits = 8) -> onnx.ModelProto:
     """Return the model with int8 weights in its LSTM and dense layers.
 
     ONNX Runtime has an integer kernel for LSTM only; a GRU stays in float.
+
+    Args:
+        model: A float model.
+        weight_bits: 7 for processors whose products overflow; see
+            :mod:`edgehaul_tools.quantize.saturation`.
     """
     root = logging.getLogger()
     level = root.level
@@ -30,6 +37,7 @@ def quantize_recurrent(model: onnx.ModelProto) -> onnx.ModelProto:
                 out,
                 op_types_to_quantize=_OPERATORS,
                 per_channel=True,
+                reduce_range=weight_bits == NARROW,
                 weight_type=QuantType.QInt8,
             )
             return onnx.load(str(out))

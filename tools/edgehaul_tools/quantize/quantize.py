@@ -25,6 +25,7 @@ from edgehaul_tools.quantize.directory import (
 from edgehaul_tools.quantize.dynamic import quantize_recurrent
 from edgehaul_tools.quantize.graph import clean, is_recurrent, load_model
 from edgehaul_tools.quantize.inputs import open_inputs
+from edgehaul_tools.quantize.saturation import WeightBits, weight_bits_here
 from edgehaul_tools.quantize.search import Progress, Search, Trial
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Options(msgspec.Struct, frozen=True):
         labels: Names of the classes.
         limit: Most calibration inputs.
         target: Agreement with fp32 that is searched for on the calibration inputs.
+        weight_bits: Width of the weights; none takes what is right on this machine's processor.
     """
 
     name: str = ""
@@ -53,6 +55,7 @@ class Options(msgspec.Struct, frozen=True):
     labels: Sequence[str] = ()
     limit: int = DEFAULT_LIMIT
     target: float = DEFAULT_TARGET
+    weight_bits: WeightBits | None = None
 
 
 class QuantizeReport(msgspec.Struct, frozen=True):
@@ -68,6 +71,7 @@ class QuantizeReport(msgspec.Struct, frozen=True):
         agreement: With fp32, on the calibration inputs.
         latency_ratio: int8 time / fp32 time there; ``edgehaul verify`` measures it well.
         size_ratio: int8 bytes / fp32 bytes.
+        weight_bits: 7 where the processor's products would overflow with 8.
         trials: Every form that was tried.
         noise: How far the answers move when one layer alone is quantized.
         warnings: What the user should know.
@@ -81,6 +85,7 @@ class QuantizeReport(msgspec.Struct, frozen=True):
     agreement: float
     latency_ratio: float
     size_ratio: float
+    weight_bits: WeightBits
     trials: tuple[Trial, ...] = ()
     noise: dict[str, float] = {}
     warnings: tuple[str, ...] = ()
@@ -114,8 +119,10 @@ def quantize_model(
     )
     progress(f"spec from {spec_source}")
     model = clean(source, where=path)
+    weight_bits = options.weight_bits or weight_bits_here()
     if is_recurrent(model):
-        variant, int8, report = DYNAMIC, quantize_recurrent(model), _dynamic_report()
+        int8 = quantize_recurrent(model, weight_bits)
+        variant, report = DYNAMIC, _dynamic_report(weight_bits)
     else:
         if calibration is None:
             raise DataError(
@@ -156,7 +163,8 @@ def _static(
     warnings = _warnings(inputs.count, inputs.skipped, calibration)
     for line in warnings:
         progress(f"warning: {line}")
-    found = Search(model, spec, inputs.prepared, options.target, progress, path).run()
+    weight_bits = options.weight_bits or weight_bits_here()
+    found = Search(model, spec, inputs.prepared, options.target, progress, weight_bits, path).run()
     chosen = found.chosen
     if chosen.agreement < options.target:
         short = f"agreement {chosen.agreement:.3f} is below the target of {options.target}"
@@ -172,6 +180,7 @@ def _static(
         agreement=chosen.agreement,
         latency_ratio=chosen.latency_ratio,
         size_ratio=1.0,
+        weight_bits=weight_bits,
         trials=tuple(found.trials),
         noise=found.noise,
         warnings=warnings,
@@ -179,7 +188,7 @@ def _static(
     return found.model, report
 
 
-def _dynamic_report() -> QuantizeReport:
+def _dynamic_report(weight_bits: WeightBits) -> QuantizeReport:
     return QuantizeReport(
         method="dynamic",
         inputs=0,
@@ -189,6 +198,7 @@ def _dynamic_report() -> QuantizeReport:
         agreement=1.0,
         latency_ratio=1.0,
         size_ratio=1.0,
+        weight_bits=weight_bits,
         warnings=("recurrent layers: dynamic int8; agreement and time are measured by verify",),
     )
 

@@ -16,6 +16,7 @@ from edgehaul_tools.export.runtime import interleaved_medians_ms, runner
 from edgehaul_tools.quantize.answers import Answers, Distance, Prepared
 from edgehaul_tools.quantize.calibrate import Histograms, Method, Ranges, activation_tensors
 from edgehaul_tools.quantize.graph import Division, divide, float_region
+from edgehaul_tools.quantize.saturation import WeightBits
 from edgehaul_tools.quantize.sensitivity import unit_noise
 from edgehaul_tools.quantize.static import quantize_static
 
@@ -71,6 +72,7 @@ class Search:
         inputs: The prepared calibration inputs.
         target: Agreement to reach on the calibration inputs.
         progress: Told what is done, in words.
+        weight_bits: Width of the weights in all forms.
         where: The model's file, for errors.
 
     Raises:
@@ -84,10 +86,11 @@ class Search:
         inputs: Inputs,
         target: float,
         progress: Progress,
+        weight_bits: WeightBits = 8,
         where: Path | str = "model",
     ) -> None:
         self._model, self._spec, self._inputs, self._target = model, spec, inputs, target
-        self._progress = progress
+        self._progress, self._weight_bits = progress, weight_bits
         self._division: Division = divide(model.graph)
         if not self._division.units:
             raise ModelError(
@@ -143,7 +146,8 @@ class Search:
 
     def _noise(self, ranges: Ranges) -> dict[str, float]:
         tensors = [probe.tensor for probe in self._probes]
-        return unit_noise(self._model, self._division.units, ranges, tensors, self._distance)
+        units = self._division.units
+        return unit_noise(self._model, units, ranges, tensors, self._distance, self._weight_bits)
 
     def _best_ranges(
         self, candidates: Sequence[tuple[Method, Ranges]], floats: tuple[str, ...]
@@ -156,7 +160,9 @@ class Search:
 
     def _build(self, ranges: Ranges, floats: Sequence[str]) -> onnx.ModelProto:
         region = float_region(self._model.graph, self._division, floats)
-        return quantize_static(self._model, ranges, float_nodes=region)
+        return quantize_static(
+            self._model, ranges, float_nodes=region, weight_bits=self._weight_bits
+        )
 
     def _try(
         self, method: Method, ranges: Ranges, floats: tuple[str, ...]

@@ -17,10 +17,10 @@ from onnx import helper, numpy_helper
 from edgehaul_tools.export.runtime import open_model
 from edgehaul_tools.quantize.calibrate import Ranges
 from edgehaul_tools.quantize.graph import Unit
+from edgehaul_tools.quantize.saturation import WeightBits
 
 _SWITCHES = "edgehaul.switches"
 _ACTIVATION_LEVELS = 255
-_WEIGHT_LEVELS = 127
 
 
 def unit_noise(
@@ -29,6 +29,7 @@ def unit_noise(
     ranges: Ranges,
     tensors: Sequence[NDArray[Any]],
     distance_of: Callable[[Sequence[Sequence[NDArray[Any]]]], float],
+    weight_bits: WeightBits = 8,
 ) -> dict[str, float]:
     """Return how far the answers move when each unit alone is quantized.
 
@@ -38,8 +39,9 @@ def unit_noise(
         ranges: Range of every activation.
         tensors: A few inputs with objects in them.
         distance_of: From the outputs for each tensor to their distance from the float ones.
+        weight_bits: Width of the weights.
     """
-    session = open_model(_switched(model, units, ranges))
+    session = open_model(_switched(model, units, ranges, weight_bits))
     feed = session.get_inputs()[0].name
     noise = {}
     for index, unit in enumerate(units):
@@ -51,7 +53,9 @@ def unit_noise(
     return noise
 
 
-def _switched(model: onnx.ModelProto, units: Sequence[Unit], ranges: Ranges) -> onnx.ModelProto:
+def _switched(
+    model: onnx.ModelProto, units: Sequence[Unit], ranges: Ranges, weight_bits: WeightBits
+) -> onnx.ModelProto:
     switched = onnx.ModelProto()
     switched.CopyFrom(model)
     graph = switched.graph
@@ -67,7 +71,9 @@ def _switched(model: onnx.ModelProto, units: Sequence[Unit], ranges: Ranges) -> 
                         graph, f"{node.name}.{slot}", name, ranges[name], index
                     )
                 elif slot == 1 and name in weights:
-                    nodes += _noisy_weight(graph, f"{node.name}.{slot}", weights[name], index)
+                    nodes += _noisy_weight(
+                        graph, f"{node.name}.{slot}", weights[name], index, weight_bits
+                    )
                 else:
                     continue
                 node.input[slot] = f"{node.name}.{slot}.noisy"
@@ -98,11 +104,16 @@ def _noisy_activation(
 
 
 def _noisy_weight(
-    graph: onnx.GraphProto, stem: str, tensor: onnx.TensorProto, index: int
+    graph: onnx.GraphProto,
+    stem: str,
+    tensor: onnx.TensorProto,
+    index: int,
+    weight_bits: WeightBits,
 ) -> list[onnx.NodeProto]:
     weight = numpy_helper.to_array(tensor)
     axes = tuple(range(1, weight.ndim))
-    step = np.maximum(np.abs(weight).max(axis=axes, keepdims=True), 1e-9) / _WEIGHT_LEVELS
+    levels = 2 ** (weight_bits - 1) - 1
+    step = np.maximum(np.abs(weight).max(axis=axes, keepdims=True), 1e-9) / levels
     _add(graph, f"{stem}.difference", (np.rint(weight / step) * step - weight).astype(np.float32))
     return _switch(graph, stem, tensor.name, index)
 

@@ -15,12 +15,17 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry  #
 
 from edgehaul_tools.quantize.calibrate import Ranges
 from edgehaul_tools.quantize.graph import consumers_of
+from edgehaul_tools.quantize.saturation import NARROW, WeightBits
 
 _GUARDED_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MaxPool"})
 
 
 def quantize_static(
-    model: onnx.ModelProto, ranges: Ranges, *, float_nodes: Iterable[str]
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    *,
+    float_nodes: Iterable[str],
+    weight_bits: WeightBits = 8,
 ) -> onnx.ModelProto:
     """Return the model with QuantizeLinear/DequantizeLinear pairs around its int8 nodes.
 
@@ -28,6 +33,8 @@ def quantize_static(
         model: A cleaned float model.
         ranges: Range of every activation.
         float_nodes: Names of the nodes that stay in float.
+        weight_bits: 7 for processors whose products overflow; see
+            :mod:`edgehaul_tools.quantize.saturation`.
     """
     data = {
         name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
@@ -43,7 +50,7 @@ def quantize_static(
         quantizer = QDQQuantizer(
             source,
             per_channel=True,
-            reduce_range=False,
+            reduce_range=weight_bits == NARROW,
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QUInt8,
             tensors_range=TensorsData(CalibrationMethod.MinMax, data),

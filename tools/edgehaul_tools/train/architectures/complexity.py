@@ -35,7 +35,8 @@ def measure_complexity(network: nn.Module, *inputs: Tensor) -> Complexity:
 
     def count(layer: nn.Module, given: tuple[Tensor, ...], result: object) -> None:
         nonlocal macs
-        macs += _macs(layer, given[0], result)
+        if given:  # what only makes weights, as spectral norm does, is given nothing
+            macs += _macs(layer, given[0], result)
 
     hooks = [layer.register_forward_hook(count) for layer in network.modules()]
     training = network.training
