@@ -210,6 +210,39 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["src"]
 
 
+KILLED_AT = """
+import os, signal, sys
+from pathlib import Path
+from edgehaul_tools.dataset.new_directory import new_directory
+def stop(name, _arguments):
+    if name == sys.argv[2]:
+        os.kill(os.getpid(), signal.SIGKILL)
+with new_directory(Path(sys.argv[1])) as folder:
+    (folder / "all").write_text("of it")
+    sys.addaudithook(stop)
+"""
+
+
+@pytest.mark.parametrize(("event", "there"), [("os.rename", []), ("os.remove", ["all"])])
+def test_a_kill_in_the_last_moment_is_in_nobodys_way(
+    tmp_path: Path, event: str, there: list[str]
+) -> None:
+    out = tmp_path / "out"
+    done = subprocess.run([sys.executable, "-c", KILLED_AT, str(out), event], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [path.name for path in out.glob("[!.]*")] == there
+    if not there:
+        with new_directory(out) as folder:
+            (folder / "all").write_text("of it")
+        assert [path.name for path in out.iterdir()] == ["all"]
+
+
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_a_directory_without_a_name(name: str) -> None:
+    with pytest.raises(DatasetError, match="needs a name"), new_directory(Path(name)):
+        pass
+
+
 def test_two_imports_at_once_into_one_place(tmp_path: Path) -> None:
     source, out = yolo(tmp_path / "src"), tmp_path / "out"
     with new_directory(out) as folder:

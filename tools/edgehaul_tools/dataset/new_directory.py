@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -14,6 +15,8 @@ from edgehaul.errors import DatasetError
 PARTIAL = ".partial"
 PARTIAL_MARK = ".edgehaul-partial"
 """Says that a leftover is ours and may be removed."""
+_NO_LOCKS = frozenset({errno.EBADF, errno.ENOLCK, errno.ENOTSUP})
+"""What file systems say that lock no folders, such as NFS; two processes at once are rare."""
 _MANY = 500
 """More files than these are synced together: 70,000 would take a minute and a half one by one."""
 
@@ -41,7 +44,7 @@ def new_directory(out: Path) -> Iterator[Path]:
         _remove_leftover(partial)
         partial.mkdir()
         (partial / PARTIAL_MARK).touch()
-        with _locked(partial):
+        with locked(partial):
             yield partial
             _put(partial, out)
     except OSError as error:
@@ -61,7 +64,15 @@ def new_directory(out: Path) -> Iterator[Path]:
 
 
 def refuse_filled(out: Path) -> None:
-    """Raise an error if there is something where a directory is to be made."""
+    """Raise an error if there is something where a directory is to be made.
+
+    Raises:
+        DatasetError: So it is, or the path ends in no name.
+    """
+    if out.name in {"", ".."}:
+        raise DatasetError(
+            "a new folder needs a name", where=out, remedy="give one, such as data/parcels"
+        )
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise DatasetError(
             "this is no empty folder", where=out, remedy="give a new folder, or remove this one"
@@ -79,13 +90,17 @@ def _remove_leftover(partial: Path) -> None:
         raise _AnotherAtWorkError(
             "this is in the way, and not ours", where=partial, remedy="move it away"
         )
-    with _locked(partial):
+    with locked(partial):
         _remove(partial)
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, however it ends."""
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, which ends with the process, however it ends.
+
+    Raises:
+        DatasetError: Another process holds it.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -94,25 +109,33 @@ def _locked(folder: Path) -> Iterator[None]:
             raise _AnotherAtWorkError(
                 "another process writes this now", where=folder, remedy="wait for it to end"
             ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
         yield
     finally:
         os.close(descriptor)
 
 
 def _put(partial: Path, out: Path) -> None:
-    """Wait until all is on the disk, then rename."""
-    (partial / PARTIAL_MARK).unlink()
+    """Wait until all is on the disk, then rename.
+
+    The mark goes last: without it, what is left by a kill would be in the way of the next try.
+    """
     paths = [partial, *partial.rglob("*")]
     if len(paths) > _MANY:
         os.sync()
     else:
         for path in paths:
-            _sync(path)
+            sync(path)
     partial.rename(out)
-    _sync(out.absolute().parent)
+    (out / PARTIAL_MARK).unlink()
+    sync(out)
+    sync(out.absolute().parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
