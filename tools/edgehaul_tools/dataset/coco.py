@@ -57,10 +57,15 @@ def read_coco(root: Path) -> DetectionDataset:
 
 def write_coco(dataset: DetectionDataset, path: Path) -> None:
     """Write a dataset as one COCO file; pictures are named relative to its folder."""
+    path.write_bytes(msgspec.json.encode(coco_of(dataset, path.parent)))
+
+
+def coco_of(dataset: DetectionDataset, folder: Path) -> Coco:
+    """Return a dataset as the content of a file in this folder."""
     annotations: list[CocoAnnotation] = []
     images = []
     for image_id, sample in enumerate(dataset.samples, start=1):
-        name = Path(os.path.relpath(sample.path, path.parent)).as_posix()
+        name = Path(os.path.relpath(sample.path, folder)).as_posix()
         size = (sample.width, sample.height)
         images.append(CocoImage(image_id, name, *size, sample.group, sample.part))
         marks = [(mark.box, mark.class_id + 1, 0) for mark in sample.boxes]
@@ -70,7 +75,7 @@ def write_coco(dataset: DetectionDataset, path: Path) -> None:
             number = len(annotations) + 1
             annotations.append(CocoAnnotation(image_id, category, bbox, crowd, number, box.area))
     categories = [CocoCategory(number, name) for number, name in enumerate(dataset.labels, start=1)]
-    path.write_bytes(msgspec.json.encode(Coco(images, categories, annotations)))
+    return Coco(images, categories, annotations)
 
 
 def write_coco_parts(dataset: DetectionDataset, folder: Path) -> None:

@@ -11,6 +11,7 @@ from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DatasetError
 from edgehaul_tools.dataset.parts import part_named
 from edgehaul_tools.dataset.samples import Part
+from edgehaul_tools.dataset.split_files import finish_split_files
 
 ANNOTATIONS_FILE = "annotations.json"
 MANIFEST_FILE = "dataset.json"
@@ -59,7 +60,13 @@ class Coco(msgspec.Struct):
 
 
 def find_annotations(root: Path) -> list[Path]:
-    """Return the JSON files that may be a COCO dataset's, given the folder or the file."""
+    """Return the JSON files that may be a COCO dataset's, given the folder or the file.
+
+    Raises:
+        DatasetError: Files of two splits are here.
+    """
+    for folder in (root, root / "annotations") if root.is_dir() else (root.parent,):
+        finish_split_files(folder)
     if root.is_file():
         return [root] if root.suffix.lower() == ".json" else []
     own = root / ANNOTATIONS_FILE

@@ -9,15 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehaul.config.recipe_sections import SplitSection
 from edgehaul.errors import DatasetError, UsageError
 from edgehaul_tools.dataset.clusters import independent_groups
-from edgehaul_tools.dataset.coco import write_coco
+from edgehaul_tools.dataset.coco import coco_of
 from edgehaul_tools.dataset.perceptual_hash import read_looks, similar_pairs
 from edgehaul_tools.dataset.samples import DetectionDataset, Part, Sample
+from edgehaul_tools.dataset.split_files import finish_split_files, split_file, write_split_files
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -40,24 +42,28 @@ class Splits:
 def write_splits(parts: Splits, folder: Path) -> None:
     """Write each part that is not empty as COCO: ``train.json``, ``val.json``, ``test.json``.
 
+    All of them are replaced, or none is.
+
     Raises:
-        DatasetError: The folder holds a file for a part that is empty now. What an earlier
-            split tested on may be learnt from in this one, so it must not stay beside it;
-            and it may be somebody's own.
+        DatasetError: They cannot be written, or the folder holds a file for a part that is
+            empty now. What an earlier split tested on may be learnt from in this one, so it
+            must not stay beside it; and it may be somebody's own.
     """
+    finish_split_files(folder)
     named = {name: _called(part, name) for name, part in _by_name(parts)}
-    files = {name: folder / f"{name}.json" for name in named}
     for name, part in named.items():
-        if not part.samples and files[name].exists():
+        if not part.samples and split_file(folder, name).exists():
             raise DatasetError(
                 f"this file is from another split: this one has no {name} part",
-                where=files[name],
+                where=split_file(folder, name),
                 remedy="remove it, or name another folder with --out",
             )
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, part in named.items():
-        if part.samples:
-            write_coco(part, files[name])
+    contents = {
+        name: msgspec.json.encode(coco_of(part, folder))
+        for name, part in named.items()
+        if part.samples
+    }
+    write_split_files(contents, folder)
 
 
 def _by_name(parts: Splits) -> tuple[tuple[Part, DetectionDataset], ...]:
