@@ -173,6 +173,41 @@ def test_damaged_pictures_are_found(tmp_path: Path, name: str, kept: float) -> N
         read_dataset(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("a\0.png", r"a\x00.png"), ("n" * 5000 + ".png", "n" * 56 + ".png")],
+    ids=["NUL", "long"],
+)
+@pytest.mark.parametrize("form", ["coco", "csv", "label-studio"])
+def test_pictures_with_names_that_no_file_can_have(
+    tmp_path: Path, form: str, name: str, shown: str
+) -> None:
+    files = {
+        "coco": {"images": [{"id": 1, "file_name": name}], "categories": []},
+        "label-studio": [{"data": {"image": name}}],
+    }
+    if form == "csv":
+        (tmp_path / "labels.csv").write_text(f"path,label\n{name},x\n")
+    else:
+        (tmp_path / "marks.json").write_text(json.dumps(files[form]))
+
+    with pytest.raises(DatasetError) as caught:
+        read_dataset(tmp_path)
+    assert f"{shown}: the picture has a name that no file can have" in str(caught.value)
+    assert "1 fault in this dataset" in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_parts_with_names_that_no_file_can_have(tmp_path: Path) -> None:
+    root = yolo(tmp_path, "0 0.5 0.5 0.1 0.1")
+    (root / "list.txt").write_text("m" * 5000 + ".jpg\n")
+    text = (root / "data.yaml").read_text()
+    (root / "data.yaml").write_text(f"{text}\ntrain: list.txt\nval: {'n' * 5000}\n")
+    with pytest.raises(DatasetError, match=r"m{56}\.jpg: the picture has a name that no") as caught:
+        read_dataset(root)
+    assert len(str(caught.value)) < 1000
+
+
 @pytest.mark.parametrize(("orientation", "size"), [(1, (80, 60)), (6, (60, 80)), (8, (60, 80))])
 @pytest.mark.parametrize("order", ["little", "big"])
 def test_photos_taken_sideways_have_the_size_that_opencv_shows(

@@ -11,8 +11,17 @@ from edgehaul.geometry import Box
 
 _LOGGER = logging.getLogger(__name__)
 _SHOWN = 20
+_LONGEST_NAME, _END_OF_NAME = 400, 60
 _OUTSIDE_TOLERANCE_PX = 1.0
 """Labelling tools round; a box this little outside its picture is cut without a word."""
+
+
+def shown_name(name: object) -> str:
+    """Return a name as it can be shown, whatever somebody wrote: on one line, not too long."""
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(name))
+    if len(text) <= _LONGEST_NAME:
+        return text
+    return f"{text[: _LONGEST_NAME - _END_OF_NAME]}...{text[-_END_OF_NAME:]}"
 
 
 class DatasetFaultsError(DatasetError):

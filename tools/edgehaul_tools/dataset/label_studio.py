@@ -23,7 +23,7 @@ from edgehaul_tools.dataset.label_studio_tasks import (
     value_of,
 )
 from edgehaul_tools.dataset.parts import part_named
-from edgehaul_tools.dataset.pictures import locate_picture, picture_size
+from edgehaul_tools.dataset.pictures import is_there, locate_picture, picture_size
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox, whole_picture
 from edgehaul_tools.dataset.xml_file import read_xml
 
@@ -129,7 +129,8 @@ def _found(folder: Path, name: str) -> Iterator[str]:
     ends = ["/".join(parts[start:]) for start in range(len(parts))]
     ends += [_UPLOADED.sub("", parts[-1])] if parts else []
     for end in ends:
-        if any((place / end).is_file() for place in (folder, folder / "images")):
+        places = (folder / end, folder / "images" / end)
+        if any(is_there(place) and place.is_file() for place in places):
             yield end
 
 

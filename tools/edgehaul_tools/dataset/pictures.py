@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from edgehaul_tools.dataset.faults import FaultBook
+from edgehaul_tools.dataset.faults import FaultBook, shown_name
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
@@ -43,7 +44,15 @@ def find_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
 def locate_picture(folders: Sequence[Path], name: str) -> Path:
     """Return the first place below these folders where a picture is, or where it should be."""
     places = [folder / name for folder in folders]
-    return next((place for place in places if place.is_file()), places[0])
+    return next((place for place in places if is_there(place) and place.is_file()), places[0])
+
+
+def is_there(place: Path) -> bool:
+    """Return whether a path leads to something; none does that no file can have."""
+    try:
+        return place.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def picture_size(path: Path, faults: FaultBook) -> tuple[int, int] | None:
@@ -55,15 +64,22 @@ def picture_size(path: Path, faults: FaultBook) -> tuple[int, int] | None:
     """
     try:
         content = path.read_bytes()
-    except OSError as error:
-        reason = "is missing" if isinstance(error, FileNotFoundError) else f"{error.strerror}"
-        faults.fatal.append(f"{path}: the picture {reason}")
+    except (OSError, ValueError) as error:
+        faults.fatal.append(f"{shown_name(path)}: the picture {_reason(error)}")
         return None
     size = _size(content)
     if size is None or min(size) < 1:
         faults.fatal.append(f"{path}: the picture is damaged or cut short")
         return None
     return size
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "is missing"
+    if isinstance(error, ValueError) or error.errno == errno.ENAMETOOLONG:
+        return "has a name that no file can have"
+    return f"cannot be read: {(error.strerror or str(error)).lower()}"
 
 
 def _size(content: bytes) -> tuple[int, int] | None:

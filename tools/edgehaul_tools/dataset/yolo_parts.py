@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from edgehaul_tools.dataset.faults import FaultBook
+from edgehaul_tools.dataset.faults import FaultBook, shown_name
 from edgehaul_tools.dataset.parts import PARTS
-from edgehaul_tools.dataset.pictures import SUFFIXES, find_pictures
+from edgehaul_tools.dataset.pictures import SUFFIXES, find_pictures, is_there
 from edgehaul_tools.dataset.samples import Part
 
 
@@ -26,7 +26,9 @@ def listed_parts(root: Path, content: Mapping[str, object], faults: FaultBook) -
         for entry in entries if isinstance(entries, list) else [entries]:
             place = _place([base, root], str(entry))
             if place is None:
-                faults.mended.append(f"{root}: {part}: there is no {entry!r}; passed over")
+                faults.mended.append(
+                    f"{root}: {part}: there is no {shown_name(entry)!r}; passed over"
+                )
                 continue
             for path in _pictures(place):
                 if parts.setdefault(path, part) != part:
@@ -38,7 +40,7 @@ def _place(bases: list[Path], entry: str) -> Path | None:
     """Return what an entry names; some exporters write ``../train`` for ``train``."""
     entries = [entry, entry.removeprefix("../")]
     found = (base / name for name in entries for base in bases)
-    return next((_plain(place) for place in found if place.exists()), None)
+    return next((_plain(place) for place in found if is_there(place)), None)
 
 
 def _pictures(place: Path) -> Iterator[Path]:
