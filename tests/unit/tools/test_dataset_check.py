@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -369,6 +370,23 @@ def test_the_command_writes_a_report_and_can_be_a_gate(tmp_path: Path) -> None:
     told = run(tmp_path / "set")
     assert told.exception is None
     assert "found 1 errors" in told.output
+
+
+@pytest.mark.parametrize("name", ["report.json", "page.html"])
+def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path: Path, name: str) -> None:
+    marked_noise(tmp_path / "set", [[mark(1, 1, 20, 20)]] * 3)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("of yesterday")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        result = run(tmp_path / "set", "--suspects", 0, "--out", tmp_path / "out" / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert isinstance(result.exception, DatasetError)
+    assert "cannot write the report: file too large" in str(result.exception)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+    assert (tmp_path / "out" / name).read_text() == "of yesterday"
 
 
 def test_the_page_shows_the_pictures_and_trusts_no_name(tmp_path: Path) -> None:

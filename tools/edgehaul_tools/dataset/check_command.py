@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from pathlib import Path
 
 import click
 import msgspec
 
-from edgehaul.errors import GateError
+from edgehaul.errors import DatasetError, GateError
 from edgehaul_tools.dataset.check import CheckOptions, check_dataset
 from edgehaul_tools.dataset.check_page import findings_page
 from edgehaul_tools.dataset.findings import CheckReport, Finding
@@ -90,13 +91,24 @@ def _encoded(report: CheckReport) -> bytes:
 
 
 def _write(report: CheckReport, out: Path) -> None:
+    """Write all findings; where that fails, what was at ``out`` is still there."""
     partial = out.with_name(out.name + ".partial")
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    if out.suffix.lower() in {".html", ".htm"}:
-        partial.write_text(findings_page(report), encoding="utf-8")
-    else:
-        partial.write_bytes(msgspec.json.format(_encoded(report), indent=1) + b"\n")
-    partial.replace(out)
+    try:
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        if out.suffix.lower() in {".html", ".htm"}:
+            partial.write_text(findings_page(report), encoding="utf-8")
+        else:
+            partial.write_bytes(msgspec.json.format(_encoded(report), indent=1) + b"\n")
+        partial.replace(out)
+    except OSError as error:
+        raise DatasetError(
+            f"cannot write the report: {(error.strerror or str(error)).lower()}",
+            where=out,
+            remedy="check the path, its permissions and the free space, then run it again",
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):  # where it cannot be made there is none
+            partial.unlink(missing_ok=True)
 
 
 def _print(report: CheckReport, out: Path | None) -> None:
