@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from edgehaul.errors import DatasetError
+from edgehaul_tools.dataset.export_dataset import export_dataset
 from edgehaul_tools.dataset.import_dataset import About, ImportOptions, import_dataset
 from edgehaul_tools.dataset.manifest import read_manifest, verify_manifest
 from edgehaul_tools.dataset.new_directory import new_directory
@@ -241,6 +242,55 @@ def test_a_kill_in_the_last_moment_is_in_nobodys_way(
 def test_a_directory_without_a_name(name: str) -> None:
     with pytest.raises(DatasetError, match="needs a name"), new_directory(Path(name)):
         pass
+
+
+ABOUT = About("parcels", "2.1", "MIT", "https://example.org")
+
+
+def spoilt(folder: Path) -> Path:
+    """Make the manifest something else of this name."""
+    (folder / "dataset.json").write_text("[]")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("source", "known"),
+    [
+        (lambda out: out, ABOUT),
+        (lambda out: out / "annotations.json", ABOUT),
+        (lambda out: zipped(out, out.with_name("packed.zip"), "top/"), ABOUT),
+        (spoilt, About("out", "1", "", "out")),
+    ],
+)
+def test_what_is_known_of_a_dataset_is_kept(
+    tmp_path: Path,
+    source: Callable[[Path], Path],
+    known: About,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    out = tmp_path / "out"
+    import_dataset(yolo(tmp_path / "src"), out, ImportOptions(about=ABOUT))
+
+    again = import_dataset(source(out), tmp_path / "again", OPTIONS).manifest
+    assert About(again.name, again.version, again.licence, again.origin) == known
+    assert ("its licence and origin are not known" in caplog.text) == (known != ABOUT)
+
+
+def test_what_is_given_counts_more_than_what_is_known(tmp_path: Path) -> None:
+    import_dataset(yolo(tmp_path / "src"), tmp_path / "out", ImportOptions(about=ABOUT))
+    changed = ImportOptions(about=About(version="2.2", licence="CC0-1.0"))
+    again = import_dataset(tmp_path / "out", tmp_path / "again", changed).manifest
+    assert (again.name, again.origin) == (ABOUT.name, ABOUT.origin)
+    assert (again.version, again.licence) == ("2.2", "CC0-1.0")
+
+
+def test_an_export_as_coco_names_the_licence(tmp_path: Path) -> None:
+    import_dataset(yolo(tmp_path / "src"), tmp_path / "out", ImportOptions(about=ABOUT))
+    export_dataset(read_dataset(tmp_path / "out"), "coco", tmp_path / "coco")
+    content = json.loads((tmp_path / "coco/annotations/instances_val.json").read_text())
+    assert content["licenses"] == [{"id": 1, "name": "MIT", "url": ""}]
+    assert content["info"] == {"description": "parcels, from https://example.org", "version": "2.1"}
+    assert len(read_dataset(tmp_path / "coco")) == 4
 
 
 def test_two_imports_at_once_into_one_place(tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ from edgehaul_tools.dataset.coco_files import (
     CocoAnnotation,
     CocoCategory,
     CocoImage,
+    CocoInfo,
+    CocoLicence,
+    DescribedCoco,
     decode_coco,
     find_annotations,
     part_of_file,
@@ -26,6 +29,7 @@ from edgehaul_tools.dataset.faults import FaultBook
 from edgehaul_tools.dataset.groups import guess_groups
 from edgehaul_tools.dataset.parts import PARTS
 from edgehaul_tools.dataset.pictures import locate_picture, picture_size
+from edgehaul_tools.dataset.provenance import manifest_of_source
 from edgehaul_tools.dataset.samples import DetectionDataset, Part, Sample, TrueBox
 
 _PICTURE_FOLDERS = (".", "images", "../images", "..")
@@ -79,16 +83,33 @@ def coco_of(dataset: DetectionDataset, folder: Path) -> Coco:
 
 
 def write_coco_parts(dataset: DetectionDataset, folder: Path) -> None:
-    """Write one file for each part as other tools read them, or one where some have no part."""
+    """Write one file for each part as other tools read them, or one where some have no part.
+
+    They name the licence, if the manifest of the dataset that was read does.
+    """
     if not all(sample.part for sample in dataset.samples):
-        write_coco(dataset, folder / ANNOTATIONS_FILE)
+        _write_described(dataset, folder / ANNOTATIONS_FILE)
         return
     (folder / "annotations").mkdir()
     for part in PARTS:
         samples = [sample for sample in dataset.samples if sample.part == part]
         if samples:
             file = folder / "annotations" / f"instances_{part}.json"
-            write_coco(dataset.subset(samples), file)
+            _write_described(dataset.subset(samples), file)
+
+
+def _write_described(dataset: DetectionDataset, path: Path) -> None:
+    content = coco_of(dataset, path.parent)
+    if manifest := manifest_of_source(dataset.root):
+        origin = f", from {manifest.origin}" if manifest.origin else ""
+        content = DescribedCoco(
+            content.images,
+            content.categories,
+            content.annotations,
+            info=CocoInfo(manifest.name + origin, manifest.version),
+            licenses=[CocoLicence(1, manifest.licence)] if manifest.licence else [],
+        )
+    path.write_bytes(msgspec.json.encode(content))
 
 
 def _files(root: Path) -> list[tuple[Path, Part]]:

@@ -59,6 +59,28 @@ class Coco(msgspec.Struct):
     annotations: list[CocoAnnotation] = []
 
 
+class CocoInfo(msgspec.Struct):
+    """What the standard says of a dataset as a whole."""
+
+    description: str
+    version: str
+
+
+class CocoLicence(msgspec.Struct):
+    """A licence of the pictures."""
+
+    id: int
+    name: str
+    url: str = ""
+
+
+class DescribedCoco(Coco, kw_only=True):
+    """A file for other tools. It is never read as this: they write anything into these."""
+
+    info: CocoInfo
+    licenses: list[CocoLicence]
+
+
 def find_annotations(root: Path) -> list[Path]:
     """Return the JSON files that may be a COCO dataset's, given the folder or the file.
 

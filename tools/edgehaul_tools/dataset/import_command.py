@@ -39,8 +39,8 @@ _FAULTS_SHOWN = 20
     help="Form of the source.",
 )
 @click.option("--name", default="", help="Name of the dataset; else that of the source.")
-@click.option("--version", default="1", show_default=True, help="Version of its content.")
-@click.option("--licence", default="", help="Licence of the data, as SPDX names it.")
+@click.option("--version", default="", help="Version of its content; else the source's, or 1.")
+@click.option("--licence", default="", help="Licence, as SPDX names it; else the source's.")
 @click.option("--origin", default="", help="Where it is from, such as an address.")
 @click.option(
     "--link",

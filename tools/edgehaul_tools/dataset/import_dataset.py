@@ -22,6 +22,7 @@ from edgehaul_tools.dataset.new_directory import PARTIAL_MARK, new_directory
 from edgehaul_tools.dataset.parts import PARTS
 from edgehaul_tools.dataset.placing import Link, own_names, place_pictures
 from edgehaul_tools.dataset.progress import Progress
+from edgehaul_tools.dataset.provenance import manifest_of_source
 from edgehaul_tools.dataset.read import checked_dataset, detect_form, read_dataset
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.dataset.unpack import is_archive, unpack
@@ -35,6 +36,8 @@ _PICTURES = "images"
 class About:
     """What the manifest is to say of a dataset; what is empty follows from the source.
 
+    That is its manifest, or else its name; the version is then 1.
+
     Attributes:
         name: Name of the dataset.
         version: Version of its content.
@@ -43,7 +46,7 @@ class About:
     """
 
     name: str = ""
-    version: str = "1"
+    version: str = ""
     licence: str = ""
     origin: str = ""
 
@@ -100,11 +103,13 @@ def import_dataset(
     if not source.exists():
         raise DatasetError("nothing is here", where=source, remedy="check the path of the dataset")
     with new_directory(out) as folder:
-        read, form = _read(source, folder, options, progress)
+        read, form, told = _read(source, folder, options, progress)
         placed = _place(read, folder, options.link, progress)
         write_coco(placed, folder / ANNOTATIONS_FILE)
         shutil.rmtree(folder / _UNPACKED, ignore_errors=True)
-        manifest = _manifest(placed, form, source, folder, options)
+        about = _completed(options.about, told, source)
+        created_at = format_utc(options.clock.now_s())
+        manifest = manifest_of(placed, folder, form, about, created_at)
         write_manifest(folder, manifest)
     faults = tuple(line.replace(str(folder / _UNPACKED), str(source)) for line in read.faults)
     return Imported(manifest, faults)
@@ -126,8 +131,8 @@ def preview(source: Path, options: ImportOptions) -> tuple[DetectionDataset | No
 
 def _read(
     source: Path, folder: Path, options: ImportOptions, progress: Progress | None
-) -> tuple[DetectionDataset, str]:
-    """Return what the source holds, its pictures as files, and its form."""
+) -> tuple[DetectionDataset, str, DatasetManifest | None]:
+    """Return what the source holds, its pictures as files, its form, and its manifest."""
     if not is_archive(source):
         return _read_unpacked(source, folder, options, progress)
     unpacked = folder / _UNPACKED
@@ -142,13 +147,15 @@ def _read(
 
 def _read_unpacked(
     root: Path, folder: Path, options: ImportOptions, progress: Progress | None
-) -> tuple[DetectionDataset, str]:
+) -> tuple[DetectionDataset, str, DatasetManifest | None]:
     form = detect_form(root) if options.form == "auto" else options.form
     if form == "idx":
-        return checked_dataset(unpack_idx(root, folder, progress)), form
-    if form == "video":
-        return checked_dataset(extract_frames(root, folder, options.sampling, progress)), form
-    return read_dataset(root, form), form
+        dataset = checked_dataset(unpack_idx(root, folder, progress))
+    elif form == "video":
+        dataset = checked_dataset(extract_frames(root, folder, options.sampling, progress))
+    else:
+        dataset = read_dataset(root, form)
+    return dataset, form, manifest_of_source(root)
 
 
 def _place(
@@ -176,22 +183,41 @@ def _refuse_outside(dataset: DetectionDataset, unpacked: Path) -> None:
             )
 
 
-def _manifest(
-    dataset: DetectionDataset, form: str, source: Path, folder: Path, options: ImportOptions
+def _completed(about: About, told: DatasetManifest | None, source: Path) -> About:
+    """Return what was not given as the source tells it."""
+    known = About(told.name, told.version, told.licence, told.origin) if told else About()
+    return About(
+        name=about.name or known.name or source.name.partition(".")[0],
+        version=about.version or known.version,
+        licence=about.licence or known.licence,
+        # The name alone: the path tells about somebody's machine, and differs between two.
+        origin=about.origin or known.origin or source.name,
+    )
+
+
+def manifest_of(
+    dataset: DetectionDataset, folder: Path, form: str, about: About, created_at: str = ""
 ) -> DatasetManifest:
-    about = options.about
+    """Return the manifest of a directory in which pictures and annotations are complete.
+
+    Args:
+        dataset: With its pictures in this directory.
+        folder: The directory, as :func:`new_directory` gives it.
+        form: Form of the source.
+        about: What else it says.
+        created_at: When it was made, RFC 3339.
+    """
     parts: Counter[str] = Counter(sample.part or "undivided" for sample in dataset.samples)
     marks = Counter(mark.class_id for sample in dataset.samples for mark in sample.boxes)
     found = (path for path in folder.rglob("*") if path.is_file())
     files = sorted(path for path in found if path.name != PARTIAL_MARK)
     return sealed(
         DatasetManifest(
-            name=about.name or source.name.partition(".")[0],
-            version=about.version,
+            name=about.name,
+            version=about.version or "1",
             licence=about.licence,
-            # The name alone: the path tells about somebody's machine, and differs between two.
-            origin=about.origin or source.name,
-            created_at=format_utc(options.clock.now_s()),
+            origin=about.origin,
+            created_at=created_at,
             form=form,
             task=dataset.task,
             labels=dataset.labels,
