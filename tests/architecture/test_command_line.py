@@ -129,7 +129,7 @@ def test_an_interrupt_is_one_line_and_code_130(tmp_path: Path) -> None:
         text=True,
     )
     deadline_s = time.monotonic() + 60
-    while not out.exists() and time.monotonic() < deadline_s:
+    while not out.with_name("data.partial").exists() and time.monotonic() < deadline_s:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=30)

@@ -1,18 +1,24 @@
 import json
 import math
+import resource
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from edgehaul.errors import DatasetError, UsageError
+from edgehaul.errors import DataError, DatasetError, UsageError
 from edgehaul.motion.fixes import read_trace
 from edgehaul.virtual.conveyor import PARCEL_LABELS
 from edgehaul.virtual.truck import ANOMALY_LABELS, TruckTrip
 from edgehaul_tools.commands import edgehaul
+from edgehaul_tools.dataset.manifest import read_manifest, verify_manifest
 from edgehaul_tools.dataset.read import read_dataset
 from edgehaul_tools.dataset.traces import read_truck_dataset
-from edgehaul_tools.dataset.virtual import generate_conveyor_dataset, generate_truck_dataset
+from edgehaul_tools.dataset.virtual import (
+    Progress,
+    generate_conveyor_dataset,
+    generate_truck_dataset,
+)
 
 
 def test_a_conveyor_dataset_is_read_back_as_it_was_made(tmp_path: Path) -> None:
@@ -28,6 +34,60 @@ def test_a_conveyor_dataset_is_read_back_as_it_was_made(tmp_path: Path) -> None:
     assert len({sample.group for sample in read.samples}) == 10
     assert any(sample.ignored for sample in read.samples)
     assert told[-1] == (13, 13)
+
+
+def test_a_conveyor_dataset_says_what_it_is(tmp_path: Path) -> None:
+    out = tmp_path / "one"
+    generate_conveyor_dataset(out, 3, 5, width=320, height=240)
+    manifest = read_manifest(out)
+
+    assert not verify_manifest(out)
+    assert (manifest.name, manifest.version, manifest.licence) == (
+        "virtual conveyor",
+        "1",
+        "CC0-1.0",
+    )
+    assert manifest.counts == {"undivided": 3}
+    # It says how to make it again.
+    _, *arguments = manifest.origin.split()
+    again = CliRunner().invoke(edgehaul, [*arguments, "--out", str(tmp_path / "two")])
+    assert again.exit_code == 0
+    assert read_manifest(tmp_path / "two").digest == manifest.digest
+
+
+def interrupted(done: int, _total: int) -> None:
+    if done == 2:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("what", ["conveyor", "truck"])
+def test_an_interrupt_leaves_nothing(tmp_path: Path, what: str) -> None:
+    out = tmp_path / "new"
+
+    def make(progress: Progress | None) -> None:
+        if what == "conveyor":
+            generate_conveyor_dataset(out, 3, 5, width=128, height=96, progress=progress)
+        else:
+            generate_truck_dataset(out, 3, 5, duration_s=60, progress=progress)
+
+    with pytest.raises(KeyboardInterrupt):
+        make(interrupted)
+    assert not list(tmp_path.iterdir())
+    make(None)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(DatasetError, match="cannot be written"):
+            generate_conveyor_dataset(tmp_path / "a", 2, 0)
+        with pytest.raises(DataError, match=r"cannot write the trace"):
+            generate_truck_dataset(tmp_path / "b", 1, 0, duration_s=600)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_seed_decides_every_byte(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,10 @@ from edgehaul.values import Fix
 from edgehaul.virtual.conveyor import PARCEL_LABELS, Conveyor, ConveyorFrame
 from edgehaul.virtual.truck import ANOMALY_LABELS, MODE_LABELS, TruckTrip
 from edgehaul_tools.dataset.coco import write_coco
+from edgehaul_tools.dataset.coco_files import ANNOTATIONS_FILE
+from edgehaul_tools.dataset.import_dataset import About, manifest_of
+from edgehaul_tools.dataset.manifest import write_manifest
+from edgehaul_tools.dataset.new_directory import new_directory
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
 
 Progress = Callable[[int, int], None]
@@ -32,6 +37,9 @@ _IMAGES_PER_SCENE = 20
 _FEWEST_SCENES = 10
 _FRAMES_BETWEEN = 40
 _JPEG_QUALITY = 90
+_PICTURES = "images"
+_LICENCE = "CC0-1.0"
+"""Nobody took these pictures."""
 
 
 def generate_conveyor_dataset(
@@ -43,13 +51,14 @@ def generate_conveyor_dataset(
     height: int = 480,
     progress: Progress | None = None,
 ) -> DetectionDataset:
-    """Render pictures of many conveyors and write them as a COCO dataset.
+    """Render pictures of many conveyors and write them as a COCO dataset with a manifest.
 
     Every conveyor ("scene") is one group. Its pictures are at least 1.6 s apart. Parcels at
     the edges that are too cut off to tell their class are marked ``iscrowd``.
 
     Args:
-        out: New or empty folder: ``annotations.json`` and ``images/*.jpg``.
+        out: New or empty folder: ``dataset.json``, ``annotations.json`` and ``images/*.jpg``.
+            It appears whole or not at all.
         images: Number of pictures.
         seed: The same seed gives the same dataset.
         width: Width of the pictures in pixels.
@@ -58,33 +67,51 @@ def generate_conveyor_dataset(
 
     Raises:
         UsageError: The number of pictures is not in 1..100,000.
-        DatasetError: The folder is not empty.
+        DatasetError: The folder is not empty or cannot be written.
     """
     if not 1 <= images <= 100_000:  # noqa: PLR2004 - more would use up the scenes' seeds
         raise UsageError(f"{images} pictures cannot be made", remedy="ask for 1 to 100000")
     Conveyor(seed=0, width=width, height=height)  # refuses sizes that it cannot draw
-    _prepare(out, "images")
+    with new_directory(out) as folder:
+        samples = _render(folder, images, seed, (width, height), progress)
+        dataset = DetectionDataset(folder, PARCEL_LABELS, samples)
+        write_coco(dataset, folder / ANNOTATIONS_FILE)
+        made_by = (
+            f"edgehaul data virtual conveyor --images {images} --seed {seed} "
+            f"--width {width} --height {height}"
+        )
+        about = About(name="virtual conveyor", licence=_LICENCE, origin=made_by)
+        # No time is in it: the seed decides every byte.
+        write_manifest(folder, manifest_of(dataset, folder, "virtual", about))
+    return _moved(dataset, out)
+
+
+def _render(
+    folder: Path, images: int, seed: int, size: tuple[int, int], progress: Progress | None
+) -> tuple[Sample, ...]:
+    """Write the pictures and return them in the order of their paths."""
+    (folder / _PICTURES).mkdir()
+    width, height = size
     scenes = min(images, max(_FEWEST_SCENES, round(images / _IMAGES_PER_SCENE)))
-    samples = []
+    samples: list[Sample] = []
     for scene in range(scenes):
         count = images // scenes + (scene < images % scenes)
         scene_seed = _SEED_OFFSET + seed * _SEEDS_PER_DATASET + scene
         conveyor = Conveyor(seed=scene_seed, width=width, height=height)
         for index in _spread(scene_seed, count):
-            samples.append(_save(out, conveyor, conveyor.frame(index)))
+            samples.append(_save(folder, conveyor, conveyor.frame(index)))
             if progress:
                 progress(len(samples), images)
-    dataset = DetectionDataset(out, PARCEL_LABELS, tuple(sorted(samples, key=lambda s: s.path)))
-    write_coco(dataset, out / "annotations.json")
-    return dataset
+    return tuple(sorted(samples, key=lambda sample: sample.path))
 
 
-def _prepare(out: Path, folder: str) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DatasetError(
-            "this is no empty folder", where=out, remedy="give a new folder, or remove this one"
-        )
-    (out / folder).mkdir(parents=True)
+def _moved(dataset: DetectionDataset, out: Path) -> DetectionDataset:
+    """Return a dataset whose directory has been put in its place."""
+    samples = (
+        dataclasses.replace(sample, path=out / sample.path.relative_to(dataset.root))
+        for sample in dataset.samples
+    )
+    return dataclasses.replace(dataset, root=out, samples=tuple(samples))
 
 
 def _spread(seed: int, count: int) -> list[int]:
@@ -93,9 +120,9 @@ def _spread(seed: int, count: int) -> list[int]:
     return [150 + int(index) for index in np.cumsum(gaps)]
 
 
-def _save(out: Path, conveyor: Conveyor, frame: ConveyorFrame) -> Sample:
+def _save(folder: Path, conveyor: Conveyor, frame: ConveyorFrame) -> Sample:
     group = f"scene_{conveyor.seed:08d}"
-    path = out / "images" / f"{group}_frame_{frame.index:06d}.jpg"
+    path = folder / _PICTURES / f"{group}_frame_{frame.index:06d}.jpg"
     if not cv2.imwrite(str(path), frame.image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
         raise DatasetError("the picture cannot be written", where=path, remedy="free some space")
     boxes = tuple(TrueBox(p.box, PARCEL_LABELS.index(p.label)) for p in frame.truth)
@@ -116,7 +143,8 @@ def generate_truck_dataset(
 
     Args:
         out: New or empty folder: ``trips/*.csv``, the same as ``trips/*.gpx``, and
-            ``labels.json`` with the spans of what ``truth`` names.
+            ``labels.json`` with the spans of what ``truth`` names. It appears whole or not at
+            all.
         trips: Number of trips.
         seed: The same seed gives the same dataset.
         duration_s: Length of each trip.
@@ -125,32 +153,37 @@ def generate_truck_dataset(
 
     Raises:
         UsageError: The number of trips is not in 1..10,000.
-        DatasetError: The folder is not empty.
+        DatasetError: The folder is not empty or cannot be written.
     """
     if not 1 <= trips <= _SEEDS_PER_DATASET:
         raise UsageError(f"{trips} trips cannot be made", remedy="ask for 1 to 10000")
     TruckTrip(seed=0, duration_s=duration_s)  # refuses a length that it cannot drive
-    _prepare(out, "trips")
-    spans: dict[str, list[dict[str, str]]] = {}
-    for number in range(trips):
-        trip_seed = _SEED_OFFSET + seed * _SEEDS_PER_DATASET + number
-        trip = TruckTrip(seed=trip_seed, duration_s=duration_s)
-        name = f"truck_{trip_seed:08d}"
-        write_csv(out / "trips" / f"{name}.csv", trip.fixes)
-        (out / "trips" / f"{name}.gpx").write_text(_gpx(name, trip.fixes), encoding="utf-8")
-        spans[name] = [
-            {
-                "label": span.label,
-                "started_at": format_utc(span.started_at_s),
-                "ended_at": format_utc(span.ended_at_s),
-            }
-            for span in (trip.anomalies if truth == "faults" else trip.modes)
-        ]
-        if progress:
-            progress(number + 1, trips)
-    labels = ANOMALY_LABELS if truth == "faults" else MODE_LABELS
-    content = {"labels": labels, "trips": spans}
-    (out / "labels.json").write_bytes(msgspec.json.format(msgspec.json.encode(content)))
+    with new_directory(out) as folder:
+        (folder / "trips").mkdir()
+        spans: dict[str, list[dict[str, str]]] = {}
+        for number in range(trips):
+            trip_seed = _SEED_OFFSET + seed * _SEEDS_PER_DATASET + number
+            trip = TruckTrip(seed=trip_seed, duration_s=duration_s)
+            name = f"truck_{trip_seed:08d}"
+            write_csv(folder / "trips" / f"{name}.csv", trip.fixes)
+            (folder / "trips" / f"{name}.gpx").write_text(_gpx(name, trip.fixes), encoding="utf-8")
+            spans[name] = _spans(trip, truth)
+            if progress:
+                progress(number + 1, trips)
+        labels = ANOMALY_LABELS if truth == "faults" else MODE_LABELS
+        content = {"labels": labels, "trips": spans}
+        (folder / "labels.json").write_bytes(msgspec.json.format(msgspec.json.encode(content)))
+
+
+def _spans(trip: TruckTrip, truth: Truth) -> list[dict[str, str]]:
+    return [
+        {
+            "label": span.label,
+            "started_at": format_utc(span.started_at_s),
+            "ended_at": format_utc(span.ended_at_s),
+        }
+        for span in (trip.anomalies if truth == "faults" else trip.modes)
+    ]
 
 
 def _gpx(name: str, fixes: tuple[Fix, ...]) -> str:
