@@ -198,6 +198,14 @@ def test_pictures_with_names_that_no_file_can_have(
     assert len(str(caught.value)) < 1000
 
 
+def test_marks_with_a_name_that_is_too_long_for_a_picture(tmp_path: Path) -> None:
+    file = voc(tmp_path) / "Annotations" / "a.xml"
+    file.rename(file.with_stem("n" * 251))
+    # The picture may be called so with `.jpg`, and not with `.jpeg`.
+    with pytest.raises(DatasetError, match=r"nn\.jpg: the picture is missing"):
+        read_dataset(tmp_path)
+
+
 def test_parts_with_names_that_no_file_can_have(tmp_path: Path) -> None:
     root = yolo(tmp_path, "0 0.5 0.5 0.1 0.1")
     (root / "list.txt").write_text("m" * 5000 + ".jpg\n")

@@ -11,7 +11,7 @@ from edgehaul_tools.dataset.faults import FaultBook
 from edgehaul_tools.dataset.groups import guess_groups
 from edgehaul_tools.dataset.label_names import read_label_names, write_label_names
 from edgehaul_tools.dataset.parts import PARTS
-from edgehaul_tools.dataset.pictures import SUFFIXES, picture_size
+from edgehaul_tools.dataset.pictures import SUFFIXES, is_there, picture_size
 from edgehaul_tools.dataset.samples import DetectionDataset, Part, Sample, TrueBox
 from edgehaul_tools.dataset.xml_file import begins_with_element, read_xml, text_element, write_xml
 
@@ -125,8 +125,9 @@ def _locate(root: Path, file: Path) -> Path:
     for folder in folders:
         for suffix in sorted(SUFFIXES):
             for name in (file.stem + suffix, file.stem + suffix.upper()):
-                if (folder / name).is_file():
-                    return folder / name
+                place = folder / name
+                if is_there(place) and place.is_file():
+                    return place
     return folders[0] / f"{file.stem}.jpg"
 
 
