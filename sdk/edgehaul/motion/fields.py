@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 
@@ -17,6 +17,8 @@ _MILLISECONDS_FROM = 1e11
 """A numeric time from here on is in milliseconds: as seconds it would be the year 5138."""
 _LARGEST_HEADING_DEG = 3600.0
 REQUIRED = ("time", "latitude_deg", "longitude_deg")
+OWNERS = ("vehicle", "trip")
+"""Fields that say whose a fix is, and are no part of it."""
 
 
 @dataclass
@@ -27,13 +29,16 @@ class Rejections:
         strict: Raise the first fault instead of counting it.
         count: Number of damaged lines, rows or points.
         faults: The first of them, one line each.
+        left_out: Every file that was left out whole, and why.
     """
 
     strict: bool = False
     count: int = 0
     faults: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     _KEPT = 20
+    _KEPT_OF_ONE_FILE = 3
 
     def add(self, message: str, *, where: str) -> None:
         """Count one fault.
@@ -46,6 +51,15 @@ class Rejections:
         self.count += 1
         if len(self.faults) < self._KEPT:
             self.faults.append(f"{where}: {message}")
+
+    def leave_out(self, message: str, *, where: str) -> None:
+        """Note a file that is left out whole."""
+        self.left_out.append(f"{where}: {message}")
+
+    def include(self, count: int, faults: Sequence[str]) -> None:
+        """Add the faults of one file; of its lines only three, so that all files have room."""
+        self.count += count
+        self.faults += faults[: self._KEPT_OF_ONE_FILE]
 
     def fix(self, fields: Mapping[str, str], where: str) -> Fix | None:
         """Return the fix of these texts as :func:`fix_of` does, or count why there is none."""
@@ -68,7 +82,8 @@ def fix_of(
     text that is empty or ``nan``, except for time and place.
 
     Args:
-        fields: Texts by the names of :class:`edgehaul.values.Fix`, and ``time``.
+        fields: Texts by the names of :class:`edgehaul.values.Fix`, and ``time``; ``vehicle``
+            and ``trip`` are passed over.
         factors: By what to multiply a field.
         zone: Where times without an offset are from; UTC without one.
 
@@ -82,7 +97,7 @@ def fix_of(
     numbers = {
         name: value * factors.get(name, 1.0)
         for name, text in fields.items()
-        if name not in REQUIRED and (value := _optional(text, name)) is not None
+        if name not in {*REQUIRED, *OWNERS} and (value := _optional(text, name)) is not None
     }
     speed_mps, heading_deg = numbers.get("speed_mps"), numbers.get("heading_deg")
     accuracy_m = numbers.get("accuracy_m")

@@ -15,6 +15,7 @@ from edgehaul.motion.gpx import read_gpx_points
 from edgehaul.motion.logs import read_gpsd, read_osmand, read_traccar
 from edgehaul.motion.nmea import NmeaReader
 from edgehaul.motion.table import read_table
+from edgehaul.motion.tracks import OwnedFix, Track, fixes_of_one, tracks_of
 from edgehaul.values import Fix
 
 _CSV_FIELDS = Fix.__struct_fields__
@@ -39,6 +40,23 @@ class CountedTrace:
     faults: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class CountedTracks:
+    """The tracks of all vehicles in a file, and what of it could not be used.
+
+    Attributes:
+        tracks: One for each vehicle and trip that the file names; one where it names none.
+        form: As of :class:`CountedTrace`.
+        rejected: As of :class:`CountedTrace`.
+        faults: As of :class:`CountedTrace`.
+    """
+
+    tracks: tuple[Track, ...]
+    form: str
+    rejected: int
+    faults: tuple[str, ...]
+
+
 def read_trace(path: str | Path, columns: Mapping[str, str] | None = None) -> tuple[Fix, ...]:
     """Read a trace, sorted by time.
 
@@ -57,13 +75,32 @@ def read_trace(path: str | Path, columns: Mapping[str, str] | None = None) -> tu
         columns: For CSV: our field to their column; see :func:`edgehaul.motion.table.read_table`.
 
     Raises:
-        DataError: The file cannot be read, holds no fix, or a row is wrong (``file:line``).
+        DataError: The file cannot be read, holds no fix or those of several vehicles, or a row
+            is wrong (``file:line``).
     """
-    return _read(Path(path), columns, strict=True).fixes
+    return fixes_of_one(_read(Path(path), columns, strict=True).tracks, str(path))
 
 
 def read_trace_counted(path: str | Path, columns: Mapping[str, str] | None = None) -> CountedTrace:
     """Read a trace as :func:`read_trace` does, but count wrong rows of any form.
+
+    Raises:
+        DataError: The file cannot be read, or holds no fix or those of several vehicles.
+    """
+    read = _read(Path(path), columns, strict=False)
+    fixes = fixes_of_one(read.tracks, str(path))
+    return CountedTrace(fixes, read.form, read.rejected, read.faults)
+
+
+def read_tracks(path: str | Path, columns: Mapping[str, str] | None = None) -> CountedTracks:
+    """Read the fixes of each vehicle and trip in a file; wrong rows are counted.
+
+    Vehicles are told by a column such as ``vehicle_id`` or ``device``, Traccar's ``deviceId``
+    or OsmAnd's ``id``; trips by a column such as ``trip_id``.
+
+    Args:
+        path: The file.
+        columns: As of :func:`read_trace`; ``vehicle`` and ``trip`` may be among them.
 
     Raises:
         DataError: The file cannot be read, or holds no fix.
@@ -71,16 +108,16 @@ def read_trace_counted(path: str | Path, columns: Mapping[str, str] | None = Non
     return _read(Path(path), columns, strict=False)
 
 
-def _read(path: Path, columns: Mapping[str, str] | None, *, strict: bool) -> CountedTrace:
+def _read(path: Path, columns: Mapping[str, str] | None, *, strict: bool) -> CountedTracks:
     form = _form(path, columns)
     rejections = Rejections(strict=strict and form in {"csv", "gpx"})
     if form == "gpx":
         points = read_gpx_points(path)
         found = [rejections.fix(point.fields, f"{path}:{point.line}") for point in points]
-        fixes = [fix for fix in found if fix]
+        owned = [OwnedFix(fix) for fix in found if fix]
     else:
-        fixes = _read_content(path, form, columns, rejections)
-    if not fixes:
+        owned = _read_content(path, form, columns, rejections)
+    if not owned:
         bad = (
             f" ({rejections.count} damaged lines: {rejections.faults[0]})"
             if rejections.count
@@ -91,16 +128,19 @@ def _read(path: Path, columns: Mapping[str, str] | None, *, strict: bool) -> Cou
             where=path,
             remedy="give a recorded track with times",
         )
-    fixes.sort(key=lambda fix: fix.captured_at_s)
-    return CountedTrace(tuple(fixes), form, rejections.count, tuple(rejections.faults))
+    # A wrong row is an error of its own; that nobody's rows are among those of several vehicles
+    # is told by the number of these.
+    rejections.strict = False
+    tracks = tracks_of(owned, rejections, str(path))
+    return CountedTracks(tracks, form, rejections.count, tuple(rejections.faults))
 
 
 def _read_content(
     path: Path, form: str, columns: Mapping[str, str] | None, rejections: Rejections
-) -> list[Fix]:
+) -> list[OwnedFix]:
     content = _content(path)
     if form == "nmea":
-        return _read_nmea(path, content, rejections)
+        return [OwnedFix(fix) for fix in _read_nmea(path, content, rejections)]
     if form == "traccar":
         return read_traccar(content, rejections, str(path))
     if form == "csv":

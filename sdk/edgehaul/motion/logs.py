@@ -12,6 +12,7 @@ import msgspec
 from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DataError
 from edgehaul.motion.fields import KNOTS_TO_MPS, Rejections, fix_of
+from edgehaul.motion.tracks import OwnedFix
 from edgehaul.values import Fix
 
 _LEAST_MODE = 2
@@ -35,6 +36,8 @@ _OSMAND: Final = {
     # OsmAnd writes its accuracy in metres under this name; Traccar's client has its own.
     "hdop": "accuracy_m",
     "accuracy": "accuracy_m",
+    "id": "vehicle",
+    "deviceid": "vehicle",
 }
 _TRACCAR: Final = {
     "latitude_deg": "latitude",
@@ -46,7 +49,7 @@ _TRACCAR: Final = {
 }
 
 
-def read_gpsd(lines: Iterable[str], rejections: Rejections, where: str) -> list[Fix]:
+def read_gpsd(lines: Iterable[str], rejections: Rejections, where: str) -> list[OwnedFix]:
     """Read the TPV reports of ``gpspipe -w``; lines that are no JSON objects are passed over.
 
     Reports without a position or a time are no faults: a receiver starts with them.
@@ -63,7 +66,7 @@ def read_gpsd(lines: Iterable[str], rejections: Rejections, where: str) -> list[
             continue
         if _is_position(report):
             fix = rejections.fix(_gpsd_fields(report), place)
-            fixes += [fix] if fix else []
+            fixes += [OwnedFix(fix)] if fix else []
     return fixes
 
 
@@ -94,7 +97,7 @@ def _gpsd_fields(report: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in given.items() if value is not None}
 
 
-def read_traccar(content: bytes, rejections: Rejections, where: str) -> list[Fix]:
+def read_traccar(content: bytes, rejections: Rejections, where: str) -> list[OwnedFix]:
     """Read positions as Traccar's API returns them (``/api/positions``, ``/api/reports/route``).
 
     Args:
@@ -103,7 +106,7 @@ def read_traccar(content: bytes, rejections: Rejections, where: str) -> list[Fix
         where: The file, for errors.
 
     Raises:
-        DataError: This is no such list, or it mixes devices.
+        DataError: This is no such list.
     """
     try:
         decoded = msgspec.json.decode(content)
@@ -116,14 +119,6 @@ def read_traccar(content: bytes, rejections: Rejections, where: str) -> list[Fix
         raise DataError(
             "this is no list of positions", where=where, remedy="export /api/reports/route"
         )
-    records = [position for position in positions if isinstance(position, dict)]
-    devices = sorted({str(record["deviceId"]) for record in records if "deviceId" in record})
-    if len(devices) > 1:
-        raise DataError(
-            f"positions of {len(devices)} devices: {', '.join(devices[:5])}",
-            where=where,
-            remedy="export one file for each device",
-        )
     fixes = []
     for number, position in enumerate(positions):
         place = f"{where}: position {number}"
@@ -131,7 +126,8 @@ def read_traccar(content: bytes, rejections: Rejections, where: str) -> list[Fix
             rejections.add("the receiver had no position", where=place)
             continue
         fix = _traccar_fix(position, rejections, place)
-        fixes += [fix] if fix else []
+        device = position.get("deviceId")
+        fixes += [OwnedFix(fix, "" if device is None else str(device))] if fix else []
     return fixes
 
 
@@ -150,7 +146,7 @@ def _traccar_fix(position: Mapping[str, Any], rejections: Rejections, place: str
         return None
 
 
-def read_osmand(lines: Iterable[str], rejections: Rejections, where: str) -> list[Fix]:
+def read_osmand(lines: Iterable[str], rejections: Rejections, where: str) -> list[OwnedFix]:
     """Read the requests of OsmAnd's live tracking, one a line, such as a web server logs them.
 
     OsmAnd's ``speed`` is in m/s and its ``hdop`` is its accuracy in metres. Lines without
@@ -164,5 +160,5 @@ def read_osmand(lines: Iterable[str], rejections: Rejections, where: str) -> lis
         pairs = parse_qsl(match[1])
         fields = {_OSMAND[key]: text for key, text in pairs if key in _OSMAND}
         fix = rejections.fix(fields, f"{where}:{number}")
-        fixes += [fix] if fix else []
+        fixes += [OwnedFix(fix, fields.get("vehicle", ""))] if fix else []
     return fixes

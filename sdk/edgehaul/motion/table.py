@@ -10,8 +10,8 @@ from datetime import tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edgehaul.errors import DataError
-from edgehaul.motion.fields import KMH_TO_MPS, KNOTS_TO_MPS, REQUIRED, Rejections, fix_of
-from edgehaul.values import Fix
+from edgehaul.motion.fields import KMH_TO_MPS, KNOTS_TO_MPS, OWNERS, REQUIRED, Rejections, fix_of
+from edgehaul.motion.tracks import OwnedFix
 
 # What other programs call each field, and the unit they have it in.
 _NAMES: dict[str, tuple[str, str]] = {
@@ -46,6 +46,18 @@ _NAMES: dict[str, tuple[str, str]] = {
     "accuracy_m": ("accuracy_m", ""),
     "accuracy": ("accuracy_m", ""),
     "hdop": ("accuracy_m", "hdop"),
+    "vehicle": ("vehicle", ""),
+    "vehicle_id": ("vehicle", ""),
+    "vehicleid": ("vehicle", ""),
+    "device": ("vehicle", ""),
+    "device_id": ("vehicle", ""),
+    "deviceid": ("vehicle", ""),
+    "truck": ("vehicle", ""),
+    "truck_id": ("vehicle", ""),
+    "imei": ("vehicle", ""),
+    "trip": ("trip", ""),
+    "trip_id": ("trip", ""),
+    "tripid": ("trip", ""),
 }
 _TRACCAR = ({"fixtime", "devicetime"}, {"deviceid", "protocol", "valid", "servertime"})
 """One name of each tells a table of Traccar, whose speed is in knots."""
@@ -77,21 +89,27 @@ class Column:
     zone: tzinfo | None = None
 
 
-def is_fix_field(name: str) -> bool:
-    """Return whether a mapping of columns may name this field of a fix."""
-    return name.lower() in _NAMES
+def fix_field(name: str) -> str:
+    """Return the field of a fix that a mapping of columns means by a name; empty for none."""
+    return _NAMES.get(name.lower(), ("", ""))[0]
+
+
+def knows_positions(first: str) -> bool:
+    """Return whether the first line of a table names latitude and longitude as usual."""
+    return {"latitude_deg", "longitude_deg"} <= _known(_header(first)[0]).keys()
 
 
 def read_table(
     lines: Iterable[str], columns: Mapping[str, str] | None, rejections: Rejections, where: str
-) -> list[Fix]:
+) -> list[OwnedFix]:
     """Read fixes from the lines of a CSV file; the first one names the columns.
 
     Args:
         lines: With commas, semicolons or tabs.
         columns: For each of our fields the name of its column, ``NAME:UNIT`` where its unit
             is another (``ms``, ``ns``, ``kmh``, ``knots``, ``mph``, ``rad``, ``ft``, ...), or
-            ``NAME@Europe/Berlin`` where local times are written; none means known names.
+            ``NAME@Europe/Berlin`` where local times are written. Fields that are not named,
+            ``vehicle`` and ``trip`` among them, are found by their usual names.
         rejections: Told of the rows without a usable fix.
         where: The file, for errors.
 
@@ -99,10 +117,8 @@ def read_table(
         DataError: There is no such column, or it is no table.
     """
     source = iter(lines)
-    first = next(source, "")
-    delimiter = max(",;\t", key=first.count)
-    header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
-    places = _mapped(header, columns, where) if columns else _known(header)
+    header, delimiter = _header(next(source, ""))
+    places = _places(header, columns or {}, where)
     missing = [field for field in REQUIRED if field not in places]
     if missing:
         raise DataError(
@@ -122,7 +138,9 @@ def read_table(
             rejections.add("the receiver had no position", where=place)
             continue
         try:
-            fixes.append(fix_of(_texts(row, places, delimiter), factors, zone=places["time"].zone))
+            texts = _texts(row, places, delimiter)
+            fix = fix_of(texts, factors, zone=places["time"].zone)
+            fixes.append(OwnedFix(fix, *(texts.get(owner, "") for owner in OWNERS)))
         except ValueError as error:
             rejections.add(str(error), where=place)
     return fixes
@@ -132,8 +150,21 @@ def _texts(row: list[str], places: Mapping[str, Column], delimiter: str) -> dict
     texts = {f: row[c.index].strip() for f, c in places.items() if c.index < len(row)}
     if delimiter == ";":
         # Where semicolons separate, a comma is the decimal point.
-        texts = {f: t if f == "time" else t.replace(",", ".") for f, t in texts.items()}
+        plain = {"time", *OWNERS}
+        texts = {f: t if f in plain else t.replace(",", ".") for f, t in texts.items()}
     return texts
+
+
+def _header(line: str) -> tuple[list[str], str]:
+    """Return the titles of a table by its first line, and what separates them."""
+    delimiter = max(",;\t", key=line.count)
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])], delimiter
+
+
+def _places(header: list[str], columns: Mapping[str, str], where: str) -> dict[str, Column]:
+    mapped = _mapped(header, columns, where)
+    taken = {column.index for column in mapped.values()}
+    return {f: c for f, c in _known(header).items() if c.index not in taken} | mapped
 
 
 def _known(header: list[str]) -> dict[str, Column]:
@@ -157,6 +188,7 @@ def _of_traccar(names: list[str]) -> dict[str, Column]:
     time = "fixtime" if "fixtime" in names else "devicetime"
     fields = {"time": time, "latitude_deg": "latitude", "longitude_deg": "longitude"}
     fields |= {"heading_deg": "course", "altitude_m": "altitude", "accuracy_m": "accuracy"}
+    fields |= {"vehicle": "deviceid"}
     places = {f: Column(names.index(n)) for f, n in fields.items() if n in names}
     if "speed" in names:
         places["speed_mps"] = Column(names.index("speed"), KNOTS_TO_MPS)
@@ -174,9 +206,9 @@ def _valid_column(header: list[str], places: Mapping[str, Column]) -> int | None
 def _mapped(header: list[str], columns: Mapping[str, str], where: str) -> dict[str, Column]:
     places = {}
     for ours, theirs in columns.items():
-        field = _NAMES.get(ours.lower(), ("", ""))[0]
+        field = fix_field(ours)
         if not field:
-            known = ", ".join(UNITS)
+            known = ", ".join((*UNITS, *OWNERS))
             raise DataError(
                 f"there is no field {ours!r}", where=where, remedy=f"map some of {known}"
             )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgehaul.errors import DataError
-from edgehaul.motion.fixes import read_trace, write_csv
+from edgehaul.motion.fixes import read_trace, read_tracks, write_csv
 from edgehaul.values import Fix
 
 optional = st.none() | st.floats(0, 1000)
@@ -169,4 +169,9 @@ def test_real_files_are_read_or_refused_by_line(shared_data: Path) -> None:
             assert path.name in str(error)  # noqa: PT017 - each file may be one or the other
     assert counts["cerknicko-jezero.gpx"] == 296
     assert counts["track_with_speed.gpx"] == 3
-    assert len(read_trace(shared_data / "gps/gps_liverpool_bus/route14_outbound.csv")) == 1533
+    buses = shared_data / "gps/gps_liverpool_bus/route14_outbound.csv"
+    with pytest.raises(DataError, match=r"positions of 8 devices: 4716, 4720, .*, \.\.\."):
+        read_trace(buses)
+    tracks = read_tracks(buses).tracks
+    assert len(tracks) == 16
+    assert sum(len(track.fixes) for track in tracks) == 1533

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgehaul.errors import DataError
-from edgehaul.motion.fixes import read_trace, read_trace_counted
+from edgehaul.motion.fixes import read_trace, read_trace_counted, read_tracks
 
 KNOT = 1852 / 3600
 NOON_S = 1769860800.0
@@ -44,9 +44,56 @@ def test_traccar_json_is_in_knots_and_names_what_is_invalid(tmp_path: Path) -> N
     assert (fix.heading_deg, fix.altitude_m, fix.accuracy_m) == (90.0, 9.0, None)
 
 
-def test_traccar_of_two_devices_is_refused(tmp_path: Path) -> None:
-    path = written(tmp_path, json.dumps([TRACCAR, {**TRACCAR, "deviceId": 8}]), "route.json")
-    with pytest.raises(DataError, match="positions of 2 devices: 7, 8"):
+OF_TWO = {
+    "route.json": json.dumps([TRACCAR, {**TRACCAR, "deviceId": 8}]),
+    "route.csv": (
+        "id,deviceId,protocol,fixTime,valid,latitude,longitude\n"
+        "1,7,osmand,1769860800,true,1,2\n2,8,osmand,1769860801,true,3,4\n"
+    ),
+    "table.csv": "time,lat,lon,vehicle_id\n5,1,2,7\n6,3,4,8\n",
+    "access.log": "id=7&lat=1&lon=2&timestamp=5\nid=8&lat=3&lon=4&timestamp=6\n",
+    "client.log": "deviceid=7&lat=1&lon=2&timestamp=5\ndeviceid=8&lat=3&lon=4&timestamp=6\n",
+}
+
+
+@pytest.mark.parametrize("name", OF_TWO)
+def test_a_trace_of_two_devices_is_refused_and_their_tracks_are_told_apart(
+    tmp_path: Path, name: str
+) -> None:
+    path = written(tmp_path, OF_TWO[name], name)
+    for read in (read_trace, read_trace_counted):
+        with pytest.raises(DataError, match="positions of 2 devices: 7, 8") as caught:
+            read(path)
+        assert caught.value.where == str(path)
+    assert [(t.vehicle, len(t.fixes)) for t in read_tracks(path).tracks] == [("7", 1), ("8", 1)]
+
+
+def test_vehicles_and_trips_are_found_by_usual_names_or_as_mapped(tmp_path: Path) -> None:
+    text = "time,lat,lon,bus,Trip ID,speed\n7,1,1,b,2,3\n5,1,1,a,1,3\n6,1,1,a,2,3\n"
+    path = written(tmp_path, text, "day.csv")
+    assert [t.trip for t in read_tracks(path).tracks] == ["1", "2"]
+    tracks = read_tracks(path, {"vehicle": "bus"}).tracks
+    assert [(t.vehicle, t.trip) for t in tracks] == [("a", "1"), ("a", "2"), ("b", "2")]
+    assert tracks[0].fixes[0].speed_mps == 3
+
+
+def test_trips_of_one_vehicle_are_one_trace_by_time(tmp_path: Path) -> None:
+    text = "time,lat,lon,vehicle,trip\n7,1,1,a,2\n5,1,1,,1\n6,1,1,a,1\n"
+    path = written(tmp_path, text, "day.csv")
+    assert [fix.captured_at_s for fix in read_trace(path)] == [5, 6, 7]
+    assert [t.vehicle for t in read_tracks(path).tracks] == ["a", "a"], "there is no other"
+
+
+def test_positions_of_nobody_among_those_of_several_are_left_out(tmp_path: Path) -> None:
+    text = "time,lat,lon,vehicle\n7,1,1,a\n5,1,1,\n6,1,1,b\n"
+    path = written(tmp_path, text, "day.csv")
+    read = read_tracks(path)
+    assert [t.vehicle for t in read.tracks] == ["a", "b"]
+    assert (read.rejected, read.faults) == (
+        1,
+        (f"{path}: a position names no vehicle, and others do",),
+    )
+    with pytest.raises(DataError, match="positions of 2 devices"):
         read_trace(path)
 
 

@@ -51,6 +51,7 @@ def test_what_is_written_is_read_back(dataset: Path) -> None:
         ("time_s,a\n1,x\n", "one.csv:2: could not convert"),
         ("time_s,a\n1\n", "one.csv:2: 1 cells instead of 2"),
         ("time_s,a\n1,inf\n", "one.csv:2: a value is infinite"),
+        ("time_s,a\n1,3.5e38\n", "one.csv:2: a value is infinite"),
         ("time_s,a\nnan,1\n", "one.csv:2: a value is infinite, or the time missing"),
         ("time_s,a\n", "this series is empty"),
     ],
@@ -142,11 +143,14 @@ def test_a_folder_of_traces_becomes_a_dataset_of_trips(tmp_path: Path) -> None:
     assert holds_traces(source)
     seen: list[tuple[int, int]] = []
     done = import_traces(source, tmp_path / "out", progress=lambda a, b: seen.append((a, b)))
-    assert (done.kind, done.names, done.count, done.rejected) == (
-        "trips",
-        ("bus", "day_truck"),
-        3,
-        3,
+    assert (done.kind, done.names, done.count) == ("trips", ("bus", "day_truck"), 3)
+    assert (done.rejected, done.faults) == (
+        1,
+        (f"{source / 'bus.csv'}:3: time 'bad' is no time such as 2026-01-31T12:00:00Z",),
+    )
+    assert done.left_out == (
+        f"{source / 'bus.gpx'}: bus.csv has the same name",
+        f"{source / 'notes.txt'}: this trace holds no fixes of a known form",
     )
     assert seen[-1][1] == 4
     assert [(t.name, len(t.fixes)) for t in read_truck_dataset(tmp_path / "out")] == [
@@ -202,7 +206,9 @@ def test_nab_keeps_its_anomalies(tmp_path: Path) -> None:
     windows = {"real/speed.csv": [["2015-09-01 00:01:00.000000", "2015-09-01 00:04:00.000000"]]}
     (root / "labels" / "combined_windows.json").write_text(json.dumps(windows))
     done = import_traces(root / "real", tmp_path / "out")
-    assert (done.names, done.spans, done.rejected) == (("real_speed",), 1, 1)
+    assert (done.names, done.spans, done.rejected) == (("real_speed",), 1, 0)
+    assert done.left_out == (f"{root / 'real' / 'other.csv'}: NAB's labels do not name it",)
+    assert done.manifest.objects == {"anomaly": 1}
     (got,) = read_series_dataset(tmp_path / "out")
     (span,) = got.spans
     assert span.label == "anomaly"

@@ -38,14 +38,15 @@ class DatasetManifest(msgspec.Struct, frozen=True, kw_only=True):
         schema: Version of this form.
         name: Name of the dataset.
         version: Version of its content.
-        licence: Licence of the pictures and marks (SPDX name where there is one).
+        licence: Licence of the pictures, traces and marks (SPDX name where there is one).
         origin: Where it is from.
         created_at: When this directory was made, RFC 3339.
         tool: What made it.
         form: Form of the source.
         task: What the labels are for.
         labels: Names of the classes by id.
-        counts: Number of pictures by part; ``undivided`` where the source gives none.
+        counts: Number of pictures, trips or series by part; ``undivided`` where the source
+            gives none.
         objects: Number of marks by class.
         files: All other files, by path.
         digest: SHA-256 of all of this but ``created_at`` and ``tool``: the same source makes
@@ -60,7 +61,7 @@ class DatasetManifest(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str = ""
     tool: str = f"edgehaul {__version__}"
     form: str
-    task: Literal["detect", "classify"]
+    task: Literal["detect", "classify", "trips", "series"]
     labels: tuple[str, ...]
     counts: dict[str, int]
     objects: dict[str, int]

@@ -8,14 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehaul.clock import format_utc
 from edgehaul.errors import DataError, DatasetError
 from edgehaul_tools.dataset.faults import FaultBook
-from edgehaul_tools.dataset.traces import AnomalySpan, read_labels, spans_of
+from edgehaul_tools.dataset.traces import AnomalySpan, read_labels, spans_of, write_labels
 
 OUTAGE_INTERVALS = 5
 """A pause longer than so many intervals is an outage: nothing is interpolated across it."""
@@ -23,6 +21,7 @@ _MEAN_FROM = 1.5
 """From so many samples a step on, a step is their mean: single ones would alias."""
 _TIME_TOLERANCE = 1e-6
 _TIME = "time_s"
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +34,7 @@ class Series:
         channels: Names of the channels.
         values: (T, C) float32; NaN where a channel has no value.
         spans: What happened when, by time, on the same clock.
+        group: The vehicle or machine, which no split tears apart; empty where nothing names it.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Series:
     channels: tuple[str, ...]
     values: NDArray[np.float32]
     spans: tuple[AnomalySpan, ...] = ()
+    group: str = ""
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together."""
@@ -84,7 +85,8 @@ def read_series_dataset(path: str | Path) -> tuple[Series, ...]:
         except DataError as error:
             faults.fatal.append(str(error))
             continue
-        found.append(Series(name, time_s, channels, values, kept))
+        group = content.groups.get(name, "")
+        found.append(Series(name, time_s, channels, values, kept, group))
         if channels != found[0].channels:
             faults.fatal.append(
                 f"series {name}: channels {', '.join(channels)} are not those of "
@@ -111,11 +113,8 @@ def write_series_dataset(
         write_series_csv(out / "series" / f"{one.name}.csv", one)
         if progress:
             progress(number + 1, len(series))
-    content = {
-        "labels": sorted({span.label for one in series for span in one.spans}),
-        "trips": {one.name: [_span_record(span) for span in one.spans] for one in series},
-    }
-    (out / "labels.json").write_bytes(msgspec.json.format(msgspec.json.encode(content)))
+    spans = {one.name: one.spans for one in series}
+    write_labels(out / "labels.json", spans, {one.name: one.group for one in series})
 
 
 def write_series_csv(path: Path, series: Series) -> None:
@@ -125,14 +124,6 @@ def write_series_csv(path: Path, series: Series) -> None:
         writer.writerow([_TIME, *series.channels])
         for time_s, row in zip(series.time_s.tolist(), series.values, strict=True):
             writer.writerow([repr(time_s), *("" if np.isnan(v) else str(v) for v in row)])
-
-
-def _span_record(span: AnomalySpan) -> dict[str, str]:
-    return {
-        "label": span.label,
-        "started_at": format_utc(span.started_at_s),
-        "ended_at": format_utc(span.ended_at_s),
-    }
 
 
 def windows_of_series(
@@ -232,6 +223,11 @@ def _read_csv(
     return table[order, 0], tuple(header[1:]), table[order, 1:].astype(np.float32)
 
 
+def is_infinite(value: float) -> bool:
+    """Return whether a value is infinite, as a float32 too."""
+    return abs(value) > _LARGEST
+
+
 def _check_header(header: list[str], path: Path) -> None:
     names = header[1:]
     if header[:1] != [_TIME] or not names or len(set(names)) != len(names) or "" in names:
@@ -251,7 +247,7 @@ def _numbers(row: list[str], count: int, where: str) -> list[float]:
         numbers = [float(cell) if cell.strip() else math.nan for cell in row]
     except ValueError as error:
         raise DataError(str(error), where=where, remedy="correct or delete this row") from error
-    if not math.isfinite(numbers[0]) or any(math.isinf(number) for number in numbers):
+    if not math.isfinite(numbers[0]) or any(is_infinite(number) for number in numbers[1:]):
         raise DataError(
             "a value is infinite, or the time missing", where=where, remedy="correct it"
         )

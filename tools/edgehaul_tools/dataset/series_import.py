@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from edgehaul.errors import DataError, DatasetError
 from edgehaul.motion.fields import Rejections, time_of
 from edgehaul.motion.table import find_column
-from edgehaul_tools.dataset.series import Series
+from edgehaul_tools.dataset.series import Series, is_infinite
+from edgehaul_tools.dataset.trace_files import TABLE_SUFFIXES, recording_name, trace_files
 from edgehaul_tools.dataset.traces import AnomalySpan
 
 NAB_WINDOWS = Path("labels") / "combined_windows.json"
@@ -33,6 +34,66 @@ _DRIVER_LABELS = {
     "troca_faixa_direita_agressiva": "aggressive_lane_change_right",
     "troca_faixa_esquerda_agressiva": "aggressive_lane_change_left",
 }
+
+
+def find_series(
+    source: Path,
+    columns: Mapping[str, str] | None,
+    rejections: Rejections,
+    report: Callable[[int, int], None],
+) -> list[Series]:
+    """Return the series of a file or folder: of any CSV by its columns, of NAB, of drivers.
+
+    Args:
+        source: A file or a folder.
+        columns: As of :func:`read_series_csv`; none means NAB or the driver-behaviour set.
+        rejections: Told of the files and rows that cannot be used.
+        report: Told of each file.
+
+    Raises:
+        DatasetError: It is neither, and no columns are named.
+        DataError: A file of these sets cannot be read, or the only CSV file.
+    """
+    if columns is not None:
+        return _read_tables(source, columns, rejections, report)
+    root = nab_root(source)
+    if root is not None:
+        return read_nab(source, root, rejections)
+    trips = driver_trips(source)
+    if not trips:
+        raise DatasetError(
+            "nothing says which columns of these series to take",
+            where=source,
+            remedy="add --column time=TITLE, and --column CHANNEL=TITLE for each channel",
+        )
+    found = []
+    for number, trip in enumerate(trips, start=1):
+        found.append(read_driver_trip(trip, rejections))
+        report(number, len(trips))
+    return found
+
+
+def _read_tables(
+    source: Path,
+    columns: Mapping[str, str],
+    rejections: Rejections,
+    report: Callable[[int, int], None],
+) -> list[Series]:
+    files = [path for path in trace_files(source) if path.suffix.lower() in TABLE_SUFFIXES]
+    found: dict[str, Series] = {}
+    for number, path in enumerate(files, start=1):
+        name = recording_name(path, source)
+        if name in found:
+            rejections.leave_out("another file has the same name", where=str(path))
+            continue
+        try:
+            found[name] = read_series_csv(path, columns, rejections, name)
+        except DataError as error:
+            if len(files) == 1:
+                raise
+            rejections.leave_out(error.message, where=error.where)
+        report(number, len(files))
+    return list(found.values())
 
 
 def read_series_csv(
@@ -57,6 +118,7 @@ def read_series_csv(
             remedy='map them, such as {"time": "timestamp", "value": "value"}',
         )
     channels = tuple(channel for channel in columns if channel != "time")
+    own = Rejections()
     rows: list[list[float]] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -71,7 +133,7 @@ def read_series_csv(
                     time_s = time_of(row[time.index].strip(), time.factor, time.zone)
                     rows.append([time_s, *(_value(row[place]) for place in places)])
                 except (ValueError, IndexError) as error:
-                    rejections.add(str(error), where=f"{path}:{reader.line_num}")
+                    own.add(str(error), where=f"{path}:{reader.line_num}")
     except OSError as error:
         raise DataError(
             f"cannot read the series: {error.strerror}", where=path, remedy="check the path"
@@ -80,6 +142,7 @@ def read_series_csv(
         raise DataError(
             f"this is no CSV text: {error}", where=path, remedy="save it as UTF-8 CSV"
         ) from error
+    rejections.include(own.count, own.faults)
     if not rows:
         raise DataError("no row of this series can be read", where=path, remedy="check its columns")
     table = np.array(rows, dtype=np.float64)
@@ -89,8 +152,8 @@ def read_series_csv(
 
 def _value(text: str) -> float:
     value = float(text) if text.strip() else math.nan
-    if math.isinf(value):
-        raise ValueError(f"{text!r} is no number")
+    if is_infinite(value):
+        raise ValueError(f"a value is infinite: {text!r}")
     return value
 
 
@@ -126,7 +189,7 @@ def read_nab(source: Path, root: Path, rejections: Rejections) -> list[Series]:
     for path in files:
         key = path.absolute().relative_to(root.absolute()).as_posix()
         if key not in spans:
-            rejections.add("NAB's labels do not name it; left out", where=str(path))
+            rejections.leave_out("NAB's labels do not name it", where=str(path))
             continue
         name = key.removesuffix(".csv").replace("/", "_")
         series = read_series_csv(path, _NAB_COLUMNS, rejections, name)

@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
+from edgehaul.clock import Clock, SystemClock, format_utc
 from edgehaul.errors import DataError, DatasetError
-from edgehaul.motion.fields import Rejections
-from edgehaul.motion.fixes import TRACE_SUFFIXES, read_trace_counted, write_csv
-from edgehaul.motion.table import is_fix_field
-from edgehaul_tools.dataset.new_directory import new_directory
-from edgehaul_tools.dataset.series import Series, write_series_dataset
-from edgehaul_tools.dataset.series_import import (
-    driver_trips,
-    nab_root,
-    read_driver_trip,
-    read_nab,
-    read_series_csv,
-)
+from edgehaul.motion.fields import REQUIRED, Rejections
+from edgehaul.motion.fixes import TRACE_SUFFIXES
+from edgehaul.motion.table import fix_field
+from edgehaul_tools.dataset.import_dataset import About
+from edgehaul_tools.dataset.manifest import DatasetManifest, file_record, sealed, write_manifest
+from edgehaul_tools.dataset.new_directory import PARTIAL_MARK, new_directory
+from edgehaul_tools.dataset.series import write_series_dataset
+from edgehaul_tools.dataset.series_import import driver_trips, find_series, nab_root
+from edgehaul_tools.dataset.trace_files import is_table_of_positions, trace_files
+from edgehaul_tools.dataset.trip_import import write_trips
+from edgehaul_tools.dataset.unpack import is_archive, unpack
 
 Progress = Callable[[int, int], None]
 """Called with the number of items done and the number of all."""
 
-_KINDS = ("trips", "series")
-_OURS = {"labels.json", "dataset.json"}
+Kind = Literal["trips", "series"]
+_KINDS: tuple[Kind, ...] = ("trips", "series")
+_UNPACKED = "unpacked"
+
+
+@dataclass(frozen=True)
+class TraceOptions:
+    """How traces are imported.
+
+    Attributes:
+        form: ``gps`` makes trips of all files, ``series`` series; ``auto`` tells by the files
+            and the columns.
+        about: What the manifest says.
+        clock: Tells when they were imported.
+    """
+
+    form: Literal["auto", "gps", "series"] = "auto"
+    about: About = field(default_factory=About)
+    clock: Clock = field(default_factory=SystemClock)
 
 
 @dataclass(frozen=True)
@@ -39,23 +57,39 @@ class TraceImport:
         names: Names of the trips or series.
         count: Number of fixes or samples.
         spans: Number of labelled spans.
-        rejected: Number of damaged lines, rows and files that were left out.
-        faults: The first of them, one line each.
+        rejected: Number of damaged lines and rows that were left out.
+        faults: The first of them in each file, one line each.
+        left_out: Every file that was left out whole, and why, one line each.
+        vehicles: Number of vehicles that are named.
+        manifest: What ``dataset.json`` says.
     """
 
-    kind: Literal["trips", "series"]
+    kind: Kind
     names: tuple[str, ...]
     count: int
     spans: int
     rejected: int
     faults: tuple[str, ...]
+    left_out: tuple[str, ...]
+    vehicles: int
+    manifest: DatasetManifest
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What was written, before it is sealed; vehicles by the names of the recordings."""
+
+    kind: Kind
+    groups: Mapping[str, str]
+    count: int
+    spans: Counter[str]
 
 
 def holds_traces(source: Path) -> bool:
-    """Return whether a file or folder may hold traces or series (it is not opened)."""
+    """Return whether a file or folder may hold traces or series (its files are not opened)."""
     if source.is_file():
         return source.suffix.lower() in TRACE_SUFFIXES
-    return bool(nab_root(source) or driver_trips(source) or _trace_files(source))
+    return bool(nab_root(source) or driver_trips(source) or trace_files(source))
 
 
 def import_traces(
@@ -63,19 +97,22 @@ def import_traces(
     out: Path,
     columns: Mapping[str, str] | None = None,
     progress: Progress | None = None,
+    options: TraceOptions = TraceOptions(),
 ) -> TraceImport:
-    """Make a dataset of trips or series of what other programs recorded.
+    """Make a dataset of trips or series, with a manifest, of what other programs recorded.
 
     NAB and the driver-behaviour set are known by their files and keep their labels. Else every
-    file below ``source`` becomes a trip (NMEA, GPX, gpsd, Traccar, OsmAnd, CSV), or a series
-    where ``columns`` names channels instead of latitude and longitude.
+    file below ``source`` becomes a trip (NMEA, GPX, gpsd, Traccar, OsmAnd, CSV), or one for
+    each vehicle and trip that it names; or it becomes a series, where ``columns`` names
+    channels instead of latitude and longitude.
 
     Args:
-        source: A file or a folder.
+        source: A file, a folder, or an archive of either.
         out: The new folder; it appears whole or not at all.
         columns: Our fields to the columns of CSV files, such as ``{"time": "when:ms", "lat":
             "y", "lon": "x"}`` or ``{"time": "uptimeNanos:ns", "accel_x": "x"}``.
         progress: Told of each file.
+        options: What to make, and what the manifest says.
 
     Raises:
         DatasetError: There is nothing to import, or ``out`` is no empty folder.
@@ -83,123 +120,119 @@ def import_traces(
     """
     if not source.exists():
         raise DatasetError("there is no such file or folder", where=source, remedy="correct it")
+    report = progress or (lambda _done, _all: None)
+    rejections = Rejections()
+    with new_directory(out) as folder, _unpacked(source, folder, rejections) as root:
+        _refuse_ours(root)
+        if _are_series(root, columns, options.form):
+            written = _write_series(root, folder, columns, rejections, report)
+        else:
+            trips = write_trips(root, folder, columns, rejections, report)
+            written = _Written("trips", trips.groups, trips.count, Counter())
+        if not written.groups:
+            raise DatasetError(
+                f"no {'traces' if written.kind == 'trips' else 'series'} are here",
+                where=root,
+                remedy=_faults_text(rejections),
+            )
+        shutil.rmtree(folder / _UNPACKED, ignore_errors=True)
+        manifest = _manifest(written, source, folder, options)
+        write_manifest(folder, manifest)
+    return TraceImport(
+        written.kind,
+        tuple(sorted(written.groups)),
+        written.count,
+        written.spans.total(),
+        rejections.count,
+        tuple(rejections.faults),
+        tuple(rejections.left_out),
+        len(set(written.groups.values()) - {""}),
+        manifest,
+    )
+
+
+@contextmanager
+def _unpacked(source: Path, folder: Path, rejections: Rejections) -> Iterator[Path]:
+    """Unpack an archive; what is said of its files names the archive instead of the place."""
+    if not is_archive(source):
+        yield source
+        return
+    place = str(folder / _UNPACKED)
+    try:
+        yield unpack(source, folder / _UNPACKED)
+    except DataError as error:
+        message, where, remedy = (
+            text.replace(place, str(source)) for text in (error.message, error.where, error.remedy)
+        )
+        raise DatasetError(message, where=where, remedy=remedy) from error
+    for lines in (rejections.faults, rejections.left_out):
+        lines[:] = [line.replace(place, str(source)) for line in lines]
+
+
+def _refuse_ours(source: Path) -> None:
     if any((source / "labels.json").is_file() and (source / kind).is_dir() for kind in _KINDS):
         raise DatasetError(
             "this is a dataset of trips or series already",
             where=source,
             remedy="use it as it is: an import would lose its labels",
         )
-    rejections = Rejections()
-    series = _series(source, columns, rejections, progress)
-    if series is not None:
-        if not series:
-            raise DatasetError("no series are here", where=source, remedy=_faults_text(rejections))
-        with new_directory(out) as folder:
-            write_series_dataset(folder, series)
-        return _summary("series", series, rejections)
-    with new_directory(out) as folder:
-        return _import_trips(source, folder, columns, rejections, progress)
 
 
-def _series(
-    source: Path,
-    columns: Mapping[str, str] | None,
-    rejections: Rejections,
-    progress: Progress | None,
-) -> list[Series] | None:
-    """Return the series that are here; None where these are trips."""
-    report = progress or (lambda _done, _all: None)
-    if columns is not None:
-        if all(is_fix_field(name) for name in columns):
-            return None
-        files = [p for p in _trace_files(source) if p.suffix.lower() in {".csv", ".tsv", ".txt"}]
-        found = []
-        for number, path in enumerate(files):
-            found.append(read_series_csv(path, columns, rejections, _name(path, source)))
-            report(number + 1, len(files))
-        return found
-    root = nab_root(source)
-    if root is not None:
-        return read_nab(source, root, rejections)
-    trips = driver_trips(source)
-    if not trips:
-        return None
-    found = []
-    for number, trip in enumerate(trips):
-        found.append(read_driver_trip(trip, rejections))
-        report(number + 1, len(trips))
-    return found
+def _are_series(source: Path, columns: Mapping[str, str] | None, form: str) -> bool:
+    """Return whether to make series: as asked for, or because nothing says where it was."""
+    if form != "auto":
+        return form == "series"
+    if columns is None:
+        return bool(nab_root(source) or driver_trips(source))
+    fields = {fix_field(name) for name in columns}
+    if set(REQUIRED[1:]) <= fields:
+        return False
+    return "" in fields or not any(is_table_of_positions(path) for path in trace_files(source))
 
 
-def _import_trips(
+def _write_series(
     source: Path,
     folder: Path,
     columns: Mapping[str, str] | None,
     rejections: Rejections,
-    progress: Progress | None,
-) -> TraceImport:
-    (folder / "trips").mkdir()
-    files = _trace_files(source)
-    names: dict[str, Path] = {}
-    count = 0
-    for number, path in enumerate(files):
-        name = _name(path, source)
-        if name in names:
-            rejections.add(f"left out: {names[name].name} has the same name", where=str(path))
-            continue
-        try:
-            trace = read_trace_counted(path, columns)
-        except DataError as error:
-            if len(files) == 1:
-                raise
-            rejections.add(error.message, where=error.where)
-            continue
-        names[name] = path
-        count += len(trace.fixes)
-        rejections.count += trace.rejected
-        rejections.faults.extend(trace.faults[: max(0, 20 - len(rejections.faults))])
-        write_csv(folder / "trips" / f"{name}.csv", trace.fixes)
-        if progress:
-            progress(number + 1, len(files))
-    if not names:
-        raise DatasetError("no traces are here", where=source, remedy=_faults_text(rejections))
-    labels = {"labels": [], "trips": {name: [] for name in sorted(names)}}
-    (folder / "labels.json").write_bytes(msgspec.json.format(msgspec.json.encode(labels)))
-    faults = tuple(rejections.faults)
-    return TraceImport("trips", tuple(sorted(names)), count, 0, rejections.count, faults)
-
-
-def _trace_files(source: Path) -> list[Path]:
-    if source.is_file():
-        return [source]
-    # CSV before GPX: where a trip is there in both, the table says more.
-    return sorted(
-        p
-        for p in source.rglob("*")
-        if p.is_file() and p.suffix.lower() in TRACE_SUFFIXES and p.name not in _OURS
+    report: Progress,
+) -> _Written:
+    series = find_series(source, columns, rejections, report)
+    if series:
+        write_series_dataset(folder, series)
+    return _Written(
+        "series",
+        {one.name: one.group for one in series},
+        sum(len(one.time_s) for one in series),
+        Counter(span.label for one in series for span in one.spans),
     )
 
 
-def _name(path: Path, source: Path) -> str:
-    """Return the name of a trip: its path below the source, without suffix."""
-    below = path.relative_to(source) if source.is_dir() else Path(path.name)
-    return below.with_suffix("").as_posix().replace("/", "_")
-
-
-def _summary(
-    kind: Literal["trips", "series"], series: list[Series], rejections: Rejections
-) -> TraceImport:
-    return TraceImport(
-        kind,
-        tuple(one.name for one in series),
-        sum(len(one.time_s) for one in series),
-        sum(len(one.spans) for one in series),
-        rejections.count,
-        tuple(rejections.faults),
+def _manifest(
+    written: _Written, source: Path, folder: Path, options: TraceOptions
+) -> DatasetManifest:
+    about = options.about
+    found = (path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in found if path.name != PARTIAL_MARK)
+    return sealed(
+        DatasetManifest(
+            name=about.name or source.name.partition(".")[0],
+            version=about.version,
+            licence=about.licence,
+            # The name alone: the path tells about somebody's machine, and differs between two.
+            origin=about.origin or source.name,
+            created_at=format_utc(options.clock.now_s()),
+            form=written.kind,
+            task=written.kind,
+            labels=tuple(sorted(written.spans)),
+            counts={"undivided": len(written.groups)},
+            objects=dict(sorted(written.spans.items())),
+            files=tuple(file_record(folder, path) for path in files),
+        )
     )
 
 
 def _faults_text(rejections: Rejections) -> str:
-    if rejections.faults:
-        return f"mend these: {' | '.join(rejections.faults[:5])}"
+    if faults := [*rejections.left_out, *rejections.faults]:
+        return f"mend these: {' | '.join(faults[:5])}"
     return f"give a folder with files such as {', '.join(TRACE_SUFFIXES)}"

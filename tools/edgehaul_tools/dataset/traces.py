@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from edgehaul.clock import parse_utc
+from edgehaul.clock import format_utc, parse_utc
 from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DataError, DatasetError
 from edgehaul.motion.fixes import read_trace
@@ -38,11 +39,13 @@ class LabelledTrace:
         name: Name of the trip.
         fixes: What the receiver said, by time.
         anomalies: The spans in which something was wrong, by time.
+        group: The vehicle, which no split tears apart; empty where nothing names it.
     """
 
     name: str
     fixes: tuple[Fix, ...]
     anomalies: tuple[AnomalySpan, ...]
+    group: str = ""
 
 
 class _Span(msgspec.Struct):
@@ -57,10 +60,12 @@ class LabelFile(msgspec.Struct):
     Attributes:
         labels: All labels that a span may have.
         trips: The spans of each trip or series by its name.
+        groups: The vehicle of each trip or series whose vehicle is known.
     """
 
     labels: tuple[str, ...]
     trips: dict[str, list[_Span]]
+    groups: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 def read_truck_dataset(path: str | Path) -> tuple[LabelledTrace, ...]:
@@ -84,7 +89,7 @@ def read_truck_dataset(path: str | Path) -> tuple[LabelledTrace, ...]:
         except DataError as error:
             faults.fatal.append(str(error))
             continue
-        traces.append(LabelledTrace(name, fixes, kept))
+        traces.append(LabelledTrace(name, fixes, kept, content.groups.get(name, "")))
     faults.raise_fatal(root)
     if not traces:
         raise DatasetError("no trips are here", where=root, remedy="list them in labels.json")
@@ -111,6 +116,33 @@ def read_labels(path: Path) -> LabelFile:
             where=path,
             remedy="write labels, and trips with label, started_at and ended_at",
         ) from error
+
+
+def write_labels(
+    path: Path, spans: Mapping[str, Sequence[AnomalySpan]], groups: Mapping[str, str]
+) -> None:
+    """Write ``labels.json``.
+
+    Args:
+        path: The file.
+        spans: The spans of each trip or series by its name.
+        groups: The vehicle of each; empty where it is not known.
+    """
+    content: dict[str, object] = {
+        "labels": sorted({span.label for own in spans.values() for span in own}),
+        "trips": {name: [_record(span) for span in own] for name, own in sorted(spans.items())},
+    }
+    if known := {name: group for name, group in sorted(groups.items()) if group}:
+        content["groups"] = known
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(content)))
+
+
+def _record(span: AnomalySpan) -> dict[str, str]:
+    return {
+        "label": span.label,
+        "started_at": format_utc(span.started_at_s),
+        "ended_at": format_utc(span.ended_at_s),
+    }
 
 
 def spans_of(

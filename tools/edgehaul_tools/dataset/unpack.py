@@ -7,7 +7,7 @@ import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -45,6 +45,21 @@ def is_archive(source: Path) -> bool:
     return source.is_file() and (name.endswith(".zip") or name.endswith(_TAR_ENDS))
 
 
+def archived_names(archive: Path) -> Generator[str, None, None]:
+    """Yield the names of the files in an archive, but those that :func:`unpack` passes over.
+
+    Raises:
+        DatasetError: The archive is damaged or encrypted.
+    """
+    try:
+        with _entries(archive) as entries:
+            for entry in entries:
+                if not entry.is_folder and not _is_hidden(PurePosixPath(entry.name)):
+                    yield entry.name
+    except _DAMAGE as error:
+        raise _unreadable(archive, error) from error
+
+
 def unpack(archive: Path, folder: Path) -> Path:
     """Unpack an archive into a new folder and return the folder that holds the dataset.
 
@@ -66,9 +81,7 @@ def unpack(archive: Path, folder: Path) -> Path:
                     raise _refused(archive, f"it grows to more than {_MOST_GROWTH} times its size")
                 _write(entry, folder, archive)
     except _DAMAGE as error:
-        raise DatasetError(
-            f"this archive cannot be read: {error}", where=archive, remedy="export it again"
-        ) from error
+        raise _unreadable(archive, error) from error
     return _top(folder)
 
 
@@ -102,7 +115,7 @@ def _write(entry: _Entry, folder: Path, archive: Path) -> None:
     name = PurePosixPath(entry.name.replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or "\0" in entry.name:
         raise _refused(archive, f"the name {entry.name!r} is outside of it")
-    if any(part.startswith(".") or part == "__MACOSX" for part in name.parts):
+    if _is_hidden(name):
         return
     target = folder / name
     if entry.is_folder:
@@ -116,6 +129,16 @@ def _write(entry: _Entry, folder: Path, archive: Path) -> None:
             shutil.copyfileobj(entry.content, stream, _CHUNK_BYTES)
     except (FileExistsError, NotADirectoryError) as error:
         raise _refused(archive, f"{entry.name!r} is in it twice") from error
+
+
+def _is_hidden(name: PurePosixPath) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.parts)
+
+
+def _unreadable(archive: Path, error: Exception) -> DatasetError:
+    return DatasetError(
+        f"this archive cannot be read: {error}", where=archive, remedy="export it again"
+    )
 
 
 def _top(folder: Path) -> Path:
