@@ -18,7 +18,8 @@ class SplitSection(RecipeSection, frozen=True):
 
     Attributes:
         source: ``made`` divides the dataset by the shares; ``given`` keeps the parts that the
-            dataset comes with (split files, folders called train, val and test).
+            dataset comes with (split files, folders called train, val and test; of trips and
+            series the ``split.json`` that ``edgehaul data split`` writes).
         train: Share that is learnt from.
         val: Share that reports during the training and stops it early.
         test: Share that nothing looks at before ``edgehaul evaluate`` and ``verify``.

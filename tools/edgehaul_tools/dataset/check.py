@@ -20,11 +20,8 @@ from edgehaul_tools.dataset.manifest import has_manifest, verify_manifest
 from edgehaul_tools.dataset.mark_checks import mended_marks, odd_marks
 from edgehaul_tools.dataset.progress import Progress
 from edgehaul_tools.dataset.read import detect_form, read_dataset
-from edgehaul_tools.dataset.trace_checks import (
-    is_trace_dataset,
-    read_recordings,
-    trace_findings,
-)
+from edgehaul_tools.dataset.recordings import is_trace_dataset
+from edgehaul_tools.dataset.trace_checks import read_recordings, trace_findings
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import click
 
+from edgehaul.errors import UsageError
 from edgehaul_tools.dataset.grouping import GROUPINGS, regrouped
 from edgehaul_tools.dataset.imbalance import class_counts
+from edgehaul_tools.dataset.manifest import SPLIT_FILE
 from edgehaul_tools.dataset.progress import shown_progress
 from edgehaul_tools.dataset.read import READERS, detect_form, read_dataset
+from edgehaul_tools.dataset.recordings import is_trace_dataset
 from edgehaul_tools.dataset.series import is_series_dataset
 from edgehaul_tools.dataset.split import near_duplicates, split, write_splits
 from edgehaul_tools.dataset.statistics import (
@@ -18,7 +21,7 @@ from edgehaul_tools.dataset.statistics import (
     series_statistics,
     trace_statistics,
 )
-from edgehaul_tools.dataset.trace_checks import is_trace_dataset
+from edgehaul_tools.dataset.trace_split import split_trace_dataset
 from edgehaul_tools.dataset.virtual import (
     Truth,
     generate_conveyor_dataset,
@@ -110,7 +113,10 @@ def _statistics(path: Path, form: str) -> dict[str, object]:
 @click.command("split")
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the COCO files."
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for the files; of trips and series that of DATASET, where training looks for it.",
 )
 @click.option(
     "--fractions",
@@ -145,8 +151,18 @@ def split_command(  # noqa: PLR0913 - one for each option
     """Write train.json, val.json and test.json (COCO) that share no scene.
 
     Pictures stay where they are; groups (cameras, videos, days) and near-duplicates are
-    never torn apart.
+    never torn apart. Of trips and series it writes split.json with the names of each part;
+    vehicles and copies of a trip are never torn apart.
     """
+    if form == "auto" and is_trace_dataset(dataset):
+        if group_by != "dataset":
+            raise UsageError(
+                "--group-by is for pictures",
+                remedy="leave it out: what never is torn apart are the vehicles in labels.json",
+            )
+        found = split_trace_dataset(dataset, None if dry_run else out, fractions, seed)
+        _print({"written": not dry_run, "file": str(out / SPLIT_FILE), **found}, as_json=as_json)
+        return
     parts = split(regrouped(read_dataset(dataset, form), group_by), fractions, seed)
     summary: dict[str, object] = {"written": not dry_run}
     if not dry_run:

@@ -15,6 +15,8 @@ from edgehaul.errors import DatasetError
 from edgehaul_tools.dataset.coco_files import MANIFEST_FILE
 
 SCHEMA_VERSION = 1
+SPLIT_FILE = "split.json"
+"""Names the trips of each part. It may be made, and made anew, beside the manifest."""
 
 
 class FileRecord(msgspec.Struct, frozen=True):
@@ -150,7 +152,7 @@ def verify_manifest(folder: Path) -> ManifestFaults:
     return ManifestFaults(
         missing=tuple(sorted(listed.keys() - there)),
         altered=tuple(altered),
-        extra=tuple(sorted(there - listed.keys() - {MANIFEST_FILE})),
+        extra=tuple(sorted(there - listed.keys() - {MANIFEST_FILE, SPLIT_FILE})),
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgehaul.config.recipe_sections import SplitSection
 from edgehaul.errors import DatasetError, UsageError
+from edgehaul_tools.dataset.assignment import assigned
 from edgehaul_tools.dataset.clusters import independent_groups
 from edgehaul_tools.dataset.coco import coco_of
 from edgehaul_tools.dataset.perceptual_hash import read_looks, similar_pairs
@@ -159,24 +160,14 @@ def near_duplicates(samples: Sequence[Sample]) -> Iterator[tuple[int, int]]:
 def _assign(
     dataset: DetectionDataset, groups: list[list[int]], fractions: NDArray[np.float64], seed: int
 ) -> list[list[int]]:
-    """Give each group to the part that lacks most of what it holds."""
+    """Return the pictures of each part, by how many pictures and marks each group has."""
     counts = np.zeros((len(groups), 1 + len(dataset.labels)))
     for row, group in enumerate(groups):
         counts[row, 0] = len(group)
         for index in group:
             for mark in dataset.samples[index].boxes:
                 counts[row, 1 + mark.class_id] += 1
-    total = np.maximum(counts.sum(axis=0), 1)
-    lacking = fractions[:, None] * total
-    order = np.random.default_rng(seed).permutation(len(groups))
-    order = order[np.argsort(-counts[order, 0], kind="stable")]
-    parts: list[list[int]] = [[] for _ in fractions]
-    for place, row in enumerate(order):
-        empty = [p for p, part in enumerate(parts) if fractions[p] > 0 and not part]
-        # The last groups go to parts that would otherwise stay empty.
-        candidates = empty if len(order) - place <= len(empty) else np.nonzero(fractions)[0]
-        gain = [(lacking[p] * counts[row] / total**2 / fractions[p]).sum() for p in candidates]
-        best = int(candidates[int(np.argmax(gain))])
-        parts[best] += groups[row]
-        lacking[best] -= counts[row]
-    return parts
+    return [
+        [index for row in part for index in groups[row]]
+        for part in assigned(counts, fractions, seed)
+    ]

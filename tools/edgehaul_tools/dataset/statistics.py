@@ -56,6 +56,7 @@ def trace_statistics(path: Path) -> dict[str, object]:
         "path": str(path),
         "form": "truck",
         "trips": len(trips),
+        "vehicles": len({trip.group for trip in trips if trip.group}),
         "fixes": sum(len(trip.fixes) for trip in trips),
         **_durations(times),
         "km": round(sum(_length_m(trip) for trip in trips) / 1000, 2),

@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgehaul.clock import format_utc
+from edgehaul.motion.clean import FixCleaner
 from edgehaul_tools.dataset.findings import Finding, Severity
-from edgehaul_tools.dataset.series import is_series_dataset, read_series_dataset
-from edgehaul_tools.dataset.traces import AnomalySpan, read_labels, read_truck_dataset
+from edgehaul_tools.dataset.recordings import Recording, read_traces, recording_of
+from edgehaul_tools.dataset.series import is_series_dataset
+from edgehaul_tools.dataset.trace_leakage import divided_traces
+from edgehaul_tools.dataset.traces import read_labels
 
 _FEWEST_STEPS = 10
 _OUTAGE_S = 60.0
 _RATIO = 10.0
-
-
-@dataclass(frozen=True, eq=False)
-class Recording:
-    """A trip or a series, as far as the checks are concerned.
-
-    Attributes:
-        name: Its name.
-        time_s: (T,) when something was measured.
-        spans: What happened when, by time.
-        digest: Hash of what was measured, without the times: a copy with shifted times is
-            a copy.
-    """
-
-    name: str
-    time_s: NDArray[np.float64]
-    spans: tuple[AnomalySpan, ...]
-    digest: str
-
-
-def is_trace_dataset(path: Path) -> bool:
-    """Return whether a folder holds labelled trips or series."""
-    labelled = (path / "labels.json").is_file()
-    return is_series_dataset(path) or (labelled and (path / "trips").is_dir())
+_DOUBTFUL = 0.01
+_UNUSABLE = 0.2
+"""From these shares of doubted fixes on, a trip is to be looked at, or says nothing."""
 
 
 def read_recordings(path: Path) -> tuple[Recording, ...]:
@@ -52,28 +31,17 @@ def read_recordings(path: Path) -> tuple[Recording, ...]:
     Raises:
         DatasetError: A file is missing or wrong; all at once.
     """
-    if is_series_dataset(path):
-        return tuple(
-            Recording(one.name, one.time_s, one.spans, _digest(one.values))
-            for one in read_series_dataset(path)
-        )
-    return tuple(
-        Recording(
-            trip.name,
-            np.array([fix.captured_at_s for fix in trip.fixes]),
-            trip.anomalies,
-            _digest(np.array([(f.latitude_deg, f.longitude_deg) for f in trip.fixes])),
-        )
-        for trip in read_truck_dataset(path)
-    )
+    return tuple(recording_of(trace) for trace in read_traces(path))
 
 
 def trace_findings(path: Path, recordings: Sequence[Recording]) -> Iterator[Finding]:
     """Yield what is wrong with labelled trips or series."""
     for one in recordings:
         yield from _times(one)
+        yield from _doubts(one)
         yield from _spans(one)
     yield from _copies(recordings)
+    yield from divided_traces(path, recordings)
     yield from _unlisted(path, {one.name for one in recordings})
     yield from _labels(read_labels(path / "labels.json").labels, recordings)
 
@@ -84,7 +52,7 @@ def _times(one: Recording) -> Iterator[Finding]:
             "trip_empty",
             "error",
             one.name,
-            f"it has {len(one.time_s)} fixes",
+            f"it has {len(one.time_s)} {one.steps}",
             "remove it, or record it again",
         )
         return
@@ -94,7 +62,7 @@ def _times(one: Recording) -> Iterator[Finding]:
             "time_repeated",
             "warning",
             one.name,
-            f"{repeated} of {len(one.time_s)} fixes have the time of the one before",
+            f"{repeated} of {len(one.time_s)} {one.steps} have the time of the one before",
             "cleaning drops them; look at the receiver",
         )
     usual = float(np.median(steps))
@@ -107,6 +75,29 @@ def _times(one: Recording) -> Iterator[Finding]:
             f"nothing for {longest:.0f} s; usual are {usual:.1f} s",
             "windows are not drawn across it",
         )
+
+
+def _doubts(one: Recording) -> Iterator[Finding]:
+    """Yield how many fixes, and how many speeds of the others, cleaning drops."""
+    # Fixes with the time of the one before are told of by their times.
+    later = [b for a, b in pairwise(one.fixes) if b.captured_at_s != a.captured_at_s]
+    fixes = [*one.fixes[:1], *later]
+    cleaner = FixCleaner()
+    for fix in fixes:
+        cleaner.push(fix)
+    doubts = (
+        ("fixes_doubted", cleaner.rejected, "fixes", " (jumps, inaccurate, no position)"),
+        ("speeds_doubted", cleaner.speeds_dropped, "speeds", " (impossible accelerations)"),
+    )
+    for kind, count, what, why in doubts:
+        if count > _DOUBTFUL * len(fixes):
+            yield _found(
+                kind,
+                "error" if count > _UNUSABLE * len(fixes) else "warning",
+                one.name,
+                f"{count} of {len(fixes)} {what} are not believed{why}",
+                "cleaning drops them; look at the receiver, and whether this is one vehicle",
+            )
 
 
 def _spans(one: Recording) -> Iterator[Finding]:
@@ -209,10 +200,6 @@ def _labels(labels: Sequence[str], recordings: Sequence[Recording]) -> Iterator[
             f"{filled[rare]} spans, and {max(filled.values())} of the most frequent label",
             "set `loss: {balance: draw}` in the recipe, or record more",
         )
-
-
-def _digest(values: NDArray[np.generic]) -> str:
-    return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()
 
 
 def _found(kind: str, severity: Severity, where: str, what: str, remedy: str) -> Finding:

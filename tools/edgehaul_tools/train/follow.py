@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
-
-import msgspec
-import numpy as np
 
 from edgehaul.config.recipe import Recipe, SequenceRecipe
-from edgehaul.config.recipe_sections import SplitSection
 from edgehaul.errors import DatasetError, UsageError
 from edgehaul_tools.dataset.read import read_dataset
-from edgehaul_tools.dataset.series import Series, is_series_dataset, read_series_dataset
+from edgehaul_tools.dataset.recordings import read_traces
 from edgehaul_tools.dataset.split import Splits, parts_of, write_splits
-from edgehaul_tools.dataset.traces import LabelledTrace, read_truck_dataset
+from edgehaul_tools.dataset.trace_split import given_traces, split_traces, write_trace_split
 from edgehaul_tools.train.loop.checkpoint import CHECKPOINT_FILE, refuse_unfinished
 from edgehaul_tools.train.loop.optimization import Progress, no_progress
 from edgehaul_tools.train.loop.processes import this_process
 from edgehaul_tools.train.run_directory import RUN_FILE, TrainingRun, read_run
-
-_PARTS = ("train", "val", "test")
-
-
-class _Named(Protocol):
-    """A trip or a series."""
-
-    @property
-    def name(self) -> str: ...
-
-
-_Recording = TypeVar("_Recording", bound=_Named)
 
 
 def follow_recipe(
@@ -129,49 +111,10 @@ def _follow_sequence(
 ) -> TrainingRun:
     from edgehaul_tools.train.sequence.training import train_sequence  # noqa: PLC0415 - as above
 
-    if recipe.split.source == "given":
-        raise UsageError(
-            "trips and series come in no parts",
-            where="split.source",
-            remedy="let the parts be made (split: {source: made})",
-        )
-    recordings: Sequence[LabelledTrace | Series] = (
-        read_series_dataset(dataset) if is_series_dataset(dataset) else read_truck_dataset(dataset)
-    )
-    train, val, test = split_traces(recordings, recipe.split)
+    recordings = read_traces(dataset)
+    given = recipe.split.source == "given"
+    parts = given_traces(recordings, dataset) if given else split_traces(recordings, recipe.split)
     if this_process().leads:
-        out.mkdir(parents=True, exist_ok=True)
-        names = {
-            name: [recording.name for recording in part]
-            for name, part in zip(_PARTS, (train, val, test), strict=True)
-        }
-        text = msgspec.json.format(msgspec.json.encode(names))
-        (out / "split.json").write_bytes(text + b"\n")
+        write_trace_split(out, parts)
+    train, val, _test = parts
     return train_sequence(recipe, train, val, out, progress, resume=resume)
-
-
-def split_traces(
-    traces: Sequence[_Recording], shares: SplitSection
-) -> tuple[list[_Recording], list[_Recording], list[_Recording]]:
-    """Divide trips or series into train, val and test; none is ever torn apart.
-
-    Raises:
-        DatasetError: There are fewer than parts, or none is left to learn from.
-    """
-    wanted = [shares.train, shares.val, shares.test]
-    if len(traces) < sum(share > 0 for share in wanted):
-        raise DatasetError(
-            f"{len(traces)} trips cannot make {sum(share > 0 for share in wanted)} parts",
-            remedy="add trips, or set split.val and split.test to 0",
-        )
-    order = np.random.default_rng(shares.seed).permutation(len(traces))
-    counts = [max(1, round(share * len(traces))) if share > 0 else 0 for share in wanted[1:]]
-    if sum(counts) >= len(traces):
-        raise DatasetError(
-            f"validation and test take all of {len(traces)} trips, and none is left to learn from",
-            remedy="add trips, or raise split.train",
-        )
-    val, test = order[: counts[0]], order[counts[0] : sum(counts)]
-    chosen = (order[sum(counts) :], val, test)
-    train_part, val_part, test_part = ([traces[i] for i in sorted(part)] for part in chosen)
-    return train_part, val_part, test_part
