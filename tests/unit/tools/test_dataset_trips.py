@@ -76,6 +76,10 @@ def test_the_manifest_tells_of_altered_and_missing_trips(fleet: Path, tmp_path: 
     (out / "trips" / "fleet_b.csv").write_text("time,lat,lon\n1,1,1\n")
     kinds = {f.kind: f.where for f in check_dataset(out).findings}
     assert kinds["manifest_altered"] == str(out / "trips" / "fleet_b.csv")
+    (out / "trips" / "fleet_A-1_2.csv").unlink()
+    kinds = {f.kind: f.where for f in check_dataset(out).findings}
+    assert kinds["manifest_missing"] == str(out / "trips" / "fleet_A-1_2.csv")
+    assert kinds["unusable"] == str(out / "trips" / "fleet_A-1_2.csv")
 
 
 def test_series_have_a_manifest_too(tmp_path: Path) -> None:

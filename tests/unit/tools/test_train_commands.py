@@ -151,6 +151,21 @@ def test_trips_come_in_no_parts_before_they_are_divided(tmp_path: Path) -> None:
         run(train, recipe, "--out", tmp_path / "run")
 
 
+@pytest.mark.slow
+def test_trips_are_learnt_from_as_their_split_says(tmp_path: Path) -> None:
+    generate_truck_dataset(tmp_path / "truck", 4, 1, duration_s=600)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "sequence: {dataset: truck, hidden: 8, threads: 1, optimizer: {epochs: 1},\n"
+        "  split: {source: given}}\n"
+    )
+    names = sorted(path.stem for path in (tmp_path / "truck" / "trips").glob("*.csv"))
+    named = {"train": names[2:], "val": names[1:2], "test": names[:1]}
+    (tmp_path / "truck" / "split.json").write_text(json.dumps(named))
+    run(train, recipe, "--out", tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "split.json").read_text()) == named
+
+
 def test_trips_are_divided_and_never_lost() -> None:
     traces = [LabelledTrace(str(n), (), ()) for n in range(10)]
     parts = split_traces(traces, SplitSection())

@@ -20,8 +20,11 @@ from edgehaul_tools.dataset.manifest import has_manifest, verify_manifest
 from edgehaul_tools.dataset.mark_checks import mended_marks, odd_marks
 from edgehaul_tools.dataset.progress import Progress
 from edgehaul_tools.dataset.read import detect_form, read_dataset
-from edgehaul_tools.dataset.recordings import is_trace_dataset
-from edgehaul_tools.dataset.trace_checks import read_recordings, trace_findings
+from edgehaul_tools.dataset.trace_checks import (
+    is_trace_dataset,
+    read_recordings,
+    trace_findings,
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,9 @@ def _check_traces(path: Path) -> CheckReport:
     try:
         recordings = read_recordings(path)
     except DatasetFaultsError as error:
-        return _unreadable(path, form, error)
+        report = _unreadable(path, form, error)
+        told = by_severity([*report.findings, *_manifest(path)])
+        return msgspec.structs.replace(report, findings=told)
     findings = [*_manifest(path), *trace_findings(path, recordings)]
     return CheckReport(
         path=str(path),

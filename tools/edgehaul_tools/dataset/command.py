@@ -13,7 +13,6 @@ from edgehaul_tools.dataset.imbalance import class_counts
 from edgehaul_tools.dataset.manifest import SPLIT_FILE
 from edgehaul_tools.dataset.progress import shown_progress
 from edgehaul_tools.dataset.read import READERS, detect_form, read_dataset
-from edgehaul_tools.dataset.recordings import is_trace_dataset
 from edgehaul_tools.dataset.series import is_series_dataset
 from edgehaul_tools.dataset.split import near_duplicates, split, write_splits
 from edgehaul_tools.dataset.statistics import (
@@ -21,6 +20,7 @@ from edgehaul_tools.dataset.statistics import (
     series_statistics,
     trace_statistics,
 )
+from edgehaul_tools.dataset.trace_checks import is_trace_dataset
 from edgehaul_tools.dataset.trace_split import split_trace_dataset
 from edgehaul_tools.dataset.virtual import (
     Truth,

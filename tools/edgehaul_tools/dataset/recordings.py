@@ -55,12 +55,6 @@ def recording_of(trace: LabelledTrace | Series) -> Recording:
     )
 
 
-def is_trace_dataset(path: Path) -> bool:
-    """Return whether a folder holds labelled trips or series."""
-    labelled = (path / "labels.json").is_file()
-    return is_series_dataset(path) or (labelled and (path / "trips").is_dir())
-
-
 def read_traces(path: Path) -> tuple[LabelledTrace | Series, ...]:
     """Read the trips or series of a folder.
 

@@ -25,6 +25,12 @@ _UNUSABLE = 0.2
 """From these shares of doubted fixes on, a trip is to be looked at, or says nothing."""
 
 
+def is_trace_dataset(path: Path) -> bool:
+    """Return whether a folder holds labelled trips or series."""
+    labelled = (path / "labels.json").is_file()
+    return is_series_dataset(path) or (labelled and (path / "trips").is_dir())
+
+
 def read_recordings(path: Path) -> tuple[Recording, ...]:
     """Read the trips or series of a folder.
 

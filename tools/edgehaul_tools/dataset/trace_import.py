@@ -174,7 +174,7 @@ def _refuse_ours(source: Path) -> None:
         raise DatasetError(
             "this is a dataset of trips or series already",
             where=source,
-            remedy="use it as it is: an import would lose its labels",
+            remedy="use it as it is, unpacked: an import would lose its labels",
         )
 
 
@@ -217,7 +217,7 @@ def _manifest(
     return sealed(
         DatasetManifest(
             name=about.name or source.name.partition(".")[0],
-            version=about.version,
+            version=about.version or "1",
             licence=about.licence,
             # The name alone: the path tells about somebody's machine, and differs between two.
             origin=about.origin or source.name,
