@@ -107,6 +107,23 @@ def test_yolo_boxes_segments_and_background(tmp_path: Path) -> None:
     assert dataset.samples[1].boxes == ()
 
 
+def test_yolo_classes_that_an_array_wrote_as_floats(tmp_path: Path) -> None:
+    dataset = read_dataset(yolo(tmp_path, "1.000000e+00 0.5 0.5 0.25 0.5\n0.0 0.5 0.5 0.5 0.5\n"))
+    assert [mark.class_id for mark in dataset.samples[0].boxes] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "labels", ["labels/train/images/a.txt", "images/train/labels/a.txt"], ids=["first", "last"]
+)
+def test_yolo_marks_where_images_is_twice_in_the_path(tmp_path: Path, labels: str) -> None:
+    picture(tmp_path / "images" / "train" / "images" / "a.jpg")
+    (tmp_path / labels).parent.mkdir(parents=True)
+    (tmp_path / labels).write_text("0 0.5 0.5 0.25 0.5\n")
+    (tmp_path / "data.yaml").write_text("names: [van]")
+    (sample,) = read_dataset(tmp_path).samples
+    assert len(sample.boxes) == 1
+
+
 def test_image_folders_with_and_without_classes(tmp_path: Path) -> None:
     picture(tmp_path / "good" / "1.jpg")
     picture(tmp_path / "bad" / "2.png")
@@ -245,7 +262,10 @@ def test_a_picture_of_another_size_than_marked(tmp_path: Path) -> None:
     ("labels", "names", "message"),
     [
         ("0 0.5 0.5 0.1", "names: [a]", r"a\.txt:1: 4 fields"),
-        ("0 x 0.5 0.1 0.1", "names: [a]", r"a\.txt:1: could not convert"),
+        ("0 x 0.5 0.1 0.1", "names: [a]", r"a\.txt:1: 'x' is no number"),
+        ("x 0.5 0.5 0.1 0.1", "names: [a]", r"a\.txt:1: 'x' is no number"),
+        ("0.5 0.5 0.5 0.1 0.1", "names: [a]", r"a\.txt:1: class '0\.5' is no whole number"),
+        ("nan 0.5 0.5 0.1 0.1", "names: [a]", r"a\.txt:1: class 'nan' is no whole number"),
         ("\x00\x01", "names: [a]", r"a\.txt:1: "),
         ("-1 0.5 0.5 0.1 0.1", "names: [a]", r"class -1 is not in 0\.\.0"),
         ("", "names: {1: a}", "must list the classes"),

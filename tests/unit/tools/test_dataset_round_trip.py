@@ -216,3 +216,34 @@ def test_pictures_whose_marks_would_have_one_name(tmp_path: Path, form: str) -> 
     export_dataset(DetectionDataset(tmp_path, ("van",), tuple(samples)), form, tmp_path / "out")
     again = read_dataset(tmp_path / "out")
     assert sorted(round(s.boxes[0].box.y2) for s in again.samples) == [9, 10, 11]
+
+
+def test_other_trainers_find_the_labels_of_a_yolo_export(tmp_path: Path) -> None:
+    """They replace the last ``images`` of a path, and look where ``data.yaml`` says."""
+    source = tmp_path / "images" / "source"
+    names = ("train/images/a.png", "train/images/deep/a.png", "valid/images/a.png", "test/a.png")
+    for name in names:
+        for folder, content in (("images", png(40, 30)), ("labels", b"0 0.5 0.5 0.5 0.5\n")):
+            file = (source / name.replace("images", folder)).with_suffix(
+                ".png" if folder == "images" else ".txt"
+            )
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+    (source / "data.yaml").write_text("names: [van]\ntrain: ../train/images\nval: ../valid/images")
+    import_dataset(source, tmp_path / "ours", ImportOptions())
+    export_dataset(read_dataset(tmp_path / "ours"), "yolo", tmp_path / "images" / "out")
+
+    root = tmp_path / "images" / "out"
+    found = sorted(root.rglob("*.png"))
+    marks = [Path("/labels/".join(str(p).rsplit("/images/", 1))).with_suffix(".txt") for p in found]
+    assert all(file.is_file() for file in marks)
+    assert sorted(root.rglob("*.txt")) == sorted(marks)
+    assert [path.parent.relative_to(root).as_posix() for path in found] == [
+        "images/test",
+        "images/train",
+        "images/train/deep",
+        "images/val",
+    ]
+    again = read_dataset(root)
+    assert sorted(sample.part for sample in again.samples) == ["test", "train", "train", "val"]
+    assert all(len(sample.boxes) == 1 for sample in again.samples)

@@ -15,6 +15,7 @@ from edgehaul_tools.dataset.image_folder import folder_name, holds_parts, write_
 from edgehaul_tools.dataset.label_studio import TASKS_FILE
 from edgehaul_tools.dataset.label_studio_write import write_label_studio
 from edgehaul_tools.dataset.new_directory import new_directory
+from edgehaul_tools.dataset.parts import part_named
 from edgehaul_tools.dataset.placing import Link, own_names, place_pictures
 from edgehaul_tools.dataset.progress import Progress
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample
@@ -168,8 +169,9 @@ def _images(_dataset: DetectionDataset, _sample: Sample, name: PurePath) -> Pure
 
 
 def _by_part(_dataset: DetectionDataset, sample: Sample, name: PurePath) -> PurePath:
-    below = name.relative_to(sample.part) if name.parts[0] == sample.part else name
-    return PurePath("images", sample.part, below)
+    """Leave no other ``images`` and no other part in the path, which would mislead readers."""
+    folders = [f for f in name.parts[:-1] if f != "images" and not part_named(f)]
+    return PurePath("images", sample.part, *folders, name.name)
 
 
 def _flat(_dataset: DetectionDataset, _sample: Sample, name: PurePath) -> PurePath:

@@ -34,7 +34,7 @@ def is_yolo(root: Path) -> bool:
 def read_yolo(root: Path) -> DetectionDataset:
     """Read a YOLO dataset with all its parts (train, val, test).
 
-    ``images/a/b.jpg`` is marked in ``labels/a/b.txt``, or in ``b.txt`` beside it. A picture
+    ``images/a/b.jpg`` is marked in ``labels/a/b.txt``, ``a/b.jpg`` in ``a/b.txt``. A picture
     without a text file shows background. Segments are read as the boxes around them. The part
     of a picture is the one that ``data.yaml`` lists it in, or else the one that its folders
     are called.
@@ -56,7 +56,7 @@ def read_yolo(root: Path) -> DetectionDataset:
     for path, name, group in zip(paths, names, guess_groups(names), strict=True):
         size = picture_size(path, faults)
         if size is not None:
-            boxes = _boxes(label_file(path, name), size, len(labels), faults)
+            boxes = _boxes(_marked_in(path, name), size, len(labels), faults)
             part = given.get(path) or part_in_path(name)
             samples.append(Sample(path, group, *size, boxes, part=part))
     faults.raise_fatal(root)
@@ -81,16 +81,28 @@ def write_yolo(dataset: DetectionDataset, folder: Path) -> None:
 
 
 def label_file(picture: Path, name: PurePath) -> Path:
-    """Return where a picture's marks are: ``images`` in its path becomes ``labels``.
+    """Return where a picture's marks belong: the last ``images`` in its path becomes ``labels``.
 
     Args:
         picture: The picture's file.
         name: Its end that belongs to the dataset: an ``images`` further up is somebody's own.
     """
+    return _label_files(picture, name)[-1]
+
+
+def _marked_in(picture: Path, name: PurePath) -> Path:
+    """Return the file of a picture's marks that is there, or where they belong."""
+    files = _label_files(picture, name)
+    return next((file for file in reversed(files) if file.is_file()), files[-1])
+
+
+def _label_files(picture: Path, name: PurePath) -> list[Path]:
+    """Return the path with each ``images`` in turn replaced: all tools but few mean the last."""
     parts = [part for part in name.with_suffix(".txt").parts if part != ".."]
-    if "images" in parts:
-        parts[parts.index("images")] = "labels"
-    return Path(*picture.parts[: len(picture.parts) - len(parts)], *parts)
+    above = picture.parts[: len(picture.parts) - len(parts)]
+    places = [place for place, part in enumerate(parts) if part == "images"]
+    files = [Path(*above, *parts[:at], "labels", *parts[at + 1 :]) for at in places]
+    return files or [Path(*above, *parts)]
 
 
 def _relative(path: Path, root: Path) -> PurePath:
@@ -169,7 +181,7 @@ def _boxes(
 
 def _parse(fields: list[str], size: tuple[int, int]) -> tuple[int, Box]:
     width, height = size
-    class_id, values = int(fields[0]), [float(field) for field in fields[1:]]
+    class_id, values = _class_id(fields[0]), [_number(field) for field in fields[1:]]
     if len(fields) >= _SEGMENT_FIELDS and len(fields) % 2:
         xs, ys = values[0::2], values[1::2]
         return class_id, Box(min(xs) * width, min(ys) * height, max(xs) * width, max(ys) * height)
@@ -179,3 +191,18 @@ def _parse(fields: list[str], size: tuple[int, int]) -> tuple[int, Box]:
     return class_id, Box(
         (cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height
     )
+
+
+def _class_id(text: str) -> int:
+    """Return the number of a class, which arrays of numbers hold as ``3.0``."""
+    value = _number(text)
+    if not value.is_integer():
+        raise ValueError(f"class {text!r} is no whole number")
+    return int(value)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no number") from error
