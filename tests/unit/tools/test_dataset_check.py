@@ -233,14 +233,33 @@ def test_files_that_cannot_be_decoded(tmp_path: Path) -> None:
     assert report.objects == 11
 
 
+def test_one_empty_file_does_not_end_a_check(tmp_path: Path) -> None:
+    good = [mark(5, 5, 25, 25)]
+    made = marked_noise(tmp_path, [[mark(1, 1, 20, 20)], [mark(5, 5, 25, 7)], *[good] * 22])
+    made.samples[0].path.write_bytes(b"")
+    made.samples[3].path.write_bytes(made.samples[2].path.read_bytes())
+
+    report = check_dataset(tmp_path, options=NO_SUSPECTS)
+
+    (unusable,) = of_kind(report, "unusable")
+    assert (unusable.where, unusable.severity) == (str(made.samples[0].path), "error")
+    assert report.findings[0] == unusable
+    assert (report.form, report.items, report.objects) == ("coco", 23, 23)
+    assert [len(of_kind(report, kind)) for kind in ("box_tiny", "duplicate")] == [1, 1]
+    assert "The rest was checked" in report.notes[0]
+    with pytest.raises(DatasetError, match="1 fault in this dataset"):
+        read_dataset(tmp_path)
+
+
 def test_what_makes_a_dataset_unusable_is_listed_without_an_end(tmp_path: Path) -> None:
-    made = marked_noise(tmp_path, [[mark(1, 1, 20, 20)]] * 30)
-    for sample in made.samples[:25]:
+    made = marked_noise(tmp_path, [[mark(1, 1, 20, 20)]] * 25)
+    for sample in made.samples:
         sample.path.write_bytes(b"")
 
     report = check_dataset(tmp_path)
 
     assert len(of_kind(report, "unusable")) == 25
+    assert report.form == "coco"
     assert report.notes == ("Nothing else was checked: mend these first, then check again.",)
 
 

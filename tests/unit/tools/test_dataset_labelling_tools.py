@@ -9,6 +9,7 @@ import pytest
 
 from edgehaul.errors import DatasetError
 from edgehaul.geometry import Box
+from edgehaul_tools.dataset.export_dataset import export_dataset
 from edgehaul_tools.dataset.label_studio_write import write_label_studio
 from edgehaul_tools.dataset.read import detect_form, read_dataset
 from edgehaul_tools.dataset.samples import DetectionDataset, TrueBox
@@ -319,3 +320,49 @@ def test_marks_for_people_to_correct_are_predictions(tmp_path: Path) -> None:
     assert "annotations" not in task
     assert task["predictions"][0]["result"][0]["value"]["rectanglelabels"] == ["van"]
     assert read_dataset(tmp_path / "tasks.json").samples[0].boxes == sample.boxes
+
+
+def studio_tasks(root: Path, answers: list[list[dict[str, object]]]) -> Path:
+    tasks = []
+    for number, answer in enumerate(answers):
+        picture(root / f"{number}.jpg")
+        task: dict[str, object] = {"id": number, "data": {"image": f"{number}.jpg"}}
+        tasks.append(task | ({"annotations": [{"result": answer}]} if answer else {}))
+    (root / "tasks.json").write_text(json.dumps(tasks))
+    return root
+
+
+def test_choices_make_classes_even_where_one_picture_is_unanswered(tmp_path: Path) -> None:
+    bus = result("choices", "bus")
+    dataset = read_dataset(studio_tasks(tmp_path / "in", [[CHOICE], [bus], [], [bus, bus]]))
+
+    assert dataset.task == "classify"
+    assert [sample.class_id for sample in dataset.samples] == [1, 0, 0]
+    assert dataset.faults == (f"{tmp_path / 'in'}: 1 picture has no class; left out",)
+    export_dataset(dataset, "csv", tmp_path / "out")
+    assert read_dataset(tmp_path / "out").task == "classify"
+
+
+def test_a_picture_with_two_classes(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"1\.jpg: the picture has 2 classes: van and bus"):
+        read_dataset(studio_tasks(tmp_path, [[CHOICE], [CHOICE, result("choices", "bus")]]))
+
+
+def test_choices_beside_boxes_leave_no_picture_out(tmp_path: Path) -> None:
+    dataset = read_dataset(studio_tasks(tmp_path, [[CHOICE], [RECTANGLE], []]))
+    assert [len(sample.boxes) for sample in dataset.samples] == [1, 1, 0]
+    assert dataset.task == "detect"
+
+
+def test_tags_make_classes_even_where_pictures_have_none(tmp_path: Path) -> None:
+    root = cvat(tmp_path, '<tag label="van"/>')
+    for name in ("c.jpg", "d.jpg"):
+        picture(root / "images" / name)
+    file = root / "annotations.xml"
+    more = '<image id="7" name="c.jpg"/><image id="8" name="d.jpg"></image></annotations>'
+    file.write_text(file.read_text().replace("</annotations>", more))
+
+    dataset = read_dataset(root)
+    assert dataset.task == "classify"
+    assert len(dataset.samples) == 1
+    assert any("pictures have no class; left out" in line for line in dataset.faults)

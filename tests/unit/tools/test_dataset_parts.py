@@ -189,6 +189,19 @@ def test_folders_of_which_one_alone_is_called_as_a_part(tmp_path: Path) -> None:
     assert {sample.part for sample in dataset.samples} == {""}
 
 
+@pytest.mark.parametrize("folders", [("",), ("train/", "valid/")])
+def test_a_folder_called_images_is_no_class(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    for folder in folders:
+        for name in ("1.jpg", "2.jpg"):
+            picture(tmp_path / f"{folder}images" / name)
+    dataset = read_dataset(tmp_path)
+    assert dataset.labels == ()
+    assert not any(sample.boxes for sample in dataset.samples)
+
+    (tmp_path / "labels.txt").write_text("images\n")
+    assert read_dataset(tmp_path).task == "classify"
+
+
 def test_a_folder_that_labels_txt_does_not_list(tmp_path: Path) -> None:
     picture(tmp_path / "van" / "1.jpg")
     picture(tmp_path / "bus" / "2.jpg")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgehaul.errors import DatasetError
+from edgehaul_tools.dataset.check import check_dataset
 from edgehaul_tools.dataset.import_dataset import ImportOptions, import_dataset
 from edgehaul_tools.dataset.read import detect_form, read_dataset
 
@@ -35,6 +36,40 @@ def test_a_table_of_classes(tmp_path: Path) -> None:
     assert second.group == "dock 3"
 
 
+@pytest.mark.parametrize(("name", "mark"), [("labels.csv", ";"), ("marks.tsv", "\t")])
+def test_tables_with_semicolons_or_tabs(tmp_path: Path, name: str, mark: str) -> None:
+    root = table(tmp_path, "")
+    (root / "labels.csv").unlink()
+    text = "file_name,category\nä.png,a van\na b.png,bus\n".replace(",", mark)
+    (root / name).write_text(text, encoding="utf-8")
+    for source in (root, root / name):
+        dataset = read_dataset(source)
+        assert dataset.labels == ("a van", "bus")
+        assert not dataset.faults
+
+
+@pytest.mark.parametrize("place", ["", "images"])
+def test_a_table_that_cannot_be_read_is_told(tmp_path: Path, place: str) -> None:
+    root = table(tmp_path, "")
+    (root / "labels.csv").unlink()
+    file = root / place / "labels.csv"
+    file.write_text("picture of;what\nä.png;van\n", encoding="utf-8")
+    dataset = read_dataset(root)
+    assert dataset.labels == ()
+    why = "its columns are picture of, what, not path and label"
+    assert dataset.faults == (f"{file} was not read: {why}",)
+
+    (finding,) = (f for f in check_dataset(root).findings if f.kind == "not_read")
+    assert (finding.where, finding.what) == (str(file), f"it was not read: {why}")
+
+
+def test_a_second_table_of_classes_is_told(tmp_path: Path) -> None:
+    root = table(tmp_path, "path,label\nä.png,van\n")
+    (root / "more.csv").write_text("path,label\na b.png,bus\n", encoding="utf-8")
+    (root / "cameras.csv").write_text("camera,town\n1,Ulm\n", encoding="utf-8")
+    assert read_dataset(root).faults == (f"{root / 'more.csv'} was not read: labels.csv is read",)
+
+
 def test_a_table_without_any_label(tmp_path: Path) -> None:
     dataset = read_dataset(table(tmp_path, "path,label\nä.png,\n") / "labels.csv")
     assert dataset.labels == ()
@@ -48,7 +83,7 @@ def test_a_table_without_any_label(tmp_path: Path) -> None:
         ("path,label\nä.png,van\n,van\n", "utf-8", r"labels\.csv:3: no path"),
         ("path,label,part\nä.png,van,dev\n", "utf-8", "part 'dev' is not train, val or test"),
         ("path,label\ngone.png,van\n", "utf-8", r"gone\.png: the picture is missing"),
-        ("path;label\nä.png;van\n", "utf-8", "no columns path and label"),
+        ("ä.png;van\n", "utf-8", "no columns path and label"),
         ("", "utf-8", "no columns path and label"),
         ("path,label\n", "utf-8", "no pictures are here"),
         ("path,label\nä.png,van\n", "latin-1", "this is no table: .*save it as CSV in UTF-8"),

@@ -19,7 +19,7 @@ from edgehaul_tools.dataset.leakage import divided_groups, repeated_pictures
 from edgehaul_tools.dataset.manifest import has_manifest, verify_manifest
 from edgehaul_tools.dataset.mark_checks import mended_marks, odd_marks
 from edgehaul_tools.dataset.progress import Progress
-from edgehaul_tools.dataset.read import detect_form, read_dataset
+from edgehaul_tools.dataset.read import checked_dataset, detect_form, read_dataset
 from edgehaul_tools.dataset.trace_checks import (
     is_trace_dataset,
     read_recordings,
@@ -93,13 +93,21 @@ def _check_traces(path: Path) -> CheckReport:
 def _check_pictures(
     path: Path, form: str, options: CheckOptions, progress: Progress | None
 ) -> CheckReport:
+    told = detect_form(path) if form == "auto" and path.exists() else form
+    unusable: list[Finding] = []
+    notes: list[str] = []
     try:
         dataset = read_dataset(path, form)
     except DatasetFaultsError as error:
-        return _unreadable(path, form, error)
+        if error.rest is None or not error.rest.samples:
+            return _unreadable(path, told, error)
+        dataset = checked_dataset(error.rest)
+        unusable += _unusable(error)
+        notes.append("The rest was checked without what is unusable; mend that, then check again.")
     inspection = inspect_pictures(dataset.samples, options.seed, progress)
     readable = dataset.subset(inspection.samples)
     findings = [
+        *unusable,
         *_manifest(path),
         *_damaged(inspection),
         *mended_marks(dataset.faults),
@@ -108,36 +116,37 @@ def _check_pictures(
         *divided_groups(inspection.samples),
         *(unbalanced_classes(readable) if dataset.labels else ()),
     ]
-    suspects, notes = label_errors(
+    suspects, of_labels = label_errors(
         readable, inspection, options.per_class, options.suspects, options.seed
     )
     return CheckReport(
         path=str(path),
-        form=detect_form(path) if form == "auto" else form,
+        form=told,
         items=len(dataset),
         objects=inspection.objects,
         findings=by_severity([*findings, *suspects]),
-        notes=notes,
+        notes=(*notes, *of_labels),
     )
 
 
 def _unreadable(path: Path, form: str, error: DatasetFaultsError) -> CheckReport:
-    findings = []
+    notes = ("Nothing else was checked: mend these first, then check again.",)
+    findings = tuple(_unusable(error))
+    return CheckReport(
+        path=str(path), form=form, items=0, objects=0, findings=findings, notes=notes
+    )
+
+
+def _unusable(error: DatasetFaultsError) -> Iterator[Finding]:
     for line in error.faults:
         where, _, what = line.partition(": ")
-        findings.append(
-            Finding(
-                kind="unusable",
-                severity="error",
-                where=where,
-                what=what or line,
-                remedy="mend or remove the file and its marks",
-            )
+        yield Finding(
+            kind="unusable",
+            severity="error",
+            where=where,
+            what=what or line,
+            remedy="mend or remove the file and its marks",
         )
-    notes = ("Nothing else was checked: mend these first, then check again.",)
-    return CheckReport(
-        path=str(path), form=form, items=0, objects=0, findings=tuple(findings), notes=notes
-    )
 
 
 def _manifest(path: Path) -> Iterator[Finding]:

@@ -55,8 +55,7 @@ def read_coco(root: Path) -> DetectionDataset:
     samples = []
     for (file, part), content in zip(files, contents, strict=True):
         samples += _samples(content, file, part, faults)
-    faults.raise_fatal(root)
-    return DetectionDataset(root, labels, tuple(samples), tuple(faults.mended))
+    return faults.judged(DetectionDataset(root, labels, tuple(samples)))
 
 
 def write_coco(dataset: DetectionDataset, path: Path) -> None:

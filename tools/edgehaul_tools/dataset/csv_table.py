@@ -1,8 +1,12 @@
-"""A table of pictures with their classes: ``path,label`` and, if wished, ``part,group``."""
+"""A table of pictures with their classes: ``path,label`` and, if wished, ``part,group``.
+
+Commas, semicolons or tabs separate its cells.
+"""
 
 from __future__ import annotations
 
 import csv
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -15,14 +19,19 @@ from edgehaul_tools.dataset.pictures import locate_picture, picture_size
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample, whole_picture
 
 TABLE_FILE = "labels.csv"
+SUFFIXES = frozenset({".csv", ".tsv"})
+NOT_READ = " was not read: "
+"""What the note of a table that was passed over says, between its path and why."""
 _COLUMNS = ("path", "label", "part", "group")
 _NAMES = {
-    "path": ("path", "file", "filename", "image"),
-    "label": ("label", "class"),
+    "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path"),
+    "label": ("label", "class", "class_name", "category"),
     "part": ("part", "split", "subset"),
     "group": ("group",),
 }
 """What a column may be called."""
+_SHOWN = 60
+"""Letters of a strange first line that an error shows."""
 
 
 class _Row(NamedTuple):
@@ -36,9 +45,31 @@ class _Row(NamedTuple):
 def find_table(root: Path) -> Path | None:
     """Return the table of a dataset, given the folder or the file."""
     if root.is_file():
-        return root if root.suffix.lower() == ".csv" else None
-    files = [root / TABLE_FILE, *sorted(root.glob("*.csv"))]
-    return next((file for file in files if file.is_file() and _is_table(file)), None)
+        return root if root.suffix.lower() in SUFFIXES else None
+    return next((file for file in _tables(root) if not _why_not(file)), None)
+
+
+def unread_tables(root: Path, read: Path | None = None) -> list[str]:
+    """Return one line for each table beside the pictures that is not read, and why.
+
+    Args:
+        root: The dataset; a file has nothing beside it.
+        read: The table that is read.
+    """
+    if root.is_file():
+        return []
+    whys = [(file, _why_not(file)) for file in _tables(root) if file != read]
+    if read is not None:
+        # Beside a table with the classes, others may hold anything.
+        whys = [(file, f"{read.name} is read") for file, why in whys if not why]
+    return [f"{file}{NOT_READ}{why}" for file, why in whys if why]
+
+
+def _tables(root: Path) -> list[Path]:
+    """Return the tables at the top and beside the pictures there; ours comes first."""
+    places = [root, root / "images"]
+    found = [file for place in places for file in sorted(place.glob("*.[ct]sv"))]
+    return sorted(filter(Path.is_file, found), key=lambda file: file != root / TABLE_FILE)
 
 
 def read_table(root: Path) -> DetectionDataset:
@@ -62,11 +93,11 @@ def read_table(root: Path) -> DetectionDataset:
     labels = read_label_names(file.parent) or tuple(sorted({r.label for r in rows} - {""}))
     guessed = guess_groups([PurePath(row.path) for row in rows], folders_tell=False)
     faults = FaultBook()
+    faults.mended += unread_tables(root, file)
     samples = [
         _sample(row, group, file, labels, faults) for row, group in zip(rows, guessed, strict=True)
     ]
-    faults.raise_fatal(root)
-    return DetectionDataset(root, labels, tuple(filter(None, samples)), tuple(faults.mended))
+    return faults.judged(DetectionDataset(root, labels, tuple(filter(None, samples))))
 
 
 def write_table(dataset: DetectionDataset, folder: Path) -> None:
@@ -82,17 +113,21 @@ def write_table(dataset: DetectionDataset, folder: Path) -> None:
         write_label_names(folder, dataset.labels)
 
 
-def _is_table(file: Path) -> bool:
+def _why_not(file: Path) -> str:
+    """Return why a file is no table of pictures; nothing where it is one."""
     try:
-        return {"path", "label"} <= set(_header(file))
-    except DatasetError:
-        return False
+        first = _lines(file, most=1)
+    except DatasetError as error:
+        return error.message
+    titles = first[0] if first else []
+    if {"path", "label"} <= set(_places(titles)):
+        return ""
+    return f"its columns are {', '.join(titles)[:_SHOWN] or 'none'}, not path and label"
 
 
-def _header(file: Path) -> dict[str, int]:
+def _places(header: list[str]) -> dict[str, int]:
     """Return where each of our columns is."""
-    first = _lines(file, most=1)
-    titles = [title.strip().casefold() for title in first[0]] if first else []
+    titles = [title.strip().casefold() for title in header]
     found = {
         column: next((titles.index(name) for name in names if name in titles), -1)
         for column, names in _NAMES.items()
@@ -101,7 +136,8 @@ def _header(file: Path) -> dict[str, int]:
 
 
 def _rows(file: Path) -> list[_Row]:
-    header = _header(file)
+    lines = _lines(file)
+    header = _places(lines[0]) if lines else {}
     if "path" not in header or "label" not in header:
         raise DatasetError(
             "the table has no columns path and label",
@@ -109,7 +145,7 @@ def _rows(file: Path) -> list[_Row]:
             remedy="name the columns in its first line: path,label (and part,group)",
         )
     rows = []
-    for number, cells in enumerate(_lines(file), start=1):
+    for number, cells in enumerate(lines, start=1):
         if number == 1 or not any(cells):
             continue
         values = {c: cells[at].strip() if at < len(cells) else "" for c, at in header.items()}
@@ -120,7 +156,9 @@ def _rows(file: Path) -> list[_Row]:
 def _lines(file: Path, most: int | None = None) -> list[list[str]]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            return [cells for _, cells in zip(range(most or 1 << 40), csv.reader(stream))]  # noqa: B905 - the shorter one ends it
+            delimiter = max(",;\t", key=stream.readline().count)
+            stream.seek(0)
+            return list(islice(csv.reader(stream, delimiter=delimiter), most))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(
             f"this is no table: {error}", where=file, remedy="save it as CSV in UTF-8"

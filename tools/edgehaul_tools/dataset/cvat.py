@@ -11,6 +11,7 @@ from edgehaul_tools.dataset.envelope import box_around, box_around_turned
 from edgehaul_tools.dataset.faults import FaultBook
 from edgehaul_tools.dataset.groups import guess_groups
 from edgehaul_tools.dataset.parts import part_named
+from edgehaul_tools.dataset.picture_classes import with_one_class
 from edgehaul_tools.dataset.pictures import locate_picture, picture_size
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox, whole_picture
 from edgehaul_tools.dataset.xml_file import begins_with_element, read_xml
@@ -38,7 +39,8 @@ def read_cvat(root: Path) -> DetectionDataset:
     """Read an export of CVAT; a subset that is called as a part is that part.
 
     Polygons and points are read as the boxes around them. A tag is the class of the whole
-    picture. Boxes with the attribute ``ignored`` are ignored ones.
+    picture; where all marks are tags, pictures without one are left out. Boxes with the
+    attribute ``ignored`` are ignored ones.
 
     Args:
         root: Folder with ``annotations.xml`` and ``images``, or the file.
@@ -69,8 +71,10 @@ def read_cvat(root: Path) -> DetectionDataset:
         _sample(item, group, file, labels, faults)
         for item, group in zip(items, groups, strict=True)
     ]
-    faults.raise_fatal(root)
-    return DetectionDataset(root, labels, tuple(filter(None, read)), tuple(faults.mended))
+    samples = [sample for sample in read if sample is not None]
+    if {mark.tag for item in items for mark in item} == {"tag"}:
+        samples = with_one_class(samples, labels, root, faults)
+    return faults.judged(DetectionDataset(root, labels, tuple(samples)))
 
 
 def _name(item: ET.Element) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from pathlib import Path
 
 from edgehaul.errors import DatasetError
 from edgehaul.geometry import Box
+from edgehaul_tools.dataset.samples import DetectionDataset
 
 _LOGGER = logging.getLogger(__name__)
 _SHOWN = 20
@@ -31,19 +33,28 @@ class DatasetFaultsError(DatasetError):
         message: Some of them.
         where: The dataset.
         faults: All of them, one line each.
+        rest: What can be read all the same, for a check; nothing must be learnt from it.
     """
 
-    def __init__(self, message: str, *, where: Path, faults: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: Path,
+        faults: tuple[str, ...],
+        rest: DetectionDataset | None = None,
+    ) -> None:
         remedy = "mend or remove these files and their marks, then run it again"
         super().__init__(message, where=where, remedy=remedy)
         self.faults = faults
+        self.rest = rest
 
 
 class FaultBook:
     """Collects what is wrong with a dataset while it is read.
 
     Attributes:
-        mended: Marks that were dropped or cut; reading goes on without them.
+        mended: What was dropped, cut or passed over; reading goes on without it.
         fatal: Faults that make the dataset unusable.
     """
 
@@ -80,23 +91,40 @@ class FaultBook:
             self.mended.append(f"{where}: box {written} reaches outside {width}x{height}; cut")
         return inside
 
-    def raise_fatal(self, root: Path) -> None:
+    def judged(self, dataset: DetectionDataset) -> DetectionDataset:
+        """Return what was read with its mended faults.
+
+        Raises:
+            DatasetFaultsError: There is at least one fatal fault; it holds the rest.
+        """
+        told = dataclasses.replace(dataset, faults=tuple(self.mended))
+        self.raise_fatal(dataset.root, told)
+        return told
+
+    def raise_fatal(self, root: Path, rest: DetectionDataset | None = None) -> None:
         """Raise all fatal faults as one error, the first 20 of them in full.
+
+        Args:
+            root: The dataset.
+            rest: What can be read all the same.
 
         Raises:
             DatasetFaultsError: There is at least one.
         """
         if count := len(self.mended):
             _LOGGER.warning(
-                "%s: %d marks were mended or dropped; `edgehaul data check` lists them", root, count
+                "%s: %d faults were mended or passed over; `edgehaul data check` lists them",
+                root,
+                count,
             )
         if not self.fatal:
             return
         count = len(self.fatal)
         shown = " | ".join(self.fatal[:_SHOWN])
-        rest = f" | and {count - _SHOWN} more" if count > _SHOWN else ""
+        more = f" | and {count - _SHOWN} more" if count > _SHOWN else ""
         raise DatasetFaultsError(
-            f"{count} fault{'s' if count > 1 else ''} in this dataset: {shown}{rest}",
+            f"{count} fault{'s' if count > 1 else ''} in this dataset: {shown}{more}",
             where=root,
             faults=tuple(self.fatal),
+            rest=rest,
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from edgehaul.errors import DatasetError
+from edgehaul_tools.dataset.csv_table import unread_tables
 from edgehaul_tools.dataset.faults import FaultBook
 from edgehaul_tools.dataset.groups import guess_groups
 from edgehaul_tools.dataset.label_names import read_label_names, write_label_names
@@ -20,8 +21,9 @@ def read_image_folder(root: Path) -> DetectionDataset:
     Where all folders at the top are parts (``train``, ``val``, ``test``), ``train`` among them,
     the rest is read below them. Where every picture lies in a sub-folder, the names of these
     are the labels and each picture has one box as large as itself. Otherwise there are no
-    labels and no boxes, which serves calibration. ``labels.txt`` gives the labels another
-    order than the alphabet's.
+    labels and no boxes, which serves calibration; so it is where that one sub-folder is called
+    ``images``, which is no class. ``labels.txt`` gives the labels another order than the
+    alphabet's.
 
     Raises:
         DatasetError: It has fatal faults.
@@ -30,7 +32,9 @@ def read_image_folder(root: Path) -> DetectionDataset:
     paths = find_pictures(root)
     names = [PurePath(path).relative_to(root) for path in paths]
     parts, below = _divided(names)
-    marked = bool(below) and all(len(name.parts) > 1 for name in below)
+    marked = _name_classes(root, below)
+    if not marked:
+        faults.mended += unread_tables(root)
     labels = _labels(root, below, faults) if marked else ()
     groups = guess_groups(names, folders_tell=not marked)
     samples = []
@@ -41,8 +45,7 @@ def read_image_folder(root: Path) -> DetectionDataset:
         listed = marked and name.parts[0] in labels
         boxes = (whole_picture(*size, labels.index(name.parts[0])),) if listed else ()
         samples.append(Sample(path, group, *size, boxes, part=part))
-    faults.raise_fatal(root)
-    return DetectionDataset(root, labels, tuple(samples), tuple(faults.mended))
+    return faults.judged(DetectionDataset(root, labels, tuple(samples)))
 
 
 def write_image_folder(dataset: DetectionDataset, folder: Path) -> None:
@@ -80,6 +83,14 @@ def _divided(names: Sequence[PurePath]) -> tuple[list[Part], list[PurePath]]:
     if "train" not in parts or not all(parts):
         return [""] * len(names), list(names)
     return parts, [name.relative_to(name.parts[0]) for name in names]
+
+
+def _name_classes(root: Path, below: Sequence[PurePath]) -> bool:
+    """Return whether the folders of the pictures are called as classes."""
+    if not below or any(len(name.parts) == 1 for name in below):
+        return False
+    names = {name.parts[0] for name in below}
+    return names != {"images"} or names <= set(read_label_names(root) or ())
 
 
 def _labels(root: Path, below: Sequence[PurePath], faults: FaultBook) -> tuple[str, ...]:

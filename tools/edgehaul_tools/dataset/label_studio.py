@@ -23,6 +23,7 @@ from edgehaul_tools.dataset.label_studio_tasks import (
     value_of,
 )
 from edgehaul_tools.dataset.parts import part_named
+from edgehaul_tools.dataset.picture_classes import with_one_class
 from edgehaul_tools.dataset.pictures import is_there, locate_picture, picture_size
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox, whole_picture
 from edgehaul_tools.dataset.xml_file import read_xml
@@ -47,8 +48,9 @@ def read_label_studio(root: Path) -> DetectionDataset:
 
     Of several answers to a task the one marked as ground truth counts, or else the last one
     that was not cancelled; where nobody answered, the last model's. Polygons are read as the
-    boxes around them, a choice is the class of the whole picture. The order of the labels is
-    that of ``label_config.xml`` where it is there.
+    boxes around them, a choice is the class of the whole picture. Where all marks are choices,
+    pictures without one are left out. The order of the labels is that of ``label_config.xml``
+    where it is there.
 
     Args:
         root: The JSON file, or a folder with one; the pictures lie beside it or in ``images``.
@@ -65,12 +67,20 @@ def read_label_studio(root: Path) -> DetectionDataset:
     labels = _labels(file.parent, tasks)
     faults = FaultBook()
     guessed = guess_groups([PurePath(picture_name(task)) for task in tasks])
-    samples = [
+    read = [
         _sample(task, group, file, labels, faults)
         for task, group in zip(tasks, guessed, strict=True)
     ]
-    faults.raise_fatal(root)
-    return DetectionDataset(root, labels, tuple(filter(None, samples)), tuple(faults.mended))
+    samples = [sample for sample in read if sample is not None]
+    if _kinds(tasks) == {"choices"}:
+        samples = with_one_class(samples, labels, root, faults)
+    return faults.judged(DetectionDataset(root, labels, tuple(samples)))
+
+
+def _kinds(tasks: Sequence[LsTask]) -> set[str]:
+    """Return of which kinds the marks are that are read."""
+    results = (result for task in tasks for result in answer_of(task))
+    return {result.type for result in results if label_of(result) is not None}
 
 
 def _labels(folder: Path, tasks: Sequence[LsTask]) -> tuple[str, ...]:

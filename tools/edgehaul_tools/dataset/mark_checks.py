@@ -6,27 +6,37 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from edgehaul_tools.dataset.findings import Finding
+from edgehaul_tools.dataset.csv_table import NOT_READ
+from edgehaul_tools.dataset.findings import Finding, Severity
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample
 
 _TINY_PX = 3.0
 _TWICE_IOU = 0.9
+_KINDS: dict[str, tuple[str, Severity, str]] = {
+    "dropped": ("box_dropped", "error", "correct the mark; nothing is learnt from it now"),
+    "cut": ("box_cut", "warning", "correct the mark, or leave it as it was cut"),
+    "left out": ("no_class", "warning", "give each a class, or leave them out"),
+}
+"""What a line of the reader ends with: the kind of finding, its severity, what to do."""
+_OTHER: tuple[str, Severity, str] = ("passed_over", "warning", "mend it, or remove it")
 
 
 def mended_marks(faults: Sequence[str]) -> Iterator[Finding]:
     """Yield what the reader had to mend: boxes outside of their picture or without area."""
     for line in faults:
+        file, _, why = line.partition(NOT_READ)
+        if why:
+            yield Finding(
+                kind="not_read",
+                severity="warning",
+                where=file,
+                what=f"it was not read: {why}",
+                remedy="mend it if it holds marks, or move it elsewhere",
+            )
+            continue
         where, _, what = line.rpartition(": ")
-        dropped = line.endswith("dropped")
-        yield Finding(
-            kind="box_dropped" if dropped else "box_cut",
-            severity="error" if dropped else "warning",
-            where=where,
-            what=what,
-            remedy="correct the mark; nothing is learnt from it now"
-            if dropped
-            else "correct the mark, or leave it as it was cut",
-        )
+        kind, severity, remedy = _KINDS.get(line.rpartition("; ")[2], _OTHER)
+        yield Finding(kind=kind, severity=severity, where=where, what=what, remedy=remedy)
 
 
 def odd_marks(dataset: DetectionDataset) -> Iterator[Finding]:

@@ -39,7 +39,7 @@ _SIGNS: tuple[tuple[str, Callable[[Path], object]], ...] = (
     ("video", find_videos),
 )
 """What tells each form by its files, in the order in which they are asked."""
-_FILES = {".json": "coco", ".xml": "cvat", ".csv": "csv"}
+_FILES = {".json": "coco", ".xml": "cvat", ".csv": "csv", ".tsv": "csv"}
 PACKED = ("idx", "video")
 """Forms whose pictures are no files yet: `edgehaul data import` makes them."""
 

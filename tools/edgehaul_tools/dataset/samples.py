@@ -71,7 +71,7 @@ class DetectionDataset:
         root: Folder (or file) that was read.
         labels: Names of the classes by id; empty where the pictures are not marked at all.
         samples: The pictures, in the order of their paths.
-        faults: Marks that were mended or dropped while reading, one line for each.
+        faults: What was mended, dropped or passed over while reading, one line for each.
     """
 
     root: Path

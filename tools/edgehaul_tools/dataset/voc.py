@@ -57,8 +57,7 @@ def read_voc(root: Path) -> DetectionDataset:
         if size is not None:
             boxes, ignored = _boxes(marks, size, labels, file, faults)
             samples.append(Sample(path, group, *size, boxes, ignored, parts.get(file.stem, "")))
-    faults.raise_fatal(root)
-    return DetectionDataset(root, labels, tuple(samples), tuple(faults.mended))
+    return faults.judged(DetectionDataset(root, labels, tuple(samples)))
 
 
 def write_voc(dataset: DetectionDataset, folder: Path) -> None:

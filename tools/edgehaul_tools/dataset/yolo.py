@@ -59,8 +59,7 @@ def read_yolo(root: Path) -> DetectionDataset:
             boxes = _boxes(_marked_in(path, name), size, len(labels), faults)
             part = given.get(path) or part_in_path(name)
             samples.append(Sample(path, group, *size, boxes, part=part))
-    faults.raise_fatal(root)
-    return DetectionDataset(root, labels, tuple(samples), tuple(faults.mended))
+    return faults.judged(DetectionDataset(root, labels, tuple(samples)))
 
 
 def write_yolo(dataset: DetectionDataset, folder: Path) -> None:
