@@ -188,3 +188,12 @@ def _damaged(inspection: Inspection) -> Iterator[Finding]:
             what="it cannot be decoded",
             remedy="replace it, or remove it and its marks",
         )
+    for file, flaw in inspection.flawed:
+        yield Finding(
+            kind="damaged",
+            severity="warning",
+            where=str(file),
+            what=f"it shows only a part of its picture: {flaw}",
+            remedy="replace it, or remove it and its marks",
+            files=(str(file),),
+        )

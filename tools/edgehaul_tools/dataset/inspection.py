@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehaul_tools.dataset.crop_features import Features, crop_features, crop_of, no_features
+from edgehaul_tools.dataset.jpeg_damage import jpeg_damage
 from edgehaul_tools.dataset.perceptual_hash import Looks, coarse_picture, looks_of
 from edgehaul_tools.dataset.progress import Progress
 from edgehaul_tools.dataset.samples import Sample
@@ -29,6 +30,7 @@ class Inspection:
     Attributes:
         samples: The pictures that can be decoded.
         damaged: Those that cannot.
+        flawed: Those that can, but not to what they once were, and why.
         digests: Hash of the pixels of each of ``samples``.
         looks: What they look like.
         features: (N, F) of the objects that were looked at.
@@ -39,6 +41,7 @@ class Inspection:
 
     samples: tuple[Sample, ...]
     damaged: tuple[Path, ...]
+    flawed: tuple[tuple[Path, str], ...]
     digests: tuple[str, ...]
     looks: Looks
     features: Features
@@ -51,6 +54,7 @@ class Inspection:
 class _Seen:
     digest: str
     coarse: NDArray[np.uint8]
+    flaw: str
 
 
 def inspect_pictures(
@@ -101,11 +105,12 @@ def _look_at(
     crops, sizes = [], []
     for index in chunk:
         sample = samples[index]
-        image = _decoded(sample.path)
+        content, image = _decoded(sample.path)
         if image is None:
             seen.append(None)
             continue
-        seen.append(_Seen(_digest(image), coarse_picture(_grey(image))))
+        flaw = jpeg_damage(content, image)
+        seen.append(_Seen(_digest(image), coarse_picture(_grey(image)), flaw))
         for mark in chosen[index]:
             box = sample.boxes[mark].box
             crops.append(crop_of(image, box))
@@ -115,13 +120,14 @@ def _look_at(
     return seen, crop_features(crops, np.array(sizes, dtype=np.float32))
 
 
-def _decoded(path: Path) -> NDArray[np.uint8] | None:
+def _decoded(path: Path) -> tuple[bytes, NDArray[np.uint8] | None]:
     try:
-        content = np.fromfile(path, dtype=np.uint8)
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+        content = path.read_bytes()
+        held = np.frombuffer(content, dtype=np.uint8)
+        image = cv2.imdecode(held, cv2.IMREAD_COLOR) if content else None
     except (OSError, cv2.error):
-        return None
-    return None if image is None else np.asarray(image, dtype=np.uint8)
+        return b"", None
+    return content, None if image is None else np.asarray(image, dtype=np.uint8)
 
 
 def _digest(image: NDArray[np.uint8]) -> str:
@@ -145,6 +151,11 @@ def _gathered(
     return Inspection(
         samples=tuple(samples[index] for index in readable),
         damaged=tuple(samples[index].path for index, item in enumerate(seen) if item is None),
+        flawed=tuple(
+            (samples[index].path, item.flaw)
+            for index, item in enumerate(seen)
+            if item and item.flaw
+        ),
         digests=tuple(item.digest for item in kept),
         looks=looks_of([item.coarse for item in kept]),
         features=features,
