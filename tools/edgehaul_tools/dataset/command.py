@@ -131,7 +131,8 @@ def _statistics(path: Path, form: str) -> dict[str, object]:
     type=click.Choice(list(GROUPINGS)),
     default="dataset",
     show_default=True,
-    help="What is never torn apart: as the dataset says, a folder, a name's prefix, or nothing.",
+    help="What is never torn apart: as the dataset says; the camera or vehicle before the date or "
+    "number in a name; the day in name or EXIF; a folder; a name's prefix; or nothing.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be written.")
 @_SEED
