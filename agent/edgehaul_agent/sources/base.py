@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from edgehaul.clock import Clock
+from edgehaul.errors import SourceError
 from edgehaul.values import Fix, Frame
 
 
@@ -76,6 +79,23 @@ class FixSource(Protocol):
             SourceError: The source fails for good.
         """
         ...
+
+
+@contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses about ``path`` into an error of this one source.
+
+    Raises:
+        SourceError: It refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(
+            f"cannot be read: {(error.strerror or str(error)).lower()}",
+            where=path,
+            remedy="correct the path of the source, or let the agent's user read it",
+        ) from error
 
 
 class Pacer:

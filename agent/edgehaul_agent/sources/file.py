@@ -15,7 +15,7 @@ import numpy as np
 from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
 from edgehaul.values import Frame, Image
-from edgehaul_agent.sources.base import Pacer, recording_start_s
+from edgehaul_agent.sources.base import Pacer, recording_start_s, refusals
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class VideoFile:
         """Open the file.
 
         Raises:
-            SourceError: There is no such file, or it is no video.
+            SourceError: There is no such file, it cannot be read, or it is no video.
         """
         self._capture = self._open()
         return self
@@ -160,10 +160,13 @@ class VideoFile:
             )
 
     def _open(self) -> cv2.VideoCapture:
-        if not self._path.is_file():
-            raise SourceError(
-                "no such video file", where=self._path, remedy="correct the path of the source"
-            )
+        with refusals(self._path):
+            if not self._path.is_file():
+                raise SourceError(
+                    "no such video file", where=self._path, remedy="correct the path of the source"
+                )
+            # OpenCV does not tell a file that it may not read from one that is no video.
+            self._path.open("rb").close()
         # FFmpeg would write decoding faults to stderr by itself; they are counted here.
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
         capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)

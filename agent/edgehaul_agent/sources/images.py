@@ -14,7 +14,7 @@ import numpy as np
 from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
 from edgehaul.values import Frame, Image
-from edgehaul_agent.sources.base import recording_start_s
+from edgehaul_agent.sources.base import recording_start_s, refusals
 
 _log = logging.getLogger(__name__)
 
@@ -48,13 +48,14 @@ class ImageFolder:
         """List the folder.
 
         Raises:
-            SourceError: There is no such folder, or no image in it.
+            SourceError: There is no such folder, it cannot be read, or no image is in it.
         """
-        if not self._path.is_dir():
-            raise SourceError(
-                "no such folder", where=self._path, remedy="correct the path of the source"
-            )
-        self._files = sorted(p for p in self._path.iterdir() if p.suffix.lower() in SUFFIXES)
+        with refusals(self._path):
+            if not self._path.is_dir():
+                raise SourceError(
+                    "no such folder", where=self._path, remedy="correct the path of the source"
+                )
+            self._files = sorted(p for p in self._path.iterdir() if p.suffix.lower() in SUFFIXES)
         if not self._files:
             raise SourceError(
                 "no image in this folder",

@@ -11,7 +11,7 @@ from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
 from edgehaul.motion.fixes import read_trace
 from edgehaul.values import Fix
-from edgehaul_agent.sources.base import paced
+from edgehaul_agent.sources.base import paced, refusals
 
 
 class TraceFile:
@@ -35,11 +35,12 @@ class TraceFile:
         Raises:
             DataError: The file is missing, or a row of it cannot be read.
         """
-        if not self._path.is_file():
-            raise SourceError(
-                "no such trace", where=self._path, remedy="correct the path of the source"
-            )
-        self._fixes = read_trace(self._path)
+        with refusals(self._path):
+            if not self._path.is_file():
+                raise SourceError(
+                    "no such trace", where=self._path, remedy="correct the path of the source"
+                )
+            self._fixes = read_trace(self._path)
         return self
 
     def __exit__(

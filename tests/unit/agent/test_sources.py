@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,28 @@ def test_folders_without_a_usable_image_are_refused(tmp_path: Path, clock: FakeC
         read(source)
     with pytest.raises(SourceError, match="no such folder"):
         read(opened(ImagesSource(path="gone"), tmp_path, clock))
+
+
+def test_what_the_system_refuses_is_the_fault_of_one_source(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    name = "n" * 300  # longer than any file system takes
+    for source in (ImagesSource(path=name), FileSource(path=name)):
+        with pytest.raises(SourceError, match=r"cannot be read: .*; correct the path"):
+            read(opened(source, tmp_path, clock))
+    with pytest.raises(SourceError, match="cannot be read: "):
+        fixes_of(GpsConfig(name="truck", source=TraceSource(path=name)), tmp_path, clock)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_sources_that_may_not_be_read_are_named(
+    images: Path, video: Path, clock: FakeClock
+) -> None:
+    for path, source in ((images, ImagesSource), (video, FileSource)):
+        path.chmod(0)
+        with pytest.raises(SourceError, match=r"cannot be read: permission denied"):
+            read(opened(source(path=path.name), path.parent, clock))
+        path.chmod(0o700)
 
 
 def test_the_virtual_camera_renders_the_same_scene_again(clock: FakeClock) -> None:
