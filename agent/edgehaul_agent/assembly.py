@@ -6,14 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
+from edgehaul.bundle.spec import ImageInput
 from edgehaul.clock import Clock
 from edgehaul.config.device import DeviceConfig, GpsConfig, MqttSection, StreamConfig
 from edgehaul.messages.payloads import ModelState
 from edgehaul.messages.topics import DeviceTopics
+from edgehaul_agent.inference.engine import Array, Engine
 from edgehaul_agent.inference.onnxruntime import open_engine
 from edgehaul_agent.inference.pictures import PictureModel, open_picture_model
 from edgehaul_agent.inference.traces import TraceModel, open_trace_model
+from edgehaul_agent.inference.trial import decode_once
 from edgehaul_agent.outlet import Outbox, StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline
 from edgehaul_agent.pipeline.gps import GpsPipeline
@@ -22,6 +26,14 @@ from edgehaul_agent.sources.factory import fix_source, frame_source
 from edgehaul_agent.update.slots import InstalledModel, ModelStore
 
 Pipeline = StreamPipeline | GpsPipeline
+
+
+class _LoadedModel(msgspec.Struct, frozen=True):
+    """An installed model with a session of its own, and the file that the session runs."""
+
+    installed: InstalledModel
+    engine: Engine
+    path: Path
 
 
 class Assembly:
@@ -70,6 +82,7 @@ class Assembly:
 
         Raises:
             InstallError: Its model is not installed.
+            BundleError: The installed model is damaged, or not for this device.
             ModelError: Its model cannot be used, or not for such a stream.
         """
         outlet = StreamOutlet(outbox, self.topics, stream.name)
@@ -102,34 +115,70 @@ class Assembly:
 
         Raises:
             InstallError: It is not installed.
+            BundleError: It is damaged, or not for this device.
             ModelError: It cannot be used, or not on pictures.
         """
-        installed, path = self._installed(stream.model, stream.variant)
-        return open_picture_model(
-            open_engine(path),
-            installed.manifest.spec,
-            where=path,
-            score_threshold=stream.score_threshold,
-        )
+        return _picture_model(self._load(stream), stream)
 
     def trace_model(self, stream: GpsConfig) -> TraceModel:
         """Return the model of a GPS stream, with a session of its own.
 
         Raises:
             InstallError: It is not installed.
+            BundleError: It is damaged, or not for this device.
             ModelError: It cannot be used, or not on traces.
         """
-        installed, path = self._installed(stream.model, stream.variant)
-        return open_trace_model(open_engine(path), installed.manifest.spec, where=path)
+        return _trace_model(self._load(stream))
 
-    def _installed(self, name: str, variant: str) -> tuple[InstalledModel, Path]:
+    def try_model(self, stream: StreamConfig | GpsConfig) -> ModelState:
+        """Load the model of a stream and let it answer once.
+
+        Returns:
+            Which model that is.
+
+        Raises:
+            InstallError: It is not installed.
+            BundleError: It is damaged, or not for this device.
+            ModelError: It cannot be used, or not for such a stream.
+        """
+        loaded = self._load(stream)
+        if isinstance(stream, StreamConfig):
+            _picture_model(loaded, stream)
+        else:
+            _trace_model(loaded)
+        tensor = _trial_tensor(loaded.installed)
+        outputs = loaded.engine.run(tensor)
+        decode_once(loaded.installed.manifest.spec, tensor, outputs, where=loaded.path)
+        return self._used[stream.model, stream.variant or loaded.installed.variant]
+
+    def _load(self, stream: StreamConfig | GpsConfig) -> _LoadedModel:
+        name, variant = stream.model, stream.variant
         installed = self._store.active(name)
         path = installed.model_path(variant)
         used = ModelState(
             name=name, version=installed.manifest.version, variant=variant or installed.variant
         )
         self._used[used.name, used.variant] = used
-        return installed, path
+        return _LoadedModel(installed, open_engine(path), path)
 
     def _absolute(self, path: str) -> str:
         return str(self._folder / path) if path else ""
+
+
+def _picture_model(loaded: _LoadedModel, stream: StreamConfig) -> PictureModel:
+    spec, threshold = loaded.installed.manifest.spec, stream.score_threshold
+    return open_picture_model(loaded.engine, spec, where=loaded.path, score_threshold=threshold)
+
+
+def _trace_model(loaded: _LoadedModel) -> TraceModel:
+    return open_trace_model(loaded.engine, loaded.installed.manifest.spec, where=loaded.path)
+
+
+def _trial_tensor(installed: InstalledModel) -> Array:
+    """Return a proved input of the model, or zeros where it was installed without one."""
+    golden, model_input = installed.manifest.golden, installed.manifest.spec.input
+    if golden is not None and golden.cases:
+        tensor: Array = np.load(installed.folder / golden.cases[0].tensor, allow_pickle=False)
+        return tensor
+    dtype = model_input.dtype if isinstance(model_input, ImageInput) else "float32"
+    return np.zeros(model_input.tensor_shape, dtype)

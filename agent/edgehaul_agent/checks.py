@@ -32,7 +32,10 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_device(assembly: Assembly, clock: Clock) -> list[CheckResult]:
-    """Try the model and the source of every stream, then the broker."""
+    """Try the model and the source of every stream, then the broker.
+
+    Each model answers once, on an input that it was proved with.
+    """
     results = []
     for stream in assembly.streams():
         if stream.model:
@@ -59,11 +62,7 @@ def _try(
 
 
 def _check_model(assembly: Assembly, stream: StreamConfig | GpsConfig) -> str:
-    if isinstance(stream, StreamConfig):
-        assembly.picture_model(stream)
-    else:
-        assembly.trace_model(stream)
-    used = next(model for model in reversed(assembly.used_models) if model.name == stream.model)
+    used = assembly.try_model(stream)
     return f"{used.name} {used.version}, variant {used.variant}"
 
 

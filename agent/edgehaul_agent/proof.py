@@ -13,8 +13,9 @@ from edgehaul.bundle.golden import Array, check_golden
 from edgehaul.bundle.manifest import Manifest, Variant
 from edgehaul.bundle.tensors import tensor_maker
 from edgehaul.errors import BundleError, ModelError, ParityError
-from edgehaul_agent.inference.engine import Engine, check_input
+from edgehaul_agent.inference.engine import Engine
 from edgehaul_agent.inference.onnxruntime import open_engine
+from edgehaul_agent.inference.trial import decode_once, open_model
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +25,9 @@ TIMING_ROUNDS = 9
 def prove(manifest: Manifest, folder: Path) -> str:
     """Return the fastest variant that answers the golden inputs as it did when packed.
 
+    A model that passes is one that a stream can use: its declared inputs and outputs are those
+    of the spec, and each golden answer is decoded.
+
     Args:
         manifest: The bundle's manifest.
         folder: Where the bundle's files lie.
@@ -31,7 +35,7 @@ def prove(manifest: Manifest, folder: Path) -> str:
     Raises:
         ParityError: No variant answers as it did; the message names the cause.
         BundleError: The bundle carries no golden answers.
-        ModelError: No variant can be loaded.
+        ModelError: No variant can be loaded, or none is what the spec says.
     """
     if manifest.golden is None or not manifest.golden.cases:
         raise BundleError(
@@ -69,9 +73,16 @@ def time_engines(engines: dict[str, Engine], tensor: Array) -> dict[str, float]:
 
 
 def _proved_engine(manifest: Manifest, folder: Path, variant: Variant) -> Engine:
-    engine = open_engine(folder / variant.path)
-    check_input(engine, manifest.spec.input, where=folder / variant.path)
-    report = check_golden(manifest, folder, variant.name, tensor_maker(manifest.spec), engine.run)
+    path, spec = folder / variant.path, manifest.spec
+    engine = open_engine(path)
+    open_model(engine, spec, where=path)
+
+    def run(tensor: Array) -> list[Array]:
+        outputs = engine.run(tensor)
+        decode_once(spec, tensor, outputs, where=path)
+        return outputs
+
+    report = check_golden(manifest, folder, variant.name, tensor_maker(spec), run)
     _log.info(
         "variant %s: %d golden answers moved by at most %.2g of their range (%.2g allowed)",
         variant.name,

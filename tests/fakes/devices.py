@@ -14,7 +14,7 @@ from edgehaul.bundle.tensors import tensor_maker
 from edgehaul_agent.inference.onnxruntime import open_engine
 from edgehaul_agent.proof import prove
 from edgehaul_agent.update.install import install_bundle
-from tests.fakes.models import SIDE_PX, write_tiny_detector
+from tests.fakes.models import SIDE_PX, write_constant_detector, write_tiny_detector
 
 SPEC = ModelSpec(
     task="detect",
@@ -23,25 +23,53 @@ SPEC = ModelSpec(
 )
 
 
-def write_model_bundle(folder: Path, *, spec: ModelSpec = SPEC) -> Path:
-    """Write ``parcels-1.0.0.edgehaul`` with a model that finds one box in every picture."""
+def write_model_bundle(
+    folder: Path,
+    *,
+    spec: ModelSpec = SPEC,
+    name: str = "parcels",
+    version: str = "1.0.0",
+    device_types: tuple[str, ...] = (),
+    model: Path | None = None,
+) -> Path:
+    """Write ``{name}-{version}.edgehaul``.
+
+    Args:
+        folder: Where it is written.
+        spec: What the bundle says of the model.
+        name: Name of the model.
+        version: Its version.
+        device_types: For which devices it is.
+        model: The ONNX file; by default one that finds one box in every picture.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    model = write_tiny_detector(folder / "model.onnx")
+    model = model or write_tiny_detector(folder / "model.onnx")
     picture = np.full((24, 48, 3), 100, np.uint8)
     run = open_engine(model).run
     golden, files = record_golden([picture], tensor_maker(spec), {"fp32": ("fp32", run)})
     content = {"fp32.onnx": model.read_bytes(), **files}
     manifest = Manifest(
-        name="parcels",
-        version="1.0.0",
+        name=name,
+        version=version,
+        device_types=device_types,
         spec=spec,
         variants=(Variant(name="fp32", path="fp32.onnx", precision="fp32"),),
         files=file_entries(content),
         golden=golden,
     )
-    bundle = folder / "parcels-1.0.0.edgehaul"
+    bundle = folder / f"{name}-{version}.edgehaul"
     write_bundle(bundle, manifest, content)
     return bundle
+
+
+def write_misfit_bundle(folder: Path, **label: str) -> Path:
+    """Write a bundle whose model answers for three classes, one of them named, open in shape."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scores = np.array([[[0.1, 0.2, 0.9]]])
+    model = write_constant_detector(
+        folder / "misfit.onnx", boxes=np.array([[[2, 2, 20, 20]]]), scores=scores
+    )
+    return write_model_bundle(folder, model=model, **label)
 
 
 def make_device(folder: Path, *, port: int, source: dict[str, object], **sections: object) -> Path:

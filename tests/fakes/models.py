@@ -12,6 +12,42 @@ WEIGHTS = np.array(
 )
 
 
+def write_constant_detector(path: Path, *, boxes: np.ndarray, scores: np.ndarray) -> Path:
+    """Write a model that takes uint8 NHWC, leaves the shapes of its outputs open and answers alike.
+
+    Args:
+        path: The file.
+        boxes: Its first output.
+        scores: Its second output.
+    """
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels"], ["level"], keepdims=0),
+        helper.make_node("Mul", ["level", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "all_boxes"], ["boxes"]),
+        helper.make_node("Add", ["nothing", "all_scores"], ["scores"]),
+    ]
+    constants = {
+        "zero": np.array(0, np.float32),
+        "all_boxes": boxes.astype(np.float32),
+        "all_scores": scores.astype(np.float32),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "constant",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, SIDE_PX, SIDE_PX, 3])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [f"{name}{i}" for i in range(3)])
+            for name in ("boxes", "scores")
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    model.ir_version = 10
+    onnx.save(model, path)
+    return path
+
+
 def write_tiny_detector(path: Path, *, weights: np.ndarray = WEIGHTS, extra_work: int = 0) -> Path:
     """Write a model: uint8 NHWC in; one box from the mean colour, and its score, out.
 

@@ -14,10 +14,20 @@ from pathlib import Path
 
 import pytest
 
+from edgehaul.config.device import DeviceConfig
+from edgehaul.config.loader import load
+from edgehaul.errors import SpecMismatchError
 from edgehaul.messages.payloads import StateData
 from edgehaul.subscriber.client import Subscriber
+from edgehaul_agent.assembly import Assembly
+from edgehaul_agent.update.install import install_bundle
 from tests.brokers import Mosquitto, free_port
-from tests.fakes.devices import make_device, write_config, write_model_bundle
+from tests.fakes.devices import (
+    make_device,
+    write_config,
+    write_misfit_bundle,
+    write_model_bundle,
+)
 from tests.fakes.running import wait_until
 
 AGENT = [sys.executable, "-m", "edgehaul_agent"]
@@ -133,6 +143,38 @@ def test_one_stream_that_cannot_start_does_not_stop_the_other(tmp_path: Path) ->
     assert report["streams"]["dock"]["processed"] == 40
     assert "gone.mp4" in report["failures"]["gate"]
     assert "Traceback" not in result.stderr
+
+
+def test_answers_that_do_not_fit_stop_their_own_stream_only(tmp_path: Path) -> None:
+    streams = [
+        {"name": "dock", "model": "parcels", "source": CONVEYOR},
+        {"name": "gate", "model": "misfit", "source": CONVEYOR},
+    ]
+    config = make_device(tmp_path, port=free_port(), source=CONVEYOR, streams=streams)
+    bundle = write_misfit_bundle(tmp_path / "bundle", name="misfit")
+    # As if it had been proved with an answer of another shape.
+    install_bundle(bundle, tmp_path / "device", prove=lambda _manifest, _folder: "fp32")
+    result = agent("run", "--config", config, "--drain-timeout-s", 0.1, "--json")
+    assert result.returncode == 5
+    report = json.loads(result.stdout)
+    assert report["streams"]["dock"]["processed"] == 40
+    assert "answers for 3 classes, but the spec has 1 labels" in report["failures"]["gate"]
+    assert "Traceback" not in result.stderr
+    assembly = Assembly(load(config, DeviceConfig), tmp_path)
+    dock, gate = assembly.config.streams
+    assert assembly.try_model(dock).name == "parcels"
+    with pytest.raises(SpecMismatchError, match=r"fp32\.onnx: the model answers for 3 classes"):
+        assembly.try_model(gate)
+
+
+def test_a_model_that_does_not_fit_does_not_replace_the_one_in_use(tmp_path: Path) -> None:
+    make_device(tmp_path, port=free_port(), source=CONVEYOR)
+    bundle = write_misfit_bundle(tmp_path / "bundle", version="1.1.0")
+    result = agent("install", bundle, "--root", tmp_path / "device")
+    assert result.returncode == 1
+    assert "answers for 3 classes, but the spec has 1 labels" in result.stderr
+    status = agent("status", "--root", tmp_path / "device")
+    assert status.stdout == "parcels: 1.0.0, variant fp32\n"
 
 
 def bad_source(folder: Path, name: str, content: bytes) -> dict[str, object]:

@@ -17,7 +17,7 @@ from edgehaul.geometry import Box
 from edgehaul.values import Detection
 from edgehaul.vision.heads import HEADS, Candidates, softmax
 from edgehaul.vision.nms import nms
-from edgehaul.vision.outputs import check_outputs
+from edgehaul.vision.outputs import AnswerCheck, check_answer, check_outputs
 from edgehaul.vision.preprocess import Placement
 
 if TYPE_CHECKING:
@@ -70,7 +70,10 @@ class Detections:
 
 
 Decoder = Callable[[Sequence["NDArray[np.float32]"], Placement], Detections]
-"""From a model's outputs, in its own order, and the picture's placement to detections."""
+"""From a model's outputs, in its own order, and the picture's placement to detections.
+
+Raises SpecMismatchError where the outputs are not those of the spec.
+"""
 
 
 def decoder_for(spec: ModelSpec) -> Decoder:
@@ -87,7 +90,10 @@ def decoder_for(spec: ModelSpec) -> Decoder:
             remedy=f"detectors have one of: {', '.join(sorted(HEADS))}",
         )
 
+    check = AnswerCheck(spec)
+
     def decode(outputs: Sequence[NDArray[np.float32]], placement: Placement) -> Detections:
+        check(outputs)
         return _finish(head(outputs, canvas, output), placement, output)
 
     return decode
@@ -102,8 +108,12 @@ def classify(
 
     Args:
         outputs: The model's outputs; the first one holds C values for one picture.
-        spec: The model's spec; classes without a label are named by their number.
+        spec: The model's spec; where it has no labels, classes are named by their number.
+
+    Raises:
+        SpecMismatchError: The outputs are not those of the spec.
     """
+    check_answer(spec, outputs)
     values = np.asarray(outputs[0], dtype=np.float32).ravel()
     if values.min() < 0 or abs(float(values.sum()) - 1.0) > 1e-3:  # noqa: PLR2004 - rounding
         values = softmax(values)

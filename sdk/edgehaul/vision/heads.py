@@ -1,7 +1,8 @@
 """What the output tensors of each detection head hold, turned into candidate boxes.
 
 Each head is one function from a model's raw outputs to candidates in canvas pixels, one for
-each place of the model whose best class reaches the score threshold:
+each place of the model whose best class reaches the score threshold. The shapes are those that
+`edgehaul.vision.outputs` lets pass:
 
 =========  ==========================================================================
 edgehaul   ``boxes`` (1, N, 4) ``x1, y1, x2, y2`` in canvas pixels; ``scores`` (1, N, C)
@@ -30,7 +31,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgehaul.bundle.spec import ImageInput, OutputSpec
-from edgehaul.errors import SpecMismatchError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +69,7 @@ def ssd_head(outputs: Outputs, canvas: ImageInput, spec: OutputSpec) -> Candidat
     boxes, scores = outputs[0][0], outputs[1][0]
     if boxes.shape[-1] != BOX_VALUES:
         boxes, scores = scores, boxes
-    if scores.shape[-1] == len(spec.labels) + 1:
+    if spec.labels and scores.shape[-1] == len(spec.labels) + 1:
         scores = scores[:, 1:]
     rows, class_ids, best = _best_classes(scores, spec.score_threshold)
     size = np.array([canvas.width, canvas.height] * 2, dtype=np.float32)
@@ -96,7 +96,6 @@ def yolox_head(outputs: Outputs, canvas: ImageInput, spec: OutputSpec) -> Candid
     """Read centres and log sizes relative to each cell of the strides' grids."""
     table = outputs[0][0]
     corners, strides = grid(canvas.width, canvas.height, spec.strides or DEFAULT_STRIDES)
-    _check_rows(table.shape[0], corners.shape[0], canvas)
     rows, class_ids, best = _best_with_objectness(table, spec.score_threshold)
     values, cell = table[rows, :BOX_VALUES], strides[rows, None]
     # A runaway log size would overflow to infinity; 20 cells^e is beyond any canvas.
@@ -109,7 +108,6 @@ def nanodet_head(outputs: Outputs, canvas: ImageInput, spec: OutputSpec) -> Cand
     """Read the distance of each side as the mean of a distribution over 0..7 cells."""
     scores, sides = _nanodet_tables(outputs)
     corners, strides = grid(canvas.width, canvas.height, spec.strides or DEFAULT_STRIDES)
-    _check_rows(scores.shape[0], corners.shape[0], canvas)
     rows, class_ids, best = _best_classes(scores, spec.score_threshold)
     logits = sides[rows].reshape(-1, BOX_VALUES, NANODET_BINS)
     cell = strides[rows, None]
@@ -209,12 +207,3 @@ def _from_centers(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return ``x1, y1, x2, y2`` of rows of centre x, centre y, width, height."""
     half = values[:, 2:] / 2
     return np.concatenate([values[:, :2] - half, values[:, :2] + half], axis=1)
-
-
-def _check_rows(actual: int, expected: int, canvas: ImageInput) -> None:
-    if actual != expected:
-        raise SpecMismatchError(
-            f"the model answers for {actual} places, but a canvas of {canvas.width}x"
-            f"{canvas.height} with these strides has {expected}",
-            remedy="correct width, height or output.strides in the model's spec",
-        )

@@ -1,10 +1,15 @@
-"""Whether a model's outputs can be what its spec says, before the first picture is run."""
+"""Whether a model's outputs are what its spec says: as declared, and as they really come.
+
+A model may leave the shapes of its outputs open, and one that selects boxes itself answers
+with another number of them for each picture: only the answers tell whether they fit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import NoReturn
+from os import PathLike
+from typing import TYPE_CHECKING, NoReturn
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec
 from edgehaul.errors import SpecMismatchError
@@ -16,10 +21,16 @@ from edgehaul.vision.heads import (
     yolov8_is_channels_first,
 )
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
 Dimension = int | str | None
 Shape = tuple[Dimension, ...]
 
 _DETECTOR_AXES = 3
+_NUMBER_KINDS = "biuf"
 
 
 def check_outputs(
@@ -40,12 +51,69 @@ def check_outputs(
     _CHECKS[spec.output.head](_Outputs(spec, known, where))
 
 
-class _Outputs:
-    """The shapes under test, and the words to refuse them with."""
+def check_answer(
+    spec: ModelSpec, outputs: Sequence[NDArray[Any]], *, where: str | PathLike[str] = ""
+) -> None:
+    """Refuse what a model has answered for one input, where it is not that of the spec.
 
-    def __init__(self, spec: ModelSpec, shapes: list[tuple[int | None, ...]], where: str) -> None:
+    Args:
+        spec: What the model is said to do.
+        outputs: Its outputs in its own order.
+        where: The model file, for the message.
+
+    Raises:
+        SpecMismatchError: Names what was expected, what is there and what to correct.
+    """
+    real = _Outputs(spec, [output.shape for output in outputs], str(where), real=True)
+    if any(output.dtype.kind not in _NUMBER_KINDS for output in outputs):
+        real.refuse("outputs of numbers")
+    _CHECKS[spec.output.head](real)
+
+
+class AnswerCheck:
+    """Checks a model's answers, again only when their shapes are not those of the last one.
+
+    Args:
+        spec: What the model is said to do.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._passed: list[tuple[int, ...]] = []
+
+    def __call__(self, outputs: Sequence[NDArray[Any]]) -> None:
+        """Refuse outputs that are not those of the spec.
+
+        Raises:
+            SpecMismatchError: Names what was expected, what is there and what to correct.
+        """
+        shapes = [output.shape for output in outputs]
+        if shapes != self._passed:
+            check_answer(self._spec, outputs)
+            self._passed = shapes
+
+
+class _Outputs:
+    """The shapes under test, and the words to refuse them with.
+
+    Args:
+        spec: What the model is said to do.
+        shapes: The shape of each output; a free dimension is None.
+        where: The model file.
+        real: Whether they are those of an answer, not only declared.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        shapes: Sequence[tuple[int | None, ...]],
+        where: str,
+        *,
+        real: bool = False,
+    ) -> None:
         self.spec = spec
         self.shapes = shapes
+        self.real = real
         self.classes = len(spec.output.labels)
         self._where = where
 
@@ -56,6 +124,8 @@ class _Outputs:
         for shape in self.shapes[:count]:
             if len(shape) != axes:
                 self.refuse(f"outputs of {axes} axes ({holding})")
+            if self.real and shape[0] != 1:
+                self.refuse(f"one answer for one input ({holding})")
 
     def need_equal(self, actual: int | None, expected: int, what: str) -> None:
         """Refuse a known dimension that is not the expected one."""
@@ -66,9 +136,13 @@ class _Outputs:
         self, actual: int | None, *, beside: int = 0, background: bool = False
     ) -> None:
         """Refuse a known number of columns that does not fit the labels."""
-        if actual is None or not self.classes:
+        if actual is None:
             return
         found = actual - beside
+        if found < 1:
+            self.refuse("a score for at least one class")
+        if not self.classes:
+            return
         if found != self.classes and not (background and found == self.classes + 1):
             raise SpecMismatchError(
                 f"the model answers for {found} classes, but the spec has {self.classes} labels "
@@ -103,9 +177,10 @@ def _check_values(outputs: _Outputs) -> None:
     """Check one vector of class scores: ``classify`` and ``sequence``."""
     if not outputs.shapes:
         outputs.refuse("1 output (class scores)")
-    values = outputs.shapes[0][1:]
-    if values and None not in values:
-        outputs.need_classes(prod(n for n in values if n))
+    first = outputs.shapes[0]
+    values = first if outputs.real else first[1:]
+    if outputs.real or (values and None not in values):
+        outputs.need_classes(prod(n for n in values if n is not None))
 
 
 def _check_anomaly(outputs: _Outputs) -> None:
@@ -125,9 +200,10 @@ def _check_autoencoder(outputs: _Outputs) -> None:
     if not outputs.shapes:
         outputs.refuse("1 output (the input, rebuilt)")
     shape = outputs.shapes[0]
+    begin = 0 if outputs.real else 1
     same = len(shape) == len(expected) and all(
         actual is None or actual == wanted
-        for actual, wanted in zip(shape[1:], expected[1:], strict=True)
+        for actual, wanted in zip(shape[begin:], expected[begin:], strict=True)
     )
     if not same:
         outputs.refuse(f"an output shaped like its input, {'x'.join(map(str, expected))}")
@@ -190,8 +266,23 @@ def _check_nanodet(outputs: _Outputs) -> None:
     for column in columns:
         if column != NANODET_SIDES:
             outputs.need_classes(column)
+    if outputs.real:
+        _check_nanodet_pairs(outputs, holding)
     # Scores and sides have a row for each place: every place is counted twice.
     outputs.need_grid(None if None in rows else sum(n for n in rows if n) // 2)
+
+
+def _check_nanodet_pairs(outputs: _Outputs, holding: str) -> None:
+    """Check that scores and sides of each stride have as many rows, and classes one number."""
+    by_rows = sorted((shape[1] or 0, shape[2] or 0) for shape in outputs.shapes)
+    pairs = list(zip(by_rows[::2], by_rows[1::2], strict=True))
+    fits = all(
+        rows == other_rows and NANODET_SIDES in {columns, other_columns}
+        for (rows, columns), (other_rows, other_columns) in pairs
+    )
+    classes = {columns + other - NANODET_SIDES for (_, columns), (_, other) in pairs}
+    if not fits or len(classes) != 1:
+        outputs.refuse(holding)
 
 
 _CHECKS: dict[str, Callable[[_Outputs], None]] = {

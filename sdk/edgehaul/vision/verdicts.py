@@ -17,6 +17,7 @@ import numpy as np
 
 from edgehaul.bundle.spec import ModelSpec
 from edgehaul.errors import SpecMismatchError
+from edgehaul.vision.outputs import check_answer
 
 if TYPE_CHECKING:
     from typing import Any
@@ -39,17 +40,19 @@ def anomaly_score(outputs: Sequence[NDArray[Any]], tensor: NDArray[Any], spec: M
         spec: The model's spec.
 
     Raises:
-        SpecMismatchError: The spec is not that of an anomaly model.
+        SpecMismatchError: The spec is not that of an anomaly model, or the outputs are not
+            those of the spec.
     """
+    if spec.output.head not in ANOMALY_HEADS:
+        raise SpecMismatchError(
+            f"head {spec.output.head!r} gives no score of an anomaly",
+            remedy=f"give one of: {', '.join(ANOMALY_HEADS)}",
+        )
+    check_answer(spec, outputs)
     if spec.output.head == "anomaly":
         return float(np.asarray(outputs[0]).ravel()[0])
-    if spec.output.head == "autoencoder":
-        rebuilt = np.asarray(outputs[0], dtype=np.float32)
-        return float(np.mean((rebuilt - tensor.astype(np.float32)) ** 2))
-    raise SpecMismatchError(
-        f"head {spec.output.head!r} gives no score of an anomaly",
-        remedy=f"give one of: {', '.join(ANOMALY_HEADS)}",
-    )
+    rebuilt = np.asarray(outputs[0], dtype=np.float32)
+    return float(np.mean((rebuilt - tensor.astype(np.float32)) ** 2))
 
 
 def anomaly_confidence(score: float, threshold: float) -> float:
@@ -60,6 +63,11 @@ def anomaly_confidence(score: float, threshold: float) -> float:
 
 
 def named_values(outputs: Sequence[NDArray[Any]], spec: ModelSpec) -> dict[str, float]:
-    """Return what a regression model answers for one input, by the names of its labels."""
+    """Return what a regression model answers for one input, by the names of its labels.
+
+    Raises:
+        SpecMismatchError: The outputs are not those of the spec.
+    """
+    check_answer(spec, outputs)
     values = np.asarray(outputs[0], dtype=np.float64).ravel().tolist()
     return dict(zip(spec.output.labels, values, strict=True))

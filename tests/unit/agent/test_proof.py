@@ -1,5 +1,6 @@
 """Proving on the box: golden answers decide which variants may run, time which one does."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from edgehaul.bundle.tensors import tensor_maker
 from edgehaul.errors import BundleError, ModelError, ParityError, SpecMismatchError
 from edgehaul_agent.inference.onnxruntime import open_engine
 from edgehaul_agent.proof import prove
-from tests.fakes.models import SIDE_PX, WEIGHTS, write_tiny_detector
+from tests.fakes.models import SIDE_PX, WEIGHTS, write_constant_detector, write_tiny_detector
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (24, 48, 3), dtype=np.uint8)
 PICTURE[..., 0] //= 4
@@ -27,10 +28,19 @@ def spec(side_px: int = SIDE_PX, color: Color = "rgb") -> ModelSpec:
     )
 
 
-def packed(folder: Path, *, model_spec: ModelSpec | None = None) -> Manifest:
+def write_tiny(path: Path, extra_work: int) -> Path:
+    return write_tiny_detector(path, extra_work=extra_work)
+
+
+def packed(
+    folder: Path,
+    *,
+    model_spec: ModelSpec | None = None,
+    write: Callable[[Path, int], Path] = write_tiny,
+) -> Manifest:
     """Write a model folder as it would be unpacked: a slow and a fast variant, with goldens."""
-    write_tiny_detector(folder / "slow.onnx", extra_work=40)
-    write_tiny_detector(folder / "fast.onnx")
+    write(folder / "slow.onnx", 40)
+    write(folder / "fast.onnx", 0)
     make_tensor = tensor_maker(spec())
     golden, files = record_golden(
         [PICTURE],
@@ -81,6 +91,22 @@ def test_swapped_colours_are_refused_by_name(tmp_path: Path) -> None:
 def test_a_spec_that_does_not_fit_the_model_is_refused(tmp_path: Path) -> None:
     manifest = packed(tmp_path, model_spec=spec(side_px=64))
     with pytest.raises(SpecMismatchError, match="64"):
+        prove(manifest, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("box", "scores", "words"),
+    [
+        pytest.param([2, 2, 20, 20], [0.1, 0.2, 0.9], "answers for 3 classes", id="classes"),
+        pytest.param([2, 2, 20], [0.9], "4 values for each box, not 3", id="box-values"),
+    ],
+)
+def test_open_shapes_do_not_hide_answers_that_do_not_fit(
+    tmp_path: Path, box: list[float], scores: list[float], words: str
+) -> None:
+    answers = {"boxes": np.array([[box]]), "scores": np.array([[scores]])}
+    manifest = packed(tmp_path, write=lambda path, _work: write_constant_detector(path, **answers))
+    with pytest.raises(SpecMismatchError, match=words):
         prove(manifest, tmp_path)
 
 

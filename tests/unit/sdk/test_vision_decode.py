@@ -141,7 +141,7 @@ def test_nanodet_in_any_order(order: str) -> None:
 @pytest.mark.parametrize("head", ["yolox", "nanodet"])
 def test_a_wrong_grid_is_named(head: str) -> None:
     tables = {"yolox": (1, 99, 10), "nanodet": (1, 99, 37)}
-    with pytest.raises(SpecMismatchError, match="answers for 99 places, but a canvas of 64x32"):
+    with pytest.raises(SpecMismatchError, match=r"42 places \(canvas 64x32, strides .*, not 99"):
         decoder_for(spec(head))([np.zeros(tables[head], dtype=np.float32)], SAME)
 
 
@@ -224,8 +224,32 @@ def test_a_model_without_boxes_has_no_decoder(model: ModelSpec) -> None:
     [([0.1, 0.7, 0.2], 0.7), ([1.0, 3.0, 1.0], 0.787), ([-1.0, 2.0, 0.0], 0.844)],
 )
 def test_classify_takes_the_softmax_of_logits_only(values: list[float], best: float) -> None:
-    model = ModelSpec("classify", ImageInput(8, 8), OutputSpec("classify", ("a", "b")))
+    model = ModelSpec("classify", ImageInput(8, 8), OutputSpec("classify", ("a", "b", "c")))
     got = classify([np.array([values], dtype=np.float32)], model)
     assert got[0] == ("b", pytest.approx(best, abs=1e-3))
     assert sum(score for _, score in got) == pytest.approx(1.0, abs=1e-3)
-    assert {label for label, _ in got} == {"a", "b", "2"}
+    assert {label for label, _ in got} == {"a", "b", "c"}
+
+
+def test_classes_without_labels_are_named_by_their_number() -> None:
+    model = ModelSpec("classify", ImageInput(8, 8), OutputSpec("classify"))
+    got = classify([np.array([[0.1, 0.9]], dtype=np.float32)], model)
+    assert [label for label, _ in got] == ["1", "0"]
+
+
+def test_a_decoder_refuses_answers_that_stop_to_fit() -> None:
+    decode = decoder_for(spec("edgehaul"))
+    boxes, scores = overlapping([0, 1, 2])
+    assert len(decode([boxes, scores], SAME)) == 3
+    assert len(decode([boxes[:, :2], scores[:, :2]], SAME)) == 2
+    for misfit in ([boxes, scores[:, :2]], [boxes, scores[..., :4]], [boxes[..., :3], scores]):
+        with pytest.raises(SpecMismatchError, match="head 'edgehaul'"):
+            decode(misfit, SAME)
+    assert len(decode([boxes, scores], SAME)) == 3
+
+
+def test_a_head_of_boxes_in_parts_takes_one_class_without_labels() -> None:
+    model = ModelSpec("detect", ImageInput(100, 100), OutputSpec("ssd"))
+    boxes = np.array([[[0.1, 0.1, 0.5, 0.5]]], dtype=np.float32)
+    scores = np.full((1, 1, 1), 0.8, dtype=np.float32)
+    assert len(decoder_for(model)([boxes, scores], SAME)) == 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec, SequenceInput
 from edgehaul.errors import SpecMismatchError
 from edgehaul.vision.decode import check_outputs
+from edgehaul.vision.outputs import check_answer
 
 CANVAS = ImageInput(416, 416)
 NANODET = [(1, n, c) for c in (3, 32) for n in (2704, 676, 169)]
@@ -77,3 +79,61 @@ def test_others_are_refused_by_name(head: str, shapes: list, words: str) -> None
         check_outputs(model(head), shapes, where="model.onnx")
     assert str(caught.value).startswith("model.onnx: ")
     assert caught.value.remedy
+
+
+def answered(shapes: list) -> list[np.ndarray]:
+    return [np.zeros(shape, np.float32) for shape in shapes]
+
+
+@pytest.mark.parametrize(
+    ("head", "shapes"),
+    [
+        ("edgehaul", [(1, 99, 4), (1, 99, 3)]),
+        ("edgehaul", [(1, 0, 4), (1, 0, 3), (7,)]),
+        ("ssd", [(1, 9, 4), (1, 9, 4)]),
+        ("yolov5", [(1, 0, 8)]),
+        ("yolov8", [(1, 7, 0)]),
+        ("yolox", [(1, 3549, 8)]),
+        ("nanodet", NANODET),
+        ("classify", [(1, 3)]),
+        ("classify", [(3,)]),
+        ("sequence", [(1, 3)]),
+        ("autoencoder", [(1, 416, 416, 3)]),
+    ],
+)
+def test_answers_that_fit_pass(head: str, shapes: list) -> None:
+    check_answer(model(head), answered(shapes))
+
+
+@pytest.mark.parametrize(
+    ("head", "shapes", "words"),
+    [
+        ("edgehaul", [(1, 1, 4), (1, 3, 3)], "1 rows of scores, not 3"),
+        ("edgehaul", [(1, 1, 4), (1, 1, 0)], "a score for at least one class"),
+        ("edgehaul", [(1, 1, 3), (1, 1, 3)], "4 values for each box, not 3"),
+        ("edgehaul", [(1, 1, 4), (1, 1, 4)], "answers for 4 classes, but the spec has 3 labels"),
+        ("edgehaul", [(4,), (3,)], "outputs of 3 axes"),
+        ("edgehaul", [(0, 1, 4), (0, 1, 3)], "one answer for one input"),
+        ("ssd", [(1, 1, 4), (1, 2, 3)], "1 rows of scores, not 2"),
+        ("yolov5", [(1, 9, 4)], "a score for at least one class"),
+        ("yolov8", [(1, 9, 0)], "answers for 5 classes|at least one class"),
+        ("yolox", [(1, 0, 8)], "3549 places"),
+        ("nanodet", [(1, n, c) for c in (3, 32) for n in (2704, 676 + c, 169)], "for each stride"),
+        ("nanodet", [(1, n, 32 if n < 999 else 3) for n in (2704, 2704, 676, 676, 169, 169)], "32"),
+        ("classify", [(2, 3)], "answers for 6 classes"),
+        ("classify", [(1, 0)], "at least one class"),
+        ("classify", [()], "answers for 1 classes"),
+        ("autoencoder", [(2, 416, 416, 3)], "shaped like its input"),
+    ],
+)
+def test_answers_that_do_not_fit_are_refused(head: str, shapes: list, words: str) -> None:
+    with pytest.raises(SpecMismatchError, match=words) as caught:
+        check_answer(model(head), answered(shapes), where="model.onnx")
+    assert str(caught.value).startswith("model.onnx: ")
+    assert caught.value.remedy
+
+
+def test_answers_that_are_no_numbers_are_refused() -> None:
+    names = np.array([["a", "b", "c"]], dtype=object)
+    with pytest.raises(SpecMismatchError, match="outputs of numbers"):
+        check_answer(model("classify"), [names])
