@@ -23,6 +23,7 @@ from edgehaul_agent.pipeline.camera import StreamPipeline
 from edgehaul_agent.pipeline.gps import GpsPipeline
 from edgehaul_agent.sources.base import FixSource, FrameSource
 from edgehaul_agent.sources.factory import fix_source, frame_source
+from edgehaul_agent.update.install import check_compatible
 from edgehaul_agent.update.slots import InstalledModel, ModelStore
 
 Pipeline = StreamPipeline | GpsPipeline
@@ -154,6 +155,7 @@ class Assembly:
     def _load(self, stream: StreamConfig | GpsConfig) -> _LoadedModel:
         name, variant = stream.model, stream.variant
         installed = self._store.active(name)
+        check_compatible(installed.manifest, installed.folder, self.config.device.type)
         path = installed.model_path(variant)
         used = ModelState(
             name=name, version=installed.manifest.version, variant=variant or installed.variant

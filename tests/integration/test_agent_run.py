@@ -16,10 +16,11 @@ import pytest
 
 from edgehaul.config.device import DeviceConfig
 from edgehaul.config.loader import load
-from edgehaul.errors import SpecMismatchError
+from edgehaul.errors import BundleCompatibilityError, SpecMismatchError
 from edgehaul.messages.payloads import StateData
 from edgehaul.subscriber.client import Subscriber
 from edgehaul_agent.assembly import Assembly
+from edgehaul_agent.proof import prove
 from edgehaul_agent.update.install import install_bundle
 from tests.brokers import Mosquitto, free_port
 from tests.fakes.devices import (
@@ -175,6 +176,21 @@ def test_a_model_that_does_not_fit_does_not_replace_the_one_in_use(tmp_path: Pat
     assert "answers for 3 classes, but the spec has 1 labels" in result.stderr
     status = agent("status", "--root", tmp_path / "device")
     assert status.stdout == "parcels: 1.0.0, variant fp32\n"
+
+
+def test_a_model_for_other_devices_is_not_run(tmp_path: Path) -> None:
+    config = make_device(tmp_path, port=free_port(), source=CONVEYOR)
+    bundle = write_model_bundle(tmp_path / "bundle", version="1.1.0", device_types=("jetson",))
+    install_bundle(bundle, tmp_path / "device", prove=prove)
+    result = agent("run", "--config", config)
+    assert result.returncode == 1
+    assert "made for jetson; this device is 'x86-64'" in result.stderr
+    assembly = Assembly(load(config, DeviceConfig), tmp_path)
+    with pytest.raises(BundleCompatibilityError, match="made for jetson"):
+        assembly.try_model(assembly.config.streams[0])
+    config.write_text(config.read_text().replace("  type: x86-64\n", ""))
+    assembly = Assembly(load(config, DeviceConfig), tmp_path)
+    assert assembly.try_model(assembly.config.streams[0]).version == "1.1.0"
 
 
 def bad_source(folder: Path, name: str, content: bytes) -> dict[str, object]:

@@ -33,12 +33,13 @@ class DeviceSection(_Config, frozen=True):
     Attributes:
         id: Identity within the site; becomes part of every topic.
         site: Name of the site.
-        type: Device type that bundles are made for, such as ``x86-64``.
+        type: Device type, such as ``x86-64``: models packed for other types only are refused;
+            empty takes any.
     """
 
     id: str
     site: str
-    type: str = "generic"
+    type: str = ""
 
     def __post_init__(self) -> None:
         """Refuse names that cannot be in a topic."""
