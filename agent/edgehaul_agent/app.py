@@ -48,12 +48,14 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
         streams: Counters, rate and latencies by stream, since start.
         spool: State of the spool at the end.
         delivered: Whether every message was acknowledged.
+        stopped: Whether somebody asked the agent to stop.
         failures: What stopped single streams, by stream.
     """
 
     streams: dict[str, StreamHealth]
     spool: SpoolHealth
     delivered: bool
+    stopped: bool
     failures: dict[str, str]
 
 
@@ -108,6 +110,7 @@ class Agent:
                     streams={p.name: p.metrics.total() for p in pipelines},
                     spool=spool.health(),
                     delivered=delivered,
+                    stopped=self._stop.is_set(),
                     failures={name: str(error) for name, error in self._failures.items()},
                 )
 

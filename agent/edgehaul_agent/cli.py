@@ -18,7 +18,7 @@ import edgehaul
 from edgehaul.clock import SystemClock
 from edgehaul.config.device import DeviceConfig
 from edgehaul.config.loader import load
-from edgehaul.errors import EXIT_INTERRUPTED, EXIT_OK, EdgeHaulError, UsageError
+from edgehaul.errors import EXIT_INTERRUPTED, EXIT_OK, DeviceError, EdgeHaulError, UsageError
 from edgehaul.reporting import report_error, system_error
 from edgehaul_agent.app import Agent, raise_for_failures
 from edgehaul_agent.assembly import Assembly
@@ -84,6 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    """Run until the sources end or a signal comes.
+
+    Results that nobody has taken are normal for an agent that was told to stop: the next start
+    sends them. Where the sources have ended by themselves they are a part that was not done.
+    """
     stop = threading.Event()
     assembly = _assembly(options.config)
     with StopSignals(stop):
@@ -103,7 +108,7 @@ def _run(options: argparse.Namespace) -> int:
             f"{spool.declared_lost} declared lost"
         )
     raise_for_failures(report)
-    return EXIT_OK
+    return EXIT_OK if report.delivered or report.stopped else DeviceError.exit_code
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -147,14 +152,18 @@ def _status(options: argparse.Namespace) -> int:
     reports = [_model_report(store, name) for name in store.names()]
     if options.json:
         _print_json(reports)
-        return EXIT_OK
+    else:
+        _print_models(reports, root)
+    return DeviceError.exit_code if any(report.fault for report in reports) else EXIT_OK
+
+
+def _print_models(reports: Sequence[InstalledReport], root: Path) -> None:
     if not reports:
         print(f"no model is installed below {root}")
     for report in reports:
         before = f" (before: {report.previous_version})" if report.previous_version else ""
         text = report.fault or f"{report.version}, variant {report.variant}{before}"
         print(f"{report.name}: {text}")
-    return EXIT_OK
 
 
 def _model_report(store: ModelStore, name: str) -> InstalledReport:
@@ -222,7 +231,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{NAME} {edgehaul.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = _command(commands, "run", _run, "run until the sources end, or SIGTERM comes")
+    run = _command(
+        commands,
+        "run",
+        _run,
+        "run until the sources end, or SIGTERM comes",
+        more="The exit code is 5 where a stream failed, or where the sources have ended and "
+        "results are not delivered; after SIGTERM those are kept for the next start, with 0.",
+    )
     run.add_argument("--config", required=True, metavar="FILE", help="the device's configuration")
     run.add_argument(
         "--drain-timeout-s",
@@ -256,8 +272,11 @@ def _command(
     name: str,
     function: Callable[[argparse.Namespace], int],
     text: str,
+    *,
+    more: str = "",
 ) -> _Parser:
-    command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    description = f"{text[0].upper()}{text[1:]}. {more}".rstrip()
+    command = commands.add_parser(name, help=text, description=description)
     command.set_defaults(command=function)
     command.add_argument("--json", action="store_true", help="print JSON")
     command.add_argument(

@@ -110,11 +110,11 @@ def test_sigterm_stops_an_endless_stream_orderly(tmp_path: Path) -> None:
 def test_without_a_broker_all_is_kept_for_the_next_start(tmp_path: Path) -> None:
     config = make_device(tmp_path, port=free_port(), source=CONVEYOR)
     result = agent("run", "--config", config, "--drain-timeout-s", 0.1)
-    assert result.returncode == 0
+    assert result.returncode == 5
     assert "not delivered yet; they are kept" in result.stderr
     before = spooled(tmp_path)
     assert before > 40
-    assert agent("run", "--config", config, "--drain-timeout-s", 0.1).returncode == 0
+    assert agent("run", "--config", config, "--drain-timeout-s", 0.1).returncode == 5
     assert spooled(tmp_path) == 2 * before
 
 
@@ -226,6 +226,9 @@ def test_damaged_models_are_refused_by_name(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "fp32.onnx: the file is not the one that was installed" in result.stderr
     assert "Traceback" not in result.stderr
+    status = agent("status", "--root", tmp_path / "device")
+    assert status.returncode == 5
+    assert "fp32.onnx: the file is not the one that was installed" in status.stdout
 
 
 @pytest.mark.parametrize(
