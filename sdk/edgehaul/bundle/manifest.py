@@ -15,11 +15,16 @@ MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?")
+_NUMBER = r"(?:0|[1-9][0-9]*)"
+_IDENTIFIER = rf"(?:{_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+_VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{2}}(?:-{_IDENTIFIER}(?:\.{_IDENTIFIER})*)?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*){0,3}")
 MAX_PATH_CHARS = 99
 """What the name field of a ustar header holds."""
+MAX_VERSION_CHARS = 64
+
+VersionKey = tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]
 
 Precision = Literal["fp32", "fp16", "int8", "mixed"]
 
@@ -136,8 +141,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             )
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"name {self.name!r}: use lower-case letters, digits, '.', '_' or '-'")
-        if not _VERSION.fullmatch(self.version):
-            raise ValueError(f"version {self.version!r} is no semantic version such as 1.4.0")
+        _require_version("version", self.version)
+        _require_version("minimum_agent", self.minimum_agent)
         paths = [f.path for f in self.files]
         if paths != sorted(set(paths)):
             raise ValueError("files must be sorted by path and differ from each other")
@@ -188,8 +193,22 @@ def decode_manifest(content: bytes, *, where: str) -> Manifest:
         ) from error
 
 
-def version_key(version: str) -> tuple[int, int, int, int, str]:
-    """Return a key that sorts semantic versions; a pre-release sorts before its release."""
+def version_key(version: str) -> VersionKey:
+    """Return a key that sorts semantic versions by their precedence (semver.org, 11).
+
+    A pre-release sorts before its release; of its parts numbers are compared as numbers and
+    sort before words, and the version with more parts is the newer one.
+    """
     core, _, pre = version.partition("-")
     major, minor, patch = (int(part) for part in core.split("."))
-    return (major, minor, patch, 0 if pre else 1, pre)
+    parts = tuple(
+        (False, int(part), "") if part.isdecimal() else (True, 0, part)
+        for part in (pre.split(".") if pre else ())
+    )
+    return (major, minor, patch, not pre, parts)
+
+
+def _require_version(field: str, value: str) -> None:
+    if len(value) > MAX_VERSION_CHARS or not _VERSION.fullmatch(value):
+        shown = value[:MAX_VERSION_CHARS]
+        raise ValueError(f"{field} {shown!r} is no semantic version such as 1.4.0")
