@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import platform
 import shutil
@@ -55,18 +56,30 @@ def install_bundle(
             _check_version(manifest, store, bundle, allow_downgrade=allow_downgrade)
             _check_space(manifest, root, bundle)
             slot = store.inactive(manifest.name)
-            folder = store.slot_folder(manifest.name, slot)
-            digest = store.fill(folder, reader)
-            variant = prove(manifest, folder)
+            try:
+                digest = store.fill(manifest.name, slot, reader)
+                variant = prove(manifest, store.slot_folder(manifest.name, slot))
+            except BaseException:
+                store.discard(manifest.name, slot)
+                raise
             installed = store.activate(manifest.name, slot, digest, variant)
     except OSError as error:
-        raise InstallError(
-            f"the disk refuses: {error.strerror or error}",
-            where=error.filename or root,
-            remedy="the model in use is unchanged; free space or mend the disk, then try again",
-        ) from error
+        raise _refusal(error, root) from error
     _log.info("installed %s %s, variant %s", manifest.name, manifest.version, variant)
     return installed
+
+
+def _refusal(error: OSError, root: Path) -> InstallError:
+    remedy = "free space or mend the disk"
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        remedy = f"install as a user that may write below {root}"
+    elif error.errno == errno.EROFS:
+        remedy = f"mount the disk of {root} writable"
+    return InstallError(
+        f"the disk refuses: {error.strerror or error}",
+        where=error.filename or root,
+        remedy=f"the model in use is unchanged; {remedy}, then try again",
+    )
 
 
 def check_compatible(manifest: Manifest, where: Path, device_type: str) -> None:

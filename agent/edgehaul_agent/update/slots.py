@@ -40,7 +40,8 @@ class SlotState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         version: Version in the active slot.
         variant: Variant chosen when it was installed.
         manifest_sha256: Digest of the active slot's manifest.
-        previous_version: Version in the other slot, if it is whole; empty if not.
+        previous_version: Version in the other slot, if it was in use before and is whole;
+            empty if not.
     """
 
     serial: int
@@ -152,15 +153,24 @@ class ModelStore:
         state = self.readable_state(name)
         return "b" if state is not None and state.active == "a" else "a"
 
-    def fill(self, slot_folder: Path, reader: BundleReader) -> str:
+    def fill(self, name: str, slot: SlotName, reader: BundleReader) -> str:
         """Write a bundle's files into a slot and return its manifest's digest.
 
-        The manifest is written last: a slot without one is no model.
+        First of all the record lets go of what was in the slot: whenever the power fails, it
+        names no version that one could go back to and that is not there. The manifest is
+        written last: a slot without one is no model.
 
         Raises:
             BundleIntegrityError: The bundle's bytes are not as packed.
             OSError: The disk refuses.
         """
+        before = self.readable_state(name)
+        if before is not None and before.previous_version:
+            self._record(
+                name,
+                msgspec.structs.replace(before, serial=before.serial + 1, previous_version=""),
+            )
+        slot_folder = self.slot_folder(name, slot)
         self._files.remove_tree(slot_folder)
         for entry, chunks in reader.files():
             path = slot_folder / entry.path
@@ -168,6 +178,16 @@ class ModelStore:
             self._files.write(path, chunks)
         self._files.write(slot_folder / MANIFEST_NAME, [reader.manifest_content])
         return _digest(reader.manifest_content)
+
+    def discard(self, name: str, slot: SlotName) -> None:
+        """Remove what `fill` has written and nobody may use; a disk that refuses is only told.
+
+        The record does not name it either way.
+        """
+        try:
+            self._files.remove_tree(self.slot_folder(name, slot))
+        except OSError as error:
+            _log.warning("the refused model could not be removed: %s", error)
 
     def activate(
         self, name: str, slot: SlotName, manifest_sha256: str, variant: str
@@ -192,9 +212,12 @@ class ModelStore:
             manifest_sha256=manifest_sha256,
             previous_version=before.version if before and before.active != slot else "",
         )
+        self._record(name, state)
+        return InstalledModel(name, manifest, folder, variant)
+
+    def _record(self, name: str, state: SlotState) -> None:
         sealed = _SealedState(state, _digest(msgspec.json.encode(state)))
         self._files.write(self._models / name / "state.json", [msgspec.json.encode(sealed)])
-        return InstalledModel(name, manifest, folder, variant)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

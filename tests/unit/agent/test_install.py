@@ -1,14 +1,16 @@
 """Installing: the model in use stays whole whatever fails, and at whatever step."""
 
 import contextlib
+import errno
 import fcntl
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from edgehaul.bundle.archive import BundleReader
-from edgehaul.bundle.manifest import Manifest
+from edgehaul.bundle.manifest import Manifest, decode_manifest
 from edgehaul.errors import (
     BundleCompatibilityError,
     BundleError,
@@ -18,7 +20,7 @@ from edgehaul.errors import (
 )
 from edgehaul_agent.update.files import SystemFiles
 from edgehaul_agent.update.install import install_bundle
-from edgehaul_agent.update.slots import InstalledModel, ModelStore
+from edgehaul_agent.update.slots import InstalledModel, ModelStore, SlotName
 from tests.fakes.bundles import write_small_bundle
 
 
@@ -54,7 +56,7 @@ def test_versions_alternate_between_the_slots(tmp_path: Path, root: Path) -> Non
     assert folders == ["a", "b", "a"]
     state = ModelStore(root).state("parcels")
     assert state is not None
-    assert (state.version, state.previous_version, state.serial) == ("1.2.0", "1.1.0", 3)
+    assert (state.version, state.previous_version, state.serial) == ("1.2.0", "1.1.0", 4)
 
 
 def test_a_model_that_fails_its_proof_is_not_activated(tmp_path: Path, root: Path) -> None:
@@ -62,6 +64,37 @@ def test_a_model_that_fails_its_proof_is_not_activated(tmp_path: Path, root: Pat
     with pytest.raises(ParityError):
         install(write_small_bundle(tmp_path, "2.0.0"), root, prove=refuse)
     assert ModelStore(root).active("parcels").manifest.version == "1.0.0"
+
+
+def test_a_refused_model_is_none_that_one_could_go_back_to(tmp_path: Path, root: Path) -> None:
+    for version in ("1.0.0", "1.1.0"):
+        install(write_small_bundle(tmp_path, version), root)
+    with pytest.raises(ParityError):
+        install(write_small_bundle(tmp_path, "2.0.0"), root, prove=refuse)
+    store = ModelStore(root)
+    state = store.state("parcels")
+    assert state is not None
+    assert (state.version, state.previous_version, state.serial) == ("1.1.0", "", 3)
+    assert not store.slot_folder("parcels", store.inactive("parcels")).exists()
+    assert store.active("parcels").manifest.version == "1.1.0"
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free space or mend the disk"),
+        (errno.EACCES, "install as a user that may write below"),
+        (errno.EROFS, "writable"),
+    ],
+)
+def test_a_disk_that_refuses_is_told_with_what_to_do(
+    tmp_path: Path, root: Path, number: int, remedy: str
+) -> None:
+    def fail(_manifest: Manifest, folder: Path) -> str:
+        raise OSError(number, os.strerror(number), str(folder))
+
+    with pytest.raises(InstallError, match=f"the model in use is unchanged; .*{remedy}"):
+        install(write_small_bundle(tmp_path), root, prove=fail)
 
 
 def test_going_back_needs_a_word(tmp_path: Path, root: Path) -> None:
@@ -153,7 +186,7 @@ class StoppingFiles(SystemFiles):
 def switch_to(bundle: Path, store: ModelStore) -> None:
     with BundleReader(bundle) as reader:
         slot = store.inactive("parcels")
-        digest = store.fill(store.slot_folder("parcels", slot), reader)
+        digest = store.fill("parcels", slot, reader)
         store.activate("parcels", slot, digest, "int8")
 
 
@@ -164,6 +197,14 @@ def test_a_stop_at_any_step_leaves_the_old_or_the_new_model(tmp_path: Path, root
         install(old, root, allow_downgrade=True)
         with contextlib.suppress(OSError):
             switch_to(new, ModelStore(root, StoppingFiles(steps)))
+        state = ModelStore(root).state("parcels")
+        assert state is not None
+        if state.previous_version:  # what it names is whole
+            other: SlotName = "b" if state.active == "a" else "a"
+            content = (
+                ModelStore(root).slot_folder("parcels", other) / "manifest.json"
+            ).read_bytes()
+            assert decode_manifest(content, where="slot").version == state.previous_version
         seen.append(ModelStore(root).active("parcels").manifest.version)
         assert install(new, root).manifest.version == "2.0.0"
     assert seen == sorted(seen)
