@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from edgehaul.messages.payloads import Lane
-from edgehaul_agent.delivery.store import connect
+from edgehaul_agent.delivery.store import connect, is_damage
 
 _LOG = logging.getLogger(__name__)
 _SELECT = "SELECT sequence, lane, topic, recorded_at_s, content FROM message"
@@ -95,11 +95,12 @@ class SpoolReader:
             with self._reading:
                 generation = self.generation
                 return self._database.execute(statement, values).fetchall()
-        except sqlite3.OperationalError as error:
-            _LOG.warning("%s cannot be read now: %s", self._path, error)
         except sqlite3.ProgrammingError:
             pass  # closed while a damaged file is replaced
         except sqlite3.DatabaseError as error:
-            # Told without the lock, which the writer takes when it replaces the file.
-            self._on_damage(error, generation)
+            if is_damage(error):
+                # Told without the lock, which the writer takes when it replaces the file.
+                self._on_damage(error, generation)
+            else:
+                _LOG.warning("%s cannot be read now: %s", self._path, error)
         return []

@@ -25,7 +25,7 @@ from edgehaul.messages.topics import DeviceTopics
 from edgehaul_agent.delivery.lanes import LANES
 from edgehaul_agent.delivery.reader import SpooledMessage, SpoolReader
 from edgehaul_agent.delivery.spool_files import set_aside, take_lock
-from edgehaul_agent.delivery.store import Draft, Receipts, SpoolStore
+from edgehaul_agent.delivery.store import Draft, Receipts, SpoolStore, is_damage
 
 _LOG = logging.getLogger(__name__)
 _QUEUE_GROUPS = 20
@@ -113,9 +113,9 @@ class Spool:
     def _open_store(self) -> SpoolStore:
         try:
             return self._new_store()
-        except sqlite3.OperationalError:
-            raise  # the disk, the permissions: moving the file away would not help
         except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise  # the disk, the permissions: moving the file away would not help
             self._set_aside(error)
             return self._new_store()
 
@@ -338,11 +338,11 @@ class Spool:
             if damage is not None:
                 raise damage
             self._store.commit(group, receipts=receipts, refused=refused, notes=notes)
-        except sqlite3.OperationalError as error:
-            self._report_failure(error)
-            return False
         except sqlite3.DatabaseError as error:
-            self._start_over(error)
+            if is_damage(error):
+                self._start_over(error)
+            else:
+                self._report_failure(error)
             return False
         with self._changed:
             if self._failing:

@@ -8,9 +8,11 @@ row; `NORMAL` lost every row since its last checkpoint.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 
@@ -39,8 +41,12 @@ CREATE INDEX IF NOT EXISTS message_by_lane ON message (lane, sequence);
 """
 _EVICTION_TARGET = 0.9
 """An eviction frees a tenth of the quota at once, so that gap records stay few."""
+_TABLES = ("meta", "message")
+_EPOCH = re.compile(r"[0-9a-f]{16}")
 _BUSY_TIMEOUT_S = 10.0
 _NOTE = "note."
+_MAX_COUNTER_DIGITS = 18
+"""What SQLite's 64 bits hold."""
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -134,23 +140,35 @@ class SpoolStore:
         if damage != "ok":
             raise sqlite3.DatabaseError(damage)
         self._database.executescript(_SCHEMA)
-        # The epoch is committed before the first number is given under it.
+        _check_tables(self._database)
+        # The epoch is committed before the first number is given under it; without its counter
+        # it could give numbers a second time.
         self._database.execute(
-            "INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (uuid.uuid4().hex[:16],)
+            "INSERT INTO meta SELECT * FROM"
+            " (VALUES ('epoch', ?), ('last_sequence', '0'), ('declared_lost', '0'))"
+            " WHERE NOT EXISTS (SELECT 1 FROM meta)",
+            (uuid.uuid4().hex[:16],),
         )
         meta = self._meta()
-        self.epoch = meta["epoch"]
+        self.epoch = meta.get("epoch", "")
+        if not _EPOCH.fullmatch(self.epoch):
+            raise sqlite3.DatabaseError(f"the epoch is {self.epoch!r}")
         self.totals = self._count(meta)
 
     def _count(self, meta: Mapping[str, str]) -> Totals:
         totals = Totals(
-            last_sequence=int(meta.get("last_sequence", 0)),
-            declared_lost=int(meta.get("declared_lost", 0)),
+            last_sequence=_counter(meta, "last_sequence"),
+            declared_lost=_counter(meta, "declared_lost"),
         )
         rows = self._database.execute(
-            "SELECT lane, is_gap, SUM(size), COUNT(*) FROM message GROUP BY lane, is_gap"
+            "SELECT lane, is_gap, SUM(size), COUNT(*), MIN(sequence), MAX(sequence),"
+            " SUM(typeof(size) <> 'integer' OR typeof(topic) <> 'text'"
+            " OR typeof(recorded_at_s) <> 'real' OR typeof(content) <> 'blob')"
+            " FROM message GROUP BY lane, is_gap"
         )
-        for lane, is_gap, size, count in rows:
+        for lane, is_gap, size, count, first, last, strange in rows:
+            if strange or lane not in LANES or not 0 < first <= last <= totals.last_sequence:
+                raise sqlite3.DatabaseError(f"messages {first} to {last} are none of ours")
             totals.add(lane, size, is_gap=bool(is_gap), count=count)
         return totals
 
@@ -167,7 +185,10 @@ class SpoolStore:
         }
 
     def _meta(self) -> dict[str, str]:
-        return dict(self._database.execute("SELECT key, value FROM meta"))
+        meta = dict(self._database.execute("SELECT key, value FROM meta"))
+        if not all(isinstance(text, str) for row in meta.items() for text in row):
+            raise sqlite3.DatabaseError("what is noted is no text")
+        return meta
 
     def commit(
         self,
@@ -301,6 +322,16 @@ class SpoolStore:
             self._declare(first, last, lane, "quota", totals)
 
 
+def is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Return whether an error is the fault of what the file holds, not of the disk.
+
+    A full or unreadable disk, a lock and missing permissions have codes of their own; the
+    general one says that tables or columns are not those that this program has made.
+    """
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Open the file so that a commit returns only when it is on the disk."""
     database = sqlite3.connect(
@@ -314,6 +345,23 @@ def connect(path: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _check_tables(database: sqlite3.Connection) -> None:
+    """Refuse tables that are not what `_SCHEMA` makes, which lets existing ones stand."""
+    with closing(sqlite3.connect(":memory:")) as sound:
+        sound.executescript(_SCHEMA)
+        for table in _TABLES:
+            columns = f"PRAGMA table_info({table})"
+            if list(database.execute(columns)) != list(sound.execute(columns)):
+                raise sqlite3.DatabaseError(f"the table {table} is none of ours")
+
+
+def _counter(meta: Mapping[str, str], key: str) -> int:
+    text = meta.get(key, "")
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_COUNTER_DIGITS):
+        raise sqlite3.DatabaseError(f"{key} is {text!r}")
+    return int(text)
 
 
 def _runs(sequences: Iterable[int]) -> list[tuple[int, int]]:

@@ -1,5 +1,7 @@
 """The spool: numbering, grouping, quotas, and what happens when its file or disk fails."""
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -119,6 +121,51 @@ def test_a_damaged_file_is_set_aside_and_a_new_epoch_starts(tmp_path: Path, dama
         assert spool.set_aside == tmp_path / "spool.damaged-1.db"
         assert spool.set_aside.exists()
         assert [row.sequence for row in spool.oldest(5)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param("UPDATE meta SET value = 'x' WHERE key = 'last_sequence'", id="counter"),
+        pytest.param("UPDATE meta SET value = '-4' WHERE key = 'declared_lost'", id="negative"),
+        pytest.param("UPDATE meta SET value = '3' WHERE key = 'last_sequence'", id="behind"),
+        pytest.param("UPDATE meta SET value = x'ff' WHERE key = 'epoch'", id="bytes"),
+        pytest.param("UPDATE meta SET value = '' WHERE key = 'epoch'", id="epoch"),
+        pytest.param("DELETE FROM meta WHERE key = 'last_sequence'", id="no-counter"),
+        pytest.param("DELETE FROM meta WHERE key = 'epoch'", id="no-epoch"),
+        pytest.param("UPDATE meta SET value = CAST(x'ff' AS TEXT)", id="no-utf8"),
+        pytest.param("UPDATE message SET lane = 'fast'", id="lane"),
+        pytest.param("UPDATE message SET size = 'big'", id="size"),
+        pytest.param("UPDATE message SET content = 'text'", id="content"),
+        pytest.param("DROP TABLE message; CREATE TABLE message (a)", id="other-table"),
+        pytest.param("DROP TABLE message; CREATE VIEW message AS SELECT 1", id="view"),
+        pytest.param("ALTER TABLE message ADD COLUMN more TEXT", id="another-column"),
+        pytest.param("DROP TABLE meta; CREATE TABLE meta (key, value)", id="no-key"),
+    ],
+)
+def test_a_file_that_is_sound_but_not_ours_is_set_aside(tmp_path: Path, damage: str) -> None:
+    with small_spool(tmp_path, clock=HandClock()) as spool:
+        fill(spool, 20)
+        epoch = spool.epoch
+    with contextlib.closing(sqlite3.connect(tmp_path / "spool.db")) as database:
+        database.executescript(damage)
+    with small_spool(tmp_path, clock=HandClock()) as spool:
+        fill(spool, 2)
+        assert spool.epoch != epoch
+        assert spool.set_aside == tmp_path / "spool.damaged-1.db"
+        assert [row.sequence for row in spool.oldest(5)] == [1, 2]
+
+
+def test_a_table_lost_while_in_use_starts_a_new_epoch(tmp_path: Path) -> None:
+    with small_spool(tmp_path, clock=HandClock()) as spool:
+        fill(spool, 20)
+        epoch = spool.epoch
+        with contextlib.closing(sqlite3.connect(tmp_path / "spool.db")) as database:
+            database.execute("DROP TABLE message")
+        fill(spool, 2)
+        assert spool.epoch != epoch
+        assert [row.sequence for row in spool.oldest(5)] == [1, 2]
+        assert spool.set_aside is not None
 
 
 @pytest.mark.parametrize("found_by", ["reader", "writer"])
