@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
 T = TypeVar("T")
+_LONG_ESCAPE = re.compile(r"\\U([0-9a-fA-F]{8})")
 
 MAX_BYTES = 1_000_000
 """No configuration is larger; a larger file is something else by mistake."""
@@ -83,11 +86,21 @@ def _compose(text: str, where: str) -> yaml.Node | None:
         problem = ": ".join(part for part in (error.context, error.problem) if part)
         raise ConfigError([f"{place}: not valid YAML: {problem}"], where=where) from error
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        column = error.position - text.rfind("\n", 0, error.position)
-        fault = f"{where}:{line}:{column}: this character cannot stand in YAML; remove it"
+        place = _place(text, error.position, where)
+        fault = f"{place}: this character cannot stand in YAML; remove it"
+        raise ConfigError([fault], where=where) from error
+    except (ValueError, OverflowError) as error:  # PyYAML makes a character of any number
+        beyond = (m for m in _LONG_ESCAPE.finditer(text) if int(m[1], 16) > sys.maxunicode)
+        place = next((_place(text, m.start(), where) for m in beyond), where)
+        fault = f"{place}: there is no such character; correct the escape"
         raise ConfigError([fault], where=where) from error
     except RecursionError as error:
         raise ConfigError(
             [f"{where}: nested too deeply for a configuration"], where=where
         ) from error
+
+
+def _place(text: str, position: int, where: str) -> str:
+    line = text.count("\n", 0, position) + 1
+    column = position - text.rfind("\n", 0, position)
+    return f"{where}:{line}:{column}"

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*)|0x[0-9a-fA-F]+")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_UNUSABLE = re.compile("[\x00\ud800-\udfff]")
+"""Characters that no path, topic or message can hold; YAML takes them where they are escaped."""
 _BOOL = "tag:yaml.org,2002:bool"
 _TRUE = {"yes", "true", "on"}
 
@@ -287,6 +289,9 @@ class Walker:
         text = scalar(node)
         if text is None or is_null(node):
             return self._mismatch(node, expected, key)
+        if _UNUSABLE.search(text):
+            message = f"expected text without NUL and lone surrogates, got {show(node)}"
+            return self.fault(mark_of(node), key, message)
         if expected.pattern and not re.search(expected.pattern, text):
             message = f"expected text that fits {expected.pattern}, got {show(node)}"
             return self.fault(mark_of(node), key, message)

@@ -244,3 +244,17 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path, content: bytes) -> No
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a directory"):
         load(tmp_path, DeviceConfig)
+
+
+@pytest.mark.parametrize("escape", ["\\0", "\\x00", "\\ud800"])
+def test_text_that_no_path_can_hold_is_placed(escape: str) -> None:
+    text = f'root: r\ndevice: {{id: a, site: s}}\nmqtt:\n  ca_file: "ca{escape}.pem"\n'
+    (fault,) = faults(text)
+    assert fault.startswith("f.yaml:4:12: mqtt.ca_file: expected text without NUL")
+    assert fault.isprintable()
+
+
+@pytest.mark.parametrize("escape", ["\\U00110000", "\\UFFFFFFFF"])
+def test_an_escape_beyond_all_characters_is_placed(escape: str) -> None:
+    text = f'root: "\\U0001F600"\ndevice: {{id: "{escape}", site: s}}\n'
+    assert faults(text) == ["f.yaml:2:15: there is no such character; correct the escape"]
