@@ -64,8 +64,8 @@ def train(  # noqa: PLR0913 - one for each option
     Several processes train together when torchrun starts them:
     torchrun --nproc-per-node 2 -m edgehaul_tools train RECIPE --out OUT
     """
-    content = _located(_with_settings(load(recipe, Recipe), settings), recipe, weights)
-    chosen = dataset or _dataset_of(content, recipe)
+    content = located(_with_settings(load(recipe, Recipe), settings), recipe, weights)
+    chosen = dataset or dataset_of(content, recipe)
     leads = this_process().leads
     with ExitStack() as stack:
         progress = stack.enter_context(shown(as_json=as_json)) if leads else no_progress
@@ -83,8 +83,17 @@ def _with_settings(recipe: Recipe, settings: tuple[str, ...]) -> Recipe:
     return recipe.with_training(overridden(recipe.training, bare))
 
 
-def _located(recipe: Recipe, path: Path, weights: Path | None) -> Recipe:
-    """Return the recipe with the weights that are chosen, by a path from here."""
+def located(recipe: Recipe, path: Path, weights: Path | None = None) -> Recipe:
+    """Return the recipe with the weights that are chosen, by a path from here.
+
+    Args:
+        recipe: As it was read.
+        path: Its file, which its own paths are relative to.
+        weights: In place of the recipe's.
+
+    Raises:
+        UsageError: Weights are given for what begins with none.
+    """
     if recipe.classifier is None:
         if weights:
             raise UsageError(
@@ -99,7 +108,12 @@ def _located(recipe: Recipe, path: Path, weights: Path | None) -> Recipe:
     return Recipe(classifier=section)
 
 
-def _dataset_of(recipe: Recipe, path: Path) -> Path:
+def dataset_of(recipe: Recipe, path: Path) -> Path:
+    """Return the dataset that a recipe names, by a path from here.
+
+    Raises:
+        UsageError: It names none.
+    """
     if not recipe.training.dataset:
         raise UsageError(
             "the recipe names no dataset", where=path, remedy="write 'dataset:' or give --dataset"

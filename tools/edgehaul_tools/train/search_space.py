@@ -83,7 +83,8 @@ def usual_choices(recipe: Recipe) -> tuple[Choice, ...]:
     """Return what is worth searching where nothing is named: around the recipe's own values."""
     optimizer = recipe.training.optimizer
     rate, decay = optimizer.learning_rate, max(optimizer.weight_decay, 1e-3)
-    batches = sorted({max(1, optimizer.batch // 2), optimizer.batch, optimizer.batch * 2})
+    # Of a single sample a batch norm learns nothing.
+    batches = sorted({max(2, optimizer.batch // 2), optimizer.batch, optimizer.batch * 2})
     return (
         Choice("optimizer.learning_rate", low=rate / 5, high=rate * 5, log=True),
         Choice("optimizer.weight_decay", low=decay / 10, high=decay * 10, log=True),

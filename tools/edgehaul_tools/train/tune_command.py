@@ -13,6 +13,7 @@ import msgspec
 from edgehaul.config.loader import load
 from edgehaul.config.recipe import Recipe
 from edgehaul.errors import EdgeHaulError, UsageError
+from edgehaul_tools.train.command import dataset_of, located
 from edgehaul_tools.train.search_space import choices_of
 from edgehaul_tools.train.tuning import Search, Trial, best_of, search, write_best
 
@@ -55,14 +56,10 @@ def tune(  # noqa: PLR0913, PLR0917 - one for each option
     Run it again to go on; run it on several machines with --out between them to go faster.
     The best values are written as OUT/best.yaml.
     """
-    content = load(recipe, Recipe)
-    source = dataset or recipe.parent / content.training.dataset
-    if dataset is None and not content.training.dataset:
-        raise UsageError(
-            "the recipe names no dataset", where=recipe, remedy="write 'dataset:' or give --dataset"
-        )
-    content = _shared_threads(content, workers)
-    plan = Search(content, source, choices_of(content, vary), out, trials, seed)
+    content = located(load(recipe, Recipe), recipe)
+    source = dataset or dataset_of(content, recipe)
+    choices, threads = choices_of(content, vary), _shared_threads(workers)
+    plan = Search(content, source, choices, out, trials, seed, threads)
     others = [] if worker else [_started(number) for number in range(1, workers)]
     try:
         found = search(plan, worker, _quiet if as_json or worker else _told)
@@ -82,12 +79,9 @@ def tune(  # noqa: PLR0913, PLR0917 - one for each option
         _print(plan, search(plan) if others else found, as_json=as_json)
 
 
-def _shared_threads(recipe: Recipe, workers: int) -> Recipe:
-    """Divide the processor between the workers, unless the recipe says how."""
-    if recipe.training.threads or workers == 1:
-        return recipe
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    return recipe.with_training(msgspec.structs.replace(recipe.training, threads=threads))
+def _shared_threads(workers: int) -> int:
+    """Divide the processor between the workers; 0 where one may take all of it."""
+    return max(1, len(os.sched_getaffinity(0)) // workers) if workers > 1 else 0
 
 
 def _started(number: int) -> subprocess.Popen[bytes]:
@@ -122,8 +116,20 @@ def _print(plan: Search, trials: tuple[Trial, ...], *, as_json: bool) -> None:
         click.echo(msgspec.json.encode(shown))
         return
     if best is None or path is None:
-        raise UsageError("no trial came to an end", where=plan.folder, remedy="raise --trials")
+        raise _no_best(plan, trials)
     counts = [f"{sum(t.state == s for t in trials)} {s}" for s in ("complete", "pruned", "fail")]
     click.echo(f"trials  {', '.join(counts)}")
     click.echo(f"best    {_line(best)}")
     click.echo(f"next    edgehaul train {path} --out RUN")
+
+
+def _no_best(plan: Search, trials: tuple[Trial, ...]) -> EdgeHaulError:
+    """Return what to tell where no trial came to an end."""
+    reasons = [trial.reason for trial in trials if trial.reason]
+    if not reasons:  # they were killed
+        return UsageError("no trial came to an end", where=plan.folder, remedy="raise --trials")
+    return EdgeHaulError(
+        f"no trial came to an end; the last one failed: {reasons[-1]}",
+        where=plan.folder,
+        remedy="mend that, and raise --trials or name another --out",
+    )

@@ -17,17 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from edgehaul.config.override import overridden
-from edgehaul.config.recipe import Recipe
+from edgehaul.config.recipe import ClassifierRecipe, Recipe
 from edgehaul.errors import ConfigError, ModelError, UsageError
+from edgehaul_tools.train.architectures.published import load_published
+from edgehaul_tools.train.architectures.table import build_classifier
 from edgehaul_tools.train.follow import follow_recipe
 from edgehaul_tools.train.loop.optimization import EpochReport
 from edgehaul_tools.train.run_directory import TrainingRun
+from edgehaul_tools.train.search_identity import require_same
 from edgehaul_tools.train.search_space import Choice
 
 JOURNAL_FILE = "study.log"
@@ -35,7 +39,6 @@ BEST_FILE = "best.yaml"
 _STUDY = "edgehaul"
 _STARTUP_TRIALS = 4
 """Trials before the sampler learns from them, and before any is given up."""
-_LOWER_IS_BETTER = ("mae", "rmse", "loss", "error")
 _DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
@@ -49,6 +52,7 @@ class Trial(msgspec.Struct, frozen=True):
         measure: Name of the figure.
         figure: What it came to; of a pruned trial the last that was seen.
         reason: Why it failed.
+        higher_is_better: Whether a larger figure is a better one, as the training says.
     """
 
     number: int
@@ -57,6 +61,7 @@ class Trial(msgspec.Struct, frozen=True):
     measure: str = ""
     figure: float | None = None
     reason: str = ""
+    higher_is_better: bool = True
 
 
 Told = Callable[[Trial], None]
@@ -73,7 +78,8 @@ class Search:
         folder: Holds the journal and a run directory for each trial.
         trials: How many trials the study is to have, those of all workers and earlier
             sessions counted.
-        seed: Of the sampler; each worker adds its number.
+        seed: Of the sampler.
+        threads: Processor threads of a trial whose recipe leaves them open; 0 takes all.
     """
 
     recipe: Recipe
@@ -82,6 +88,7 @@ class Search:
     folder: Path
     trials: int
     seed: int = 0
+    threads: int = 0
 
 
 def search(plan: Search, worker: int = 0, told: Told = lambda _trial: None) -> tuple[Trial, ...]:
@@ -93,8 +100,9 @@ def search(plan: Search, worker: int = 0, told: Told = lambda _trial: None) -> t
         told: Called after each trial of this worker.
 
     Raises:
-        UsageError: The folder holds a study of another recipe or of other choices.
+        UsageError: The folder holds a study of another recipe, dataset or of other choices.
         ConfigError: A choice names no key, or values that it does not take.
+        ModelError: The weights to start from cannot be read, or are of another network.
         DatasetError: The dataset cannot be learnt from.
     """
     if plan.recipe.generator is not None:
@@ -102,6 +110,7 @@ def search(plan: Search, worker: int = 0, told: Told = lambda _trial: None) -> t
             "a generator has no figure to search by", remedy="choose its values by its pictures"
         )
     _try_ends(plan)
+    _try_weights(plan)
     study = _open_study(plan, worker)
     _fail_abandoned(study)
     while sum(trial.state in _DONE for trial in study.get_trials(deepcopy=False)) < plan.trials:
@@ -124,13 +133,16 @@ def trials_of(study: optuna.Study) -> tuple[Trial, ...]:
 def best_of(trials: Sequence[Trial]) -> Trial | None:
     """Return the complete trial with the best figure."""
     complete = [t for t in trials if t.state == "complete" and t.figure is not None]
-    return max(complete, key=lambda t: _signed(t.measure, t.figure or 0.0), default=None)
+    return max(complete, key=_rank, default=None)
 
 
 def write_best(plan: Search, best: Trial) -> Path:
     """Write the recipe with the best trial's values; return its path."""
     training = overridden(plan.recipe.training, _assignments(best))
     training = msgspec.structs.replace(training, dataset=os.path.relpath(plan.dataset, plan.folder))
+    if isinstance(training, ClassifierRecipe) and training.weights:
+        weights = os.path.relpath(training.weights, plan.folder)
+        training = msgspec.structs.replace(training, weights=weights)
     recipe = plan.recipe.with_training(training)
     path = plan.folder / BEST_FILE
     content = {plan.recipe.kind: msgspec.to_builtins(recipe)[plan.recipe.kind]}
@@ -144,21 +156,17 @@ def _open_study(plan: Search, worker: int) -> optuna.Study:
     study = optuna.create_study(
         study_name=_STUDY,
         storage=JournalStorage(JournalFileBackend(str(plan.folder / JOURNAL_FILE))),
-        sampler=optuna.samplers.TPESampler(
-            seed=plan.seed + worker, n_startup_trials=_STARTUP_TRIALS, constant_liar=True
-        ),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS),
         direction="maximize",
         load_if_exists=True,
     )
-    what = msgspec.json.encode({"recipe": plan.recipe, "choices": plan.choices}).decode()
-    if study.user_attrs.setdefault("what", what) != what:
-        raise UsageError(
-            "this folder holds a search of another recipe or of other choices",
-            where=plan.folder,
-            remedy="name another folder with --out",
-        )
-    study.set_user_attr("what", what)
+    require_same(study, plan.recipe, plan.dataset, plan.choices, plan.folder)
+    # A session that goes on, or joins, must not draw again what the first one drew.
+    begun = len(study.get_trials(deepcopy=False))
+    seed = np.random.SeedSequence((plan.seed, worker, begun)).generate_state(1)
+    study.sampler = optuna.samplers.TPESampler(
+        seed=int(seed[0]), n_startup_trials=_STARTUP_TRIALS, constant_liar=True
+    )
     return study
 
 
@@ -185,6 +193,17 @@ def _try_ends(plan: Search) -> None:
             overridden(plan.recipe.training, [f"{choice.key}={end}"], where="--vary")
 
 
+def _try_weights(plan: Search) -> None:
+    """Refuse weights that no trial could start from, before anything is trained."""
+    section = plan.recipe.classifier
+    if section is None or not section.weights:
+        return
+    if {"network", "width", "height"} & {choice.key for choice in plan.choices}:
+        return  # they fit some of the networks at best; the trials with others fail
+    network = build_classifier(section.network, 2, width=section.width, height=section.height)
+    load_published(network, Path(section.weights))
+
+
 def _run_trial(plan: Search, study: optuna.Study, trial: optuna.Trial) -> Trial:
     trial.set_user_attr("host", socket.gethostname())
     trial.set_user_attr("pid", os.getpid())
@@ -195,7 +214,8 @@ def _run_trial(plan: Search, study: optuna.Study, trial: optuna.Trial) -> Trial:
         if epoch.value is None:
             return
         trial.set_user_attr("measure", epoch.measure)
-        trial.report(_signed(epoch.measure, epoch.value), epoch.epoch)
+        trial.set_user_attr("higher_is_better", epoch.higher_is_better)
+        trial.report(_signed(epoch.value, upwards=epoch.higher_is_better), epoch.epoch)
         if trial.should_prune():
             raise optuna.TrialPruned
 
@@ -203,9 +223,10 @@ def _run_trial(plan: Search, study: optuna.Study, trial: optuna.Trial) -> Trial:
         training = overridden(
             plan.recipe.training, [choice.assignment(trial) for choice in plan.choices]
         )
+        training = msgspec.structs.replace(training, threads=training.threads or plan.threads)
         run = follow_recipe(plan.recipe.with_training(training), plan.dataset, out, report)
-        measure = _measure_of(trial, run)
-        study.tell(trial, _signed(measure, run.metrics[measure]))
+        upwards = bool(trial.user_attrs.get("higher_is_better", True))
+        study.tell(trial, _signed(run.metrics[_measure_of(trial, run)], upwards=upwards))
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
     except (ModelError, ConfigError) as error:  # it diverged, or the values do not go together
@@ -227,13 +248,17 @@ def _measure_of(trial: optuna.Trial, run: TrainingRun) -> str:
     return measure
 
 
-def _signed(measure: str, value: float) -> float:
+def _signed(value: float, *, upwards: bool) -> float:
     """Return a figure so that more is better; it is its own inverse."""
-    return -value if measure.lower().startswith(_LOWER_IS_BETTER) else value
+    return value if upwards else -value
+
+
+def _rank(trial: Trial) -> float:
+    return _signed(trial.figure or 0.0, upwards=trial.higher_is_better)
 
 
 def _shown(trial: FrozenTrial) -> Trial:
-    measure = str(trial.user_attrs.get("measure", ""))
+    upwards = bool(trial.user_attrs.get("higher_is_better", True))
     value = trial.value if trial.state == TrialState.COMPLETE else None
     if value is None and trial.intermediate_values:
         value = trial.intermediate_values[max(trial.intermediate_values)]
@@ -241,9 +266,10 @@ def _shown(trial: FrozenTrial) -> Trial:
         number=trial.number,
         state=trial.state.name.lower(),
         values=dict(trial.params),
-        measure=measure,
-        figure=None if value is None else _signed(measure, value),
+        measure=str(trial.user_attrs.get("measure", "")),
+        figure=None if value is None else _signed(value, upwards=upwards),
         reason=str(trial.user_attrs.get("reason", "")),
+        higher_is_better=upwards,
     )
 
 

@@ -214,9 +214,10 @@ class _Fitting:
             if self._plan.folder:
                 write_metrics(self._plan.folder, self._at.history)
             measure = self._task.measure if value is not None else ""
-            epochs = self._plan.optimizer.epochs
+            epochs, upwards = self._plan.optimizer.epochs, self._task.higher_is_better
+            figures = record.figures
             self._progress(
-                EpochReport(epoch, epochs, loss, measure, value, elapsed_s, record.figures, rate)
+                EpochReport(epoch, epochs, loss, measure, value, elapsed_s, figures, rate, upwards)
             )
 
     def _evaluate(self, epoch: int) -> bool:

@@ -35,6 +35,7 @@ class EpochReport:
         elapsed_s: Wall time since the start.
         figures: All figures on the validation part, by name.
         learning_rate: The rate of the epoch's last step.
+        higher_is_better: Whether a larger ``value`` is a better one.
     """
 
     epoch: int
@@ -45,6 +46,7 @@ class EpochReport:
     elapsed_s: float
     figures: Mapping[str, float] = field(default_factory=dict)
     learning_rate: float = 0.0
+    higher_is_better: bool = True
 
 
 Progress = Callable[[EpochReport], None]
