@@ -1,5 +1,6 @@
 """The trace classifier leaves as an LSTM that int8 quantization finds."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,19 @@ import torch
 
 from edgehaul.bundle.spec import ModelSpec, OutputSpec, SequenceInput
 from edgehaul.config.recipe import Recipe, SequenceRecipe
-from edgehaul.errors import ModelError
+from edgehaul.errors import EdgeHaulError, ModelError
 from edgehaul_tools.export.metadata import read_spec
 from edgehaul_tools.export.onnx_model import run_onnx
 from edgehaul_tools.export.run import PARITY_LIMIT, export_run, load_module
+from edgehaul_tools.export.whole_model import made_whole
 from edgehaul_tools.train.architectures.recurrent import SequenceNetwork, SequenceShape
 from edgehaul_tools.train.run_directory import TrainingRun, write_run
 
 FEATURES = ("speed_mps", "heading_rate_dps")
 
 
-def write_network(folder: Path, network: SequenceNetwork) -> ModelSpec:
-    """Write a run directory of a network with 2 features, 16 states and 3 labels."""
+def write_network(folder: Path, network: SequenceNetwork, hidden: int = 16) -> ModelSpec:
+    """Write a run directory of a network with 2 features and 3 labels."""
     spec = ModelSpec(
         task="sequence",
         input=SequenceInput(
@@ -31,7 +33,7 @@ def write_network(folder: Path, network: SequenceNetwork) -> ModelSpec:
     run = TrainingRun(
         kind="sequence",
         spec=spec,
-        recipe=Recipe(sequence=SequenceRecipe(features=FEATURES, window=12, hidden=16)),
+        recipe=Recipe(sequence=SequenceRecipe(features=FEATURES, window=12, hidden=hidden)),
         metrics={},
         history=(),
         counts={},
@@ -65,6 +67,61 @@ def test_a_network_that_answers_no_numbers_leaves_no_model(tmp_path: Path) -> No
     torch.nn.init.constant_(network.scores.bias, float("nan"))
     write_network(tmp_path / "run", network)
     path = tmp_path / "model.onnx"
-    with pytest.raises(ModelError, match="'scores' differs from torch by nan"):
+    with pytest.raises(ModelError, match=r"weights are not finite \(network\.scores\.bias\)"):
         export_run(tmp_path / "run", path)
     assert not path.exists()
+
+
+def test_a_network_whose_values_grow_too_large_is_not_the_exporters_fault(tmp_path: Path) -> None:
+    network = SequenceNetwork(SequenceShape(2, 16, 3))
+    torch.nn.init.constant_(network.scores.weight, 3e38)
+    torch.nn.init.constant_(network.scores.bias, 3e38)
+    write_network(tmp_path / "run", network)
+    with pytest.raises(ModelError, match="answers no numbers: its values outgrow float32"):
+        export_run(tmp_path / "run", tmp_path / "model.onnx")
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> dict[str, bytes]:
+    """Return the files of an export before, by name; nothing of it may be lost."""
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("model.onnx", "model.export.json"):
+        (out / name).write_bytes(b"good")
+    write_network(tmp_path / "large", SequenceNetwork(SequenceShape(2, 128, 3)), hidden=128)
+    return contents(out)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_model_that_fails_leaves_the_one_before(tmp_path: Path, kept: dict[str, bytes]) -> None:
+    with pytest.raises(ModelError, match="differs from torch"):
+        export_run(tmp_path / "large", tmp_path / "out" / "model.onnx", limit=-1.0)
+    assert contents(tmp_path / "out") == kept
+
+
+def test_a_full_disk_leaves_the_model_before(tmp_path: Path, kept: dict[str, bytes]) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, before[1]))
+    try:
+        with pytest.raises(EdgeHaulError, match=r"File too large; .*intact; free some space"):
+            export_run(tmp_path / "large", tmp_path / "out" / "model.onnx")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert contents(tmp_path / "out") == kept
+
+
+def test_an_interrupted_export_leaves_the_model_before(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"good")
+
+    def interrupted() -> None:
+        with made_whole(path) as partial:
+            partial.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert contents(tmp_path) == {"model.onnx": b"good"}

@@ -161,6 +161,41 @@ def measure_parity(
     return largest
 
 
+def require_numbers(
+    module: nn.Module, batches: Sequence[NDArray[np.generic]], folder: Path
+) -> None:
+    """Refuse a network that answers no numbers, which no exporter could mend.
+
+    Args:
+        module: The network, in evaluation mode.
+        batches: Inputs to ask it about.
+        folder: The run directory that it is from.
+
+    Raises:
+        ModelError: An answer is not finite; the message names the weights that are not.
+    """
+    for batch in batches:
+        with torch.no_grad():
+            answer = module(torch.from_numpy(batch))
+        answers = answer if isinstance(answer, tuple) else (answer,)
+        if all(torch.isfinite(value).all() for value in answers):
+            continue
+        broken = [
+            name
+            for name, value in module.state_dict().items()
+            if value.is_floating_point() and not torch.isfinite(value).all()
+        ]
+        cause = "its values outgrow float32"
+        if broken:
+            more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+            cause = f"its weights are not finite ({broken[0]}{more})"
+        raise ModelError(
+            f"the trained network itself answers no numbers: {cause}",
+            where=folder,
+            remedy="train again with a lower optimizer.learning_rate (a third is a good try)",
+        )
+
+
 def require_parity(parity: dict[str, float], limit: float, path: Path) -> None:
     """Refuse a model that answers otherwise than the network it was exported from.
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
 import torch
 from torch import nn
 
-from edgehaul.errors import ModelError
+from edgehaul.errors import EdgeHaulError
 from edgehaul_tools.export.deployed import for_export, load_deployed
 from edgehaul_tools.export.metadata import write_spec
 from edgehaul_tools.export.onnx_model import (
     export_module,
     measure_parity,
+    require_numbers,
     require_parity,
 )
+from edgehaul_tools.export.whole_model import made_whole
+from edgehaul_tools.train.durable import written_whole
 from edgehaul_tools.train.run_directory import read_run
 
 PARITY_LIMIT = 1e-4
@@ -52,33 +56,55 @@ def load_module(folder: Path) -> nn.Module:
     return load_deployed(folder, read_run(folder))
 
 
-def export_run(folder: Path, out: Path) -> ExportReport:
+def export_run(folder: Path, out: Path, *, limit: float = PARITY_LIMIT) -> ExportReport:
     """Export a run directory to ``out``, and write ``NAME.export.json`` beside it.
+
+    Both take the place of what was there only when the model is whole, proved and on the disk.
+
+    Args:
+        folder: The run directory.
+        out: The ONNX file.
+        limit: The largest difference from torch that is allowed.
 
     Raises:
         ModelError: The run cannot be read or exported, or the ONNX model answers otherwise.
+        EdgeHaulError: The disk is full, or ``out`` cannot be written.
     """
     run = read_run(folder)
     reference = load_deployed(folder, run)
     made = for_export(folder, run)
-    exporter = export_module(made.module, torch.from_numpy(made.inputs[-1]), made.names, out)
-    write_spec(out, run.spec)
-    # Against the module before the scale was folded: the folding is under test, too.
-    parity = measure_parity(reference, out, made.inputs)
+    require_numbers(reference, made.inputs, folder)
     try:
-        require_parity(parity, PARITY_LIMIT, out)
-    except ModelError:
-        out.unlink()  # nobody is to go on with it
-        raise
-    report = ExportReport(
-        model=out.name,
-        exporter=exporter,
-        size_bytes=out.stat().st_size,
-        parity=parity,
-        parity_limit=PARITY_LIMIT,
-        metrics=run.metrics,
-        torch_version=str(torch.__version__),
-    )
-    text = msgspec.json.format(msgspec.json.encode(report), indent=2)
-    out.with_suffix(".export.json").write_bytes(text + b"\n")
+        with written_whole(report_path(out)) as stream, made_whole(out) as partial:
+            example = torch.from_numpy(made.inputs[-1])
+            exporter = export_module(made.module, example, made.names, partial)
+            write_spec(partial, run.spec)
+            # Against the module before the scale was folded: the folding is under test, too.
+            parity = measure_parity(reference, partial, made.inputs)
+            require_parity(parity, limit, out)
+            report = ExportReport(
+                model=out.name,
+                exporter=exporter,
+                size_bytes=partial.stat().st_size,
+                parity=parity,
+                parity_limit=limit,
+                metrics=run.metrics,
+                torch_version=str(torch.__version__),
+            )
+            stream.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+            # Before the model takes its place: one without the other would tell of another model.
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        kept = "the model that was there is intact; " if out.exists() else ""
+        raise EdgeHaulError(
+            f"the model cannot be written: {error.strerror or error}",
+            where=out,
+            remedy=f"{kept}free some space, or name another file with --out",
+        ) from error
     return report
+
+
+def report_path(out: Path) -> Path:
+    """Return where the report of the export to ``out`` lies."""
+    return out.with_suffix(".export.json")
