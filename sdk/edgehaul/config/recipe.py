@@ -21,6 +21,7 @@ _STRIDE_PX = 16
 DetectorSize = Literal["nano", "small", "medium"]
 SequenceNetworkName = Literal["lstm", "gru", "tcn", "transformer", "autoencoder"]
 SequenceGoal = Literal["classify", "next_position", "anomaly"]
+Multiplication = Literal["auto", "float32", "bfloat16"]
 
 
 class _Training(RecipeSection, frozen=True, kw_only=True):
@@ -33,7 +34,8 @@ class _Training(RecipeSection, frozen=True, kw_only=True):
         seed: The same seed gives the same weights on the same machine.
         threads: Processor threads of each process; 0 takes all.
         precision: ``auto`` multiplies in bfloat16 where the processor does so itself, in
-            about two thirds of the time; ``float32`` gives more alike results on all machines.
+            about two thirds of the time; ``float32`` gives more alike results on all machines;
+            ``bfloat16`` does so everywhere, and slowly where the processor emulates it.
     """
 
     dataset: str = ""
@@ -41,7 +43,7 @@ class _Training(RecipeSection, frozen=True, kw_only=True):
     optimizer: OptimizerSection = OptimizerSection()
     seed: int = 0
     threads: int = 0
-    precision: Literal["auto", "float32"] = "auto"
+    precision: Multiplication = "auto"
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""

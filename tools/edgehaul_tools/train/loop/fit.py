@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from edgehaul.config.recipe import Multiplication
 from edgehaul.config.recipe_sections import OptimizerSection
 from edgehaul.errors import ModelError, UsageError
 from edgehaul_tools.train.loop.batch_norm import share_batch_norms
@@ -30,7 +31,7 @@ from edgehaul_tools.train.loop.optimization import (
     EpochReport,
     Optimization,
     Progress,
-    has_bfloat16,
+    multiplies_in_bfloat16,
     no_progress,
     seeded_torch,
 )
@@ -51,7 +52,7 @@ class Plan:
         optimizer: Steps, rates, averages, early stopping.
         seed: The same seed gives the same weights on the same machine.
         threads: Processor threads of each process; 0 takes all.
-        precision: ``auto`` multiplies in bfloat16 where the processor does so itself.
+        precision: As in the recipe: ``auto``, ``float32`` or ``bfloat16``.
         folder: The run directory, for checkpoints and ``metrics.csv``; none writes nothing.
         digest: Of recipe and data (``training_digest``): refuses to resume another training.
         resume: Whether to go on from the checkpoint in ``folder``, if there is one.
@@ -64,7 +65,7 @@ class Plan:
     optimizer: OptimizerSection
     seed: int = 0
     threads: int = 0
-    precision: Literal["auto", "float32"] = "auto"
+    precision: Multiplication = "auto"
     folder: Path | None = None
     digest: str = ""
     resume: bool = False
@@ -107,7 +108,7 @@ class _Fitting:
     ) -> None:
         self._task, self._plan, self._processes = task, plan, processes
         self._progress = progress
-        self._half_width = plan.precision == "auto" and has_bfloat16()
+        self._half_width = multiplies_in_bfloat16(plan.precision)
         self._samples = len(task.order(1))
         if self._samples < processes.count:
             raise UsageError(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from edgehaul.config.recipe import Multiplication
 from edgehaul.config.recipe_sections import OptimizerSection
 from edgehaul.errors import ModelError
 from edgehaul_tools.train.loop.processes import processor_threads
@@ -69,6 +70,14 @@ def has_bfloat16() -> bool:
     ask = getattr(torch.cpu, "get_capabilities", None)
     known = ask() if ask else {}
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+
+
+def multiplies_in_bfloat16(precision: Multiplication) -> bool:
+    """Return whether a training with this precision multiplies in bfloat16 here.
+
+    The weights, their averages and the steps are float32 in any case.
+    """
+    return precision == "bfloat16" or (precision == "auto" and has_bfloat16())
 
 
 @contextmanager
