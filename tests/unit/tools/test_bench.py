@@ -34,6 +34,17 @@ def test_networks_are_measured_in_fp32_and_int8(tmp_path: Path) -> None:
     assert machine() in page
 
 
+def test_a_page_that_cannot_be_written_is_told_of_before_anything_is_measured(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(
+        edgehaul, ["bench", "models", "generator", f"--markdown={tmp_path / 'file' / 'page.md'}"]
+    )
+    assert isinstance(result.exception, OSError)
+    assert "M" not in result.stdout.partition("ratio")[2], "no line of a network"
+
+
 def test_what_no_box_runs_has_no_time() -> None:
     (cost,) = json.loads(run("models", "generator", "--json"))
     assert cost["fp32_ms"] is None

@@ -40,6 +40,8 @@ def test_a_truck_recipe_is_followed_and_its_model_exported(tmp_path: Path) -> No
         run(export, tmp_path / "run", "--out", tmp_path / "m.onnx", "--json").stdout
     )
     assert report["model"] == "m.onnx"
+    exported = run(export, tmp_path / "run", "--out", tmp_path / "m.onnx")
+    assert "--calib TRACES" in exported.stdout
 
 
 @pytest.mark.slow
@@ -61,6 +63,7 @@ def test_a_conveyor_recipe_leaves_its_split_beside_the_model(tmp_path: Path) -> 
     assert min(parts) > 0
     exported = run(export, tmp_path / "run", "--out", tmp_path / "m.onnx")
     assert "difference from torch" in exported.stdout
+    assert "--calib IMAGES" in exported.stdout
 
 
 def test_no_part_of_an_earlier_split_stays_and_no_accuracy_is_claimed_without_one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
 
@@ -20,6 +21,7 @@ from edgehaul_tools.bench.models import (
 from edgehaul_tools.bench.training import PICTURES, measure_training
 from edgehaul_tools.bench.training import ROUNDS as TRAINING_ROUNDS
 from edgehaul_tools.train.architectures.table import ARCHITECTURES
+from edgehaul_tools.train.durable import written_whole
 
 _SIZES = get_args(DetectorSize)
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -34,7 +36,9 @@ def bench() -> None:
 @click.argument("names", nargs=-1)
 @click.option("--rounds", type=click.IntRange(1), default=ROUNDS, show_default=True)
 @click.option(
-    "--markdown", type=click.Path(path_type=Path), help="Also write a page with the table here."
+    "--markdown",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write a page with the table here.",
 )
 @_AS_JSON
 def models(names: tuple[str, ...], rounds: int, markdown: Path | None, *, as_json: bool) -> None:
@@ -51,15 +55,26 @@ def models(names: tuple[str, ...], rounds: int, markdown: Path | None, *, as_jso
     rows = [ARCHITECTURES[name] for name in names or ARCHITECTURES]
     if not as_json:
         click.echo(_LINE.format(*_HEADING))
-    costs = measure_models(rows, rounds, lambda cost: None if as_json else click.echo(_line(cost)))
-    if markdown is not None:
-        markdown.write_text(markdown_page(costs), encoding="utf-8")
+    with ExitStack() as stack:
+        # Opened first: after minutes of measuring it is late to learn that there is no way to.
+        page = stack.enter_context(written_whole(markdown)) if markdown else None
+        costs = measure_models(rows, rounds, _quiet if as_json else _told)
+        if page:
+            page.write(markdown_page(costs).encode())
     if as_json:
         click.echo(msgspec.json.encode(costs))
 
 
 _HEADING = ("network", "parameters", "MACs", "int8", "fp32 ms", "int8 ms", "ratio")
 _LINE = "{:<18} {:>11} {:>10} {:<5} {:>9} {:>9} {:>6}"
+
+
+def _quiet(cost: ModelCost) -> None:
+    del cost
+
+
+def _told(cost: ModelCost) -> None:
+    click.echo(_line(cost))
 
 
 def _line(cost: ModelCost) -> str:

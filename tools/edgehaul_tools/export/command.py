@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 import msgspec
 
+from edgehaul.bundle.spec import SequenceInput
 from edgehaul_tools.export.run import export_run
+from edgehaul_tools.train.run_directory import read_run
 
 
 @click.command()
@@ -30,4 +32,6 @@ def export(run: Path, out: Path, *, as_json: bool) -> None:
         f"exported {out} ({report.size_bytes / 1024:.0f} KiB, {report.exporter}); "
         f"largest difference from torch {difference:.1e}"
     )
-    click.echo(f"next: edgehaul quantize {out} --calib IMAGES --out MODEL_FOLDER")
+    takes_windows = isinstance(read_run(run).spec.input, SequenceInput)
+    calibration = "TRACES" if takes_windows else "IMAGES"
+    click.echo(f"next: edgehaul quantize {out} --calib {calibration} --out MODEL_FOLDER")
