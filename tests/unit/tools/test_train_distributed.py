@@ -12,8 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from edgehaul.config.loader import load
+from edgehaul.config.recipe import Recipe
 from edgehaul.errors import UsageError
+from edgehaul_tools.dataset.virtual import generate_conveyor_dataset
+from edgehaul_tools.train.follow import follow_recipe
 from edgehaul_tools.train.loop.processes import Processes, joined, processor_threads, this_process
+from edgehaul_tools.train.run_directory import WEIGHTS_FILE
 from tests.fakes.running import wait_until
 from tests.fakes.tasks import SHORT, train_short
 
@@ -48,6 +53,41 @@ def test_two_processes_learn_the_same_as_one(tmp_path: Path, repository: Path) -
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
         assert torch.allclose(value.float(), alone[name].float(), atol=1e-3), name
+
+
+DETECTOR = """\
+detector:
+  dataset: conveyor
+  width: 96
+  height: 64
+  channels: [4, 4, 8, 8]
+  threads: 1
+  precision: float32
+  split: {train: 1, val: 0, test: 0}
+  # AdamW and clipping would hide a gradient that is a factor too large.
+  optimizer: {algorithm: sgd, epochs: 2, batch: 8, learning_rate: 2e-3, gradient_norm: 0}
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_detector_that_one_would(tmp_path: Path, repository: Path) -> None:
+    # 23 pictures are batches of 8, 8 and 7: the last one has no two like halves.
+    generate_conveyor_dataset(tmp_path / "conveyor", 23, 1, width=160, height=128)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(DETECTOR)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    train = ["--nproc-per-node", "2", "-m", "edgehaul_tools", "train", str(recipe)]
+    command = [*launcher, *train, "--out", str(tmp_path / "two")]
+    subprocess.run(command, cwd=repository, check=True, timeout=LIMIT_S, capture_output=True)
+    follow_recipe(load(recipe, Recipe), tmp_path / "conveyor", tmp_path / "one")
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(one) == len(two) == 2
+    assert two == pytest.approx(one, rel=1e-4)
+    alone, shared = (
+        torch.load(tmp_path / name / WEIGHTS_FILE, weights_only=True) for name in ("one", "two")
+    )
+    for name, value in alone.items():
+        assert torch.allclose(value.float(), shared[name].float(), atol=2e-4), name
 
 
 @pytest.mark.slow
