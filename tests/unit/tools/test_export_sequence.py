@@ -10,10 +10,11 @@ import torch
 
 from edgehaul.bundle.spec import ModelSpec, OutputSpec, SequenceInput
 from edgehaul.config.recipe import Recipe, SequenceRecipe
-from edgehaul.errors import EdgeHaulError, ModelError
+from edgehaul.errors import EdgeHaulError, ModelError, UsageError
 from edgehaul_tools.export.metadata import read_spec
 from edgehaul_tools.export.onnx_model import run_onnx
 from edgehaul_tools.export.run import PARITY_LIMIT, export_run, load_module
+from edgehaul_tools.export.temperature import parse_temperature, set_temperature, temperature_of
 from edgehaul_tools.export.whole_model import made_whole
 from edgehaul_tools.train.architectures.recurrent import SequenceNetwork, SequenceShape
 from edgehaul_tools.train.run_directory import TrainingRun, write_run
@@ -62,6 +63,49 @@ def test_a_classifier_is_exported_with_its_lstm_whole(tmp_path: Path) -> None:
     assert np.allclose(scores, expected, atol=1e-5)
 
 
+def test_a_temperature_changes_how_sure_a_classifier_is_and_not_what_it_answers(
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(0)
+    write_network(tmp_path / "run", SequenceNetwork(SequenceShape(2, 16, 3)))
+    path = tmp_path / "model.onnx"
+    report = export_run(tmp_path / "run", path, temperature=0.25)
+    assert report.temperature == temperature_of(path) == 0.25
+    assert read_spec(path) is not None
+    windows = np.random.default_rng(1).standard_normal((16, 12, 2), dtype=np.float32)
+    given = torch.from_numpy(windows)
+    with torch.no_grad():
+        plain, sharp = (load_module(tmp_path / "run", t)(given).numpy() for t in (1.0, 0.25))
+    scores = run_onnx(path, windows)[0]
+    assert np.allclose(scores, sharp, atol=1e-5)
+    raised = plain**4  # the logits times four
+    assert np.allclose(scores, raised / raised.sum(axis=1, keepdims=True), atol=1e-5)
+    assert np.abs(scores - plain).max() > 0.01
+    assert (scores.argmax(axis=1) == plain.argmax(axis=1)).all()
+
+
+def test_a_temperature_is_a_number_or_from_the_report_of_an_evaluation(tmp_path: Path) -> None:
+    assert parse_temperature("1.5") == 1.5
+    report = tmp_path / "report.json"
+    found = '{"calibration": {"ece": 0.1, "temperature": {"value": 1.75, "samples": 9}}}'
+    report.write_text(f'{{"data": "d", "models": [{found}]}}')
+    assert parse_temperature(str(report)) == 1.75
+    for models in (f"{found}, {found}", '{"calibration": null}'):
+        report.write_text(f'{{"models": [{models}]}}')
+        with pytest.raises(UsageError, match="temperatures; run `edgehaul evaluate"):
+            parse_temperature(str(report))
+    for impossible in ("0", "-1", "nan", "inf"):
+        with pytest.raises(UsageError, match="above 0"):
+            parse_temperature(impossible)
+    with pytest.raises(UsageError, match="neither a number nor the report"):
+        parse_temperature(str(tmp_path / "none.json"))
+
+
+def test_a_temperature_is_for_classifiers_alone(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="classifiers alone"):
+        set_temperature(torch.nn.Identity(), 2.0, tmp_path)
+
+
 def test_a_network_that_answers_no_numbers_leaves_no_model(tmp_path: Path) -> None:
     network = SequenceNetwork(SequenceShape(2, 16, 3))
     torch.nn.init.constant_(network.scores.bias, float("nan"))
@@ -75,7 +119,7 @@ def test_a_network_that_answers_no_numbers_leaves_no_model(tmp_path: Path) -> No
 def test_a_network_whose_values_grow_too_large_is_not_the_exporters_fault(tmp_path: Path) -> None:
     network = SequenceNetwork(SequenceShape(2, 16, 3))
     torch.nn.init.constant_(network.scores.weight, 3e38)
-    torch.nn.init.constant_(network.scores.bias, 3e38)
+    torch.nn.init.constant_(network.recurrent.bias_ih_l0, 50.0)  # all states are 1
     write_network(tmp_path / "run", network)
     with pytest.raises(ModelError, match="answers no numbers: its values outgrow float32"):
         export_run(tmp_path / "run", tmp_path / "model.onnx")

@@ -9,6 +9,7 @@ import msgspec
 
 from edgehaul.bundle.spec import SequenceInput
 from edgehaul_tools.export.run import export_run
+from edgehaul_tools.export.temperature import parse_temperature
 from edgehaul_tools.train.run_directory import read_run
 
 
@@ -20,10 +21,16 @@ from edgehaul_tools.train.run_directory import read_run
     required=True,
     help="The ONNX file.",
 )
+@click.option(
+    "--temperature",
+    metavar="T",
+    default="1",
+    help="Divide a classifier's logits by T: a number, or report.json of `evaluate --calibrate`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def export(run: Path, out: Path, *, as_json: bool) -> None:
+def export(run: Path, out: Path, temperature: str, *, as_json: bool) -> None:
     """Export the model of RUN (from `edgehaul train`) to ONNX, and compare both."""
-    report = export_run(run, out)
+    report = export_run(run, out, temperature=parse_temperature(temperature))
     if as_json:
         click.echo(msgspec.json.encode(report))
         return

@@ -13,6 +13,7 @@ from torch import nn
 from edgehaul.bundle.spec import ImageInput, ModelSpec
 from edgehaul.errors import ModelError
 from edgehaul_tools.export.onnx_model import TensorNames
+from edgehaul_tools.export.temperature import set_temperature
 from edgehaul_tools.train.anomaly.deployed import deployed_anomaly
 from edgehaul_tools.train.architectures.detector import DeployedDetector
 from edgehaul_tools.train.classifier.deployed import deployed_classifier
@@ -72,13 +73,20 @@ def load_deployed(folder: Path, run: TrainingRun) -> nn.Module:
     )
 
 
-def for_export(folder: Path, run: TrainingRun) -> Deployed:
+def for_export(folder: Path, run: TrainingRun, temperature: float = 1.0) -> Deployed:
     """Return the trained model of a run directory in the form that is exported.
+
+    Args:
+        folder: The run directory.
+        run: What its ``run.json`` says.
+        temperature: What a classifier's logits are divided by.
 
     Raises:
         ModelError: See :func:`load_deployed`.
+        UsageError: A temperature is given for what is no classifier.
     """
     module = load_deployed(folder, run)
+    set_temperature(module, temperature, folder)
     if isinstance(module, DeployedDetector):
         _fold_scale(module)
     default = "image" if isinstance(run.spec.input, ImageInput) else "window"

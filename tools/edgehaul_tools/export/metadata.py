@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -44,15 +45,20 @@ def read_spec(path: Path) -> ModelSpec | None:
         ) from error
 
 
-def write_spec(path: Path, spec: ModelSpec) -> None:
+def write_spec(path: Path, spec: ModelSpec, more: Mapping[str, str] | None = None) -> None:
     """Put ``spec`` into an ONNX file, replacing the one that is there.
+
+    Args:
+        path: The file.
+        spec: What goes in and comes out.
+        more: Other metadata, by key.
 
     Raises:
         ModelError: The file is missing or no ONNX model.
     """
     model = load_onnx(path, weights=True)
     kept = {entry.key: entry.value for entry in model.metadata_props}
-    kept[SPEC_KEY] = msgspec.json.encode(spec).decode()
+    kept |= {SPEC_KEY: msgspec.json.encode(spec).decode(), **(more or {})}
     onnx.helper.set_model_props(model, kept)
     onnx.save(model, path)
 

@@ -18,6 +18,7 @@ from edgehaul_tools.export.onnx_model import (
     require_numbers,
     require_parity,
 )
+from edgehaul_tools.export.temperature import TEMPERATURE_KEY, set_temperature
 from edgehaul_tools.export.whole_model import made_whole
 from edgehaul_tools.train.durable import written_whole
 from edgehaul_tools.train.run_directory import read_run
@@ -36,6 +37,7 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
         parity_limit: The largest difference that was allowed.
         metrics: The training's figures.
         torch_version: Version of torch.
+        temperature: What the logits are divided by; 1 where nothing was asked for.
     """
 
     model: str
@@ -45,18 +47,28 @@ class ExportReport(msgspec.Struct, frozen=True, kw_only=True):
     parity_limit: float
     metrics: dict[str, float]
     torch_version: str
+    temperature: float = 1.0
 
 
-def load_module(folder: Path) -> nn.Module:
+def load_module(folder: Path, temperature: float = 1.0) -> nn.Module:
     """Return the trained model of a run directory as torch runs it, in evaluation mode.
+
+    Args:
+        folder: The run directory.
+        temperature: What a classifier's logits are divided by.
 
     Raises:
         ModelError: The folder holds no run that can be read.
+        UsageError: A temperature is given for what is no classifier.
     """
-    return load_deployed(folder, read_run(folder))
+    module = load_deployed(folder, read_run(folder))
+    set_temperature(module, temperature, folder)
+    return module
 
 
-def export_run(folder: Path, out: Path, *, limit: float = PARITY_LIMIT) -> ExportReport:
+def export_run(
+    folder: Path, out: Path, *, temperature: float = 1.0, limit: float = PARITY_LIMIT
+) -> ExportReport:
     """Export a run directory to ``out``, and write ``NAME.export.json`` beside it.
 
     Both take the place of what was there only when the model is whole, proved and on the disk.
@@ -64,21 +76,24 @@ def export_run(folder: Path, out: Path, *, limit: float = PARITY_LIMIT) -> Expor
     Args:
         folder: The run directory.
         out: The ONNX file.
+        temperature: What a classifier's logits are divided by, in the graph.
         limit: The largest difference from torch that is allowed.
 
     Raises:
+        UsageError: A temperature is given for what is no classifier.
         ModelError: The run cannot be read or exported, or the ONNX model answers otherwise.
         EdgeHaulError: The disk is full, or ``out`` cannot be written.
     """
     run = read_run(folder)
-    reference = load_deployed(folder, run)
-    made = for_export(folder, run)
+    reference = load_module(folder, temperature)
+    made = for_export(folder, run, temperature)
     require_numbers(reference, made.inputs, folder)
     try:
         with written_whole(report_path(out)) as stream, made_whole(out) as partial:
             example = torch.from_numpy(made.inputs[-1])
             exporter = export_module(made.module, example, made.names, partial)
-            write_spec(partial, run.spec)
+            more = {} if temperature == 1 else {TEMPERATURE_KEY: repr(temperature)}
+            write_spec(partial, run.spec, more)
             # Against the module before the scale was folded: the folding is under test, too.
             parity = measure_parity(reference, partial, made.inputs)
             require_parity(parity, limit, out)
@@ -90,6 +105,7 @@ def export_run(folder: Path, out: Path, *, limit: float = PARITY_LIMIT) -> Expor
                 parity_limit=limit,
                 metrics=run.metrics,
                 torch_version=str(torch.__version__),
+                temperature=temperature,
             )
             stream.write(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
             # Before the model takes its place: one without the other would tell of another model.

@@ -10,6 +10,7 @@ import numpy as np
 from edgehaul.errors import SpecMismatchError
 from edgehaul_tools.export.onnx_model import measure_parity
 from edgehaul_tools.export.run import load_module
+from edgehaul_tools.export.temperature import temperature_of
 from edgehaul_tools.quantize.directory import ModelDirectory
 from edgehaul_tools.quantize.inputs import InputSource
 from edgehaul_tools.train.run_directory import read_run
@@ -44,5 +45,5 @@ def compare_with_torch(
         )
     tensors = [np.asarray(item.tensor) for item in itertools.islice(source.prepared(), _INPUTS)]
     fp32 = folder / directory.variants[0].path
-    difference = measure_parity(load_module(run), fp32, tensors)
+    difference = measure_parity(load_module(run, temperature_of(fp32)), fp32, tensors)
     return TorchParity(run.name, len(tensors), difference)
