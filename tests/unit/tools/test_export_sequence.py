@@ -16,8 +16,12 @@ from edgehaul_tools.export.onnx_model import run_onnx
 from edgehaul_tools.export.run import PARITY_LIMIT, export_run, load_module
 from edgehaul_tools.export.temperature import parse_temperature, set_temperature, temperature_of
 from edgehaul_tools.export.whole_model import made_whole
+from edgehaul_tools.quantize.answers import Prepared
+from edgehaul_tools.quantize.directory import ModelDirectory, describe_variant
+from edgehaul_tools.quantize.inputs import InputSource
 from edgehaul_tools.train.architectures.recurrent import SequenceNetwork, SequenceShape
 from edgehaul_tools.train.run_directory import TrainingRun, write_run
+from edgehaul_tools.verify.torch_parity import compare_with_torch
 
 FEATURES = ("speed_mps", "heading_rate_dps")
 
@@ -67,11 +71,11 @@ def test_a_temperature_changes_how_sure_a_classifier_is_and_not_what_it_answers(
     tmp_path: Path,
 ) -> None:
     torch.manual_seed(0)
-    write_network(tmp_path / "run", SequenceNetwork(SequenceShape(2, 16, 3)))
+    spec = write_network(tmp_path / "run", SequenceNetwork(SequenceShape(2, 16, 3)))
     path = tmp_path / "model.onnx"
     report = export_run(tmp_path / "run", path, temperature=0.25)
     assert report.temperature == temperature_of(path) == 0.25
-    assert read_spec(path) is not None
+    assert read_spec(path) == spec
     windows = np.random.default_rng(1).standard_normal((16, 12, 2), dtype=np.float32)
     given = torch.from_numpy(windows)
     with torch.no_grad():
@@ -82,6 +86,12 @@ def test_a_temperature_changes_how_sure_a_classifier_is_and_not_what_it_answers(
     assert np.allclose(scores, raised / raised.sum(axis=1, keepdims=True), atol=1e-5)
     assert np.abs(scores - plain).max() > 0.01
     assert (scores.argmax(axis=1) == plain.argmax(axis=1)).all()
+    # Whoever compares the model with its run later divides by it, too.
+    variant = describe_variant(tmp_path, "fp32", path.name, "fp32")
+    directory = ModelDirectory("model", spec, "metadata", variant.sha256, (variant,))
+    source = InputSource(1, (), lambda: iter([Prepared(windows)]), lambda: iter(()))
+    parity = compare_with_torch(tmp_path / "run", tmp_path, directory, source)
+    assert parity.difference["scores"] <= PARITY_LIMIT
 
 
 def test_a_temperature_is_a_number_or_from_the_report_of_an_evaluation(tmp_path: Path) -> None:
