@@ -21,7 +21,7 @@ from edgehaul_agent.inference.trial import decode_once
 from edgehaul_agent.outlet import Outbox, StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline
 from edgehaul_agent.pipeline.gps import GpsPipeline
-from edgehaul_agent.sources.base import FixSource, FrameSource
+from edgehaul_agent.sources.base import FixSource, FrameSource, live_clock
 from edgehaul_agent.sources.factory import fix_source, frame_source
 from edgehaul_agent.update.install import check_compatible
 from edgehaul_agent.update.slots import InstalledModel, ModelStore
@@ -95,10 +95,11 @@ class Assembly:
                 outlet=outlet,
                 clock=clock,
             )
+        source = self.fix_source(stream, clock)
         return GpsPipeline(
             stream,
-            source=self.fix_source(stream, clock),
-            model=self.trace_model(stream) if stream.model else None,
+            source=source,
+            model=self.trace_model(stream, live_clock(source, clock)) if stream.model else None,
             outlet=outlet,
             clock=clock,
         )
@@ -121,15 +122,19 @@ class Assembly:
         """
         return _picture_model(self._load(stream), stream)
 
-    def trace_model(self, stream: GpsConfig) -> TraceModel:
+    def trace_model(self, stream: GpsConfig, clock: Clock | None = None) -> TraceModel:
         """Return the model of a GPS stream, with a session of its own.
+
+        Args:
+            stream: The stream.
+            clock: Tells fixes from the future; none where a recording is replayed.
 
         Raises:
             InstallError: It is not installed.
             BundleError: It is damaged, or not for this device.
             ModelError: It cannot be used, or not on traces.
         """
-        return _trace_model(self._load(stream))
+        return _trace_model(self._load(stream), clock)
 
     def try_model(self, stream: StreamConfig | GpsConfig) -> ModelState:
         """Load the model of a stream and let it answer once.
@@ -172,8 +177,9 @@ def _picture_model(loaded: _LoadedModel, stream: StreamConfig) -> PictureModel:
     return open_picture_model(loaded.engine, spec, where=loaded.path, score_threshold=threshold)
 
 
-def _trace_model(loaded: _LoadedModel) -> TraceModel:
-    return open_trace_model(loaded.engine, loaded.installed.manifest.spec, where=loaded.path)
+def _trace_model(loaded: _LoadedModel, clock: Clock | None = None) -> TraceModel:
+    spec = loaded.installed.manifest.spec
+    return open_trace_model(loaded.engine, spec, where=loaded.path, clock=clock)
 
 
 def _trial_tensor(installed: InstalledModel) -> Array:

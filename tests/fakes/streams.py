@@ -76,9 +76,16 @@ class ListFrames:
 
 
 class ListFixes:
-    """A source of fixes."""
+    """A source of fixes.
 
-    def __init__(self, fixes: Sequence[Fix]) -> None:
+    Args:
+        fixes: They.
+        clock: Where it is given the source is live: each fix comes when a second has passed.
+    """
+
+    def __init__(self, fixes: Sequence[Fix], *, clock: FakeClock | None = None) -> None:
+        self.is_live = clock is not None
+        self._clock = clock
         self._fixes = fixes
 
     def __enter__(self) -> Self:
@@ -90,7 +97,10 @@ class ListFixes:
 
     def fixes(self) -> Iterator[Fix]:
         """Yield the fixes."""
-        yield from self._fixes
+        for fix in self._fixes:
+            yield fix
+            if self._clock is not None:
+                self._clock.sleep(1.0)
 
 
 class ScriptedModel:

@@ -45,7 +45,8 @@ class AnomalyMerger:
     ) -> list[AnomalyEvent]:
         """Take in the next verdict and return the spans that it ended.
 
-        A pause between two verdicts, as after an outage, ends a span.
+        A pause between two verdicts, as after an outage, ends a span, and so does a clock that
+        is set back.
 
         Args:
             label: The most likely label.
@@ -55,7 +56,8 @@ class AnomalyMerger:
             fix: Where the device was.
         """
         slack_s = (ended_at_s - started_at_s) / 2
-        done = self.close() if started_at_s > self._last_ended_at_s + slack_s else []
+        follows = abs(started_at_s - self._last_ended_at_s) <= slack_s
+        done = [] if follows else self.close()
         self._last_ended_at_s = ended_at_s
         if label == self._normal_label or score < self._least_score:
             self._quiet += 1

@@ -7,6 +7,7 @@ from os import PathLike
 import msgspec
 
 from edgehaul.bundle.spec import ModelSpec, SequenceInput
+from edgehaul.clock import Clock
 from edgehaul.errors import SpecMismatchError
 from edgehaul.motion.windows import Window, Windower
 from edgehaul.values import Fix
@@ -66,9 +67,10 @@ class TraceModel:
     Args:
         engine: Runs the model.
         spec: What goes in and comes out.
+        clock: Tells fixes from the future; none where a recording is replayed.
     """
 
-    def __init__(self, engine: Engine, spec: ModelSpec) -> None:
+    def __init__(self, engine: Engine, spec: ModelSpec, *, clock: Clock | None = None) -> None:
         assert isinstance(spec.input, SequenceInput)  # noqa: S101 - see open_trace_model
         finds_anomalies = spec.output.head in ANOMALY_HEADS
         self.normal_label = NORMAL_LABEL if finds_anomalies else spec.output.normal_label
@@ -77,7 +79,7 @@ class TraceModel:
         self._engine = engine
         self._spec = spec
         self._hop_s = spec.input.hop * spec.input.interval_s
-        self._windower = Windower(spec.input)
+        self._windower = Windower(spec.input, clock=clock)
 
     def judge(self, fix: Fix) -> list[Verdict | Forecast]:
         """Take in the next fix and judge the windows that it completes.
@@ -109,13 +111,16 @@ class TraceModel:
         return NORMAL_LABEL, 1 - confidence
 
 
-def open_trace_model(engine: Engine, spec: ModelSpec, *, where: str | PathLike[str]) -> TraceModel:
+def open_trace_model(
+    engine: Engine, spec: ModelSpec, *, where: str | PathLike[str], clock: Clock | None = None
+) -> TraceModel:
     """Return the model for a GPS stream, once its inputs and outputs are those of the spec.
 
     Args:
         engine: The model, loaded.
         spec: What the bundle says of it.
         where: The model file, for errors.
+        clock: As for :class:`TraceModel`.
 
     Raises:
         SpecMismatchError: Spec and model contradict each other, or it is no model for traces.
@@ -129,4 +134,4 @@ def open_trace_model(engine: Engine, spec: ModelSpec, *, where: str | PathLike[s
         )
     check_input(engine, spec.input, where=where)
     check_outputs(spec, [info.shape for info in engine.outputs], where=str(where))
-    return TraceModel(engine, spec)
+    return TraceModel(engine, spec, clock=clock)

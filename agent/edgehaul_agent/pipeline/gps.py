@@ -15,7 +15,7 @@ from edgehaul_agent.events.anomalies import AnomalyMerger
 from edgehaul_agent.health.metrics import StreamMetrics
 from edgehaul_agent.inference.traces import Forecast, TraceModel, Verdict
 from edgehaul_agent.outlet import StreamOutlet
-from edgehaul_agent.sources.base import FixSource
+from edgehaul_agent.sources.base import FixSource, live_clock
 
 
 class GpsPipeline:
@@ -26,7 +26,7 @@ class GpsPipeline:
         source: Where fixes come from.
         model: Judges the trace; none publishes positions alone.
         outlet: Takes the results.
-        clock: Measures latencies.
+        clock: Measures latencies, and tells a live source's fixes from the future.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class GpsPipeline:
         self._model = model
         self._outlet = outlet
         self._clock = clock
-        self._gate = FixGate()
+        self._gate = FixGate(clock=live_clock(source, clock))
         self._last_published_s: float | None = None
         self._last_fix: Fix | None = None
         self._merger = AnomalyMerger(

@@ -53,7 +53,13 @@ class FrameSource(Protocol):
 
 
 class FixSource(Protocol):
-    """A stream of positions, opened by ``with``."""
+    """A stream of positions, opened by ``with``.
+
+    Attributes:
+        is_live: Whether the fixes are of now; a recording has its own times.
+    """
+
+    is_live: bool
 
     def __enter__(self) -> Self:
         """Open the source.
@@ -96,6 +102,11 @@ def refusals(path: Path) -> Iterator[None]:
             where=path,
             remedy="correct the path of the source, or let the agent's user read it",
         ) from error
+
+
+def live_clock(source: FixSource, clock: Clock) -> Clock | None:
+    """Return the clock that the fixes' times can be held against; none for a recording."""
+    return clock if source.is_live else None
 
 
 class Pacer:

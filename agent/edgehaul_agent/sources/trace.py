@@ -23,6 +23,8 @@ class TraceFile:
         realtime: Whether to keep to the trace's own pace.
     """
 
+    is_live = False
+
     def __init__(self, path: Path, *, clock: Clock, realtime: bool = False) -> None:
         self._path = path
         self._clock = clock

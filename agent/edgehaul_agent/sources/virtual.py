@@ -74,6 +74,8 @@ class VirtualReceiver:
         clock: Gives the pace; the trip has its own times.
     """
 
+    is_live = False
+
     def __init__(self, config: VirtualTruckSource, *, clock: Clock) -> None:
         self._trip = TruckTrip(seed=config.seed, duration_s=config.duration_s)
         self._realtime = config.realtime

@@ -27,6 +27,8 @@ CLOCK_ERROR_S = 3600.0
 """A fix this much older than the one before it means that one's clock was wrong."""
 AGREEING_FIXES = 3
 """So many doubted fixes in a row that agree with each other outweigh the trusted one."""
+UNTIMELY_FIXES = 30
+"""So many late (or future) fixes in a row that agree do so too: fewer may have been held up."""
 FUTURE_S = 60.0
 """A fix this much ahead of the machine's clock has a wrong time, or that clock is wrong."""
 MAX_ACCELERATION_MPS2 = 12.0
@@ -37,12 +39,14 @@ class FixGate:
     """Drops duplicates, late fixes, impossible positions and impossible jumps.
 
     Causal: what it decides about a fix depends only on those before it. It recovers when
-    the fix it trusted was the wrong one: after three fixes that agree with each other.
+    the fix it trusted was the wrong one: after three fixes that agree with each other, or
+    thirty that are late, for a trusted fix from the future makes all that follow seem late.
 
     Args:
         max_speed_mps: Speed that no vehicle reaches.
-        clock: Where it is given, fixes from the future are dropped too. A recording has its
-            own times, so what reads one gives none.
+        clock: Where it is given, fixes from the future are dropped at once, until thirty of
+            them agree that the clock is wrong. A recording has its own times, so what reads
+            one gives none.
     """
 
     def __init__(self, max_speed_mps: float = MAX_SPEED_MPS, *, clock: Clock | None = None) -> None:
@@ -62,25 +66,35 @@ class FixGate:
         return False
 
     def _believes(self, fix: Fix) -> bool:
-        if not _is_position(fix) or self._is_future(fix):
+        if not _is_position(fix):
             return False
+        needed = self._fixes_needed(fix)
+        return needed == 0 or self._outweighs(fix, needed)
+
+    def _fixes_needed(self, fix: Fix) -> int:
+        """Return how many fixes in a row must agree before this one is believed; 0: none."""
         trusted = self._trusted
+        # Once a run of future fixes is believed, the next one of them is no news.
+        if self._is_future(fix) and not (trusted is not None and self._is_future(trusted)):
+            return UNTIMELY_FIXES
         if trusted is None or self._follows(trusted, fix):
-            return True
+            return 0
         late_s = trusted.captured_at_s - fix.captured_at_s
-        if 0 <= late_s < CLOCK_ERROR_S:
-            return False
-        return self._outweighs(fix)
+        return UNTIMELY_FIXES if 0 <= late_s < CLOCK_ERROR_S else AGREEING_FIXES
 
     def _is_future(self, fix: Fix) -> bool:
         return self._clock is not None and fix.captured_at_s > self._clock.now_s() + FUTURE_S
 
-    def _outweighs(self, fix: Fix) -> bool:
+    def _outweighs(self, fix: Fix, needed: int) -> bool:
         """Count fixes that contradict the trusted one but follow from each other."""
-        agrees = self._doubted is not None and self._follows(self._doubted, fix)
+        doubted = self._doubted
+        if doubted is not None and fix.captured_at_s == doubted.captured_at_s:
+            # Said twice is no second witness, and no contradiction either.
+            return False
+        agrees = doubted is not None and self._follows(doubted, fix)
         self._agreeing = self._agreeing + 1 if agrees else 1
         self._doubted = fix
-        return self._agreeing >= AGREEING_FIXES
+        return self._agreeing >= needed
 
     def _follows(self, before: Fix, after: Fix) -> bool:
         elapsed_s = after.captured_at_s - before.captured_at_s

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgehaul.bundle.spec import SequenceInput
+from edgehaul.clock import Clock
 from edgehaul.motion.clean import FixCleaner
 from edgehaul.motion.features import check_features, context_steps, features_of
 from edgehaul.motion.resample import Motion, Resampler, Step
@@ -45,15 +46,16 @@ class Windower:
 
     Args:
         spec: What the model's input is.
+        clock: Of a live receiver's machine, as for :class:`edgehaul.motion.clean.FixGate`.
 
     Raises:
         SpecMismatchError: The spec names an unknown feature.
     """
 
-    def __init__(self, spec: SequenceInput) -> None:
+    def __init__(self, spec: SequenceInput, *, clock: Clock | None = None) -> None:
         check_features(spec.features)
         self.spec = spec
-        self._cleaner = FixCleaner()
+        self._cleaner = FixCleaner(clock=clock)
         self._resampler = Resampler(spec.interval_s)
         self._steps: deque[Step] = deque(
             maxlen=spec.window + context_steps(spec.features, spec.interval_s)

@@ -45,9 +45,37 @@ def test_one_bad_fix_is_dropped_and_the_drive_goes_on(bad: Fix) -> None:
     assert clean([*fixes[:10], bad, *fixes[10:]]) == (tuple(fixes), 1)
 
 
-def test_late_fixes_stay_out_however_many_they_are() -> None:
+def test_late_fixes_stay_out_as_long_as_they_may_have_been_held_up() -> None:
     fixes = drive(0, 60)
-    assert clean([*fixes[:10], *fixes[40:], *fixes[10:40]])[1] == 30
+    held_up = [*fixes[:10], *fixes[40:], *fixes[11:40]]
+    assert clean(held_up)[1] == 29
+    assert clean([*held_up, *drive(60, 5, 1200.0)])[1] == 29
+
+
+def test_late_fixes_that_come_between_others_never_agree() -> None:
+    fixes = drive(0, 200)
+    mixed = [f for pair in zip(fixes[100:], fixes[:100], strict=True) for f in pair]
+    assert clean(mixed) == (tuple(fixes[100:]), 100)
+
+
+@pytest.mark.parametrize("ahead_s", [61, 600, 1800, 3599])
+def test_one_fix_from_the_future_costs_half_a_minute(ahead_s: float) -> None:
+    fixes = drive(0, 1500)
+    wrong = fix(5.0 + ahead_s, 100.0)
+    kept, rejected = clean([*fixes[:5], wrong, *fixes[6:]])
+    assert kept == (*fixes[:5], wrong, *fixes[35:])
+    assert rejected == 29
+
+
+def test_late_fixes_agree_though_each_is_said_twice() -> None:
+    fixes = [fix(1805.0, 0.0), *(f for f in drive(0, 100) for _ in range(2))]
+    kept, _ = clean(fixes)
+    assert kept[1:] == tuple(drive(0, 100)[29:])
+
+
+def test_a_clock_that_stands_still_never_outweighs_what_was_trusted() -> None:
+    kept, _ = clean([fix(100, 0), *(fix(50, 1.0 * i) for i in range(200))])
+    assert kept == (fix(100, 0),)
 
 
 def test_a_wrong_first_place_is_given_up_after_three_that_agree() -> None:
@@ -79,6 +107,20 @@ def test_fixes_from_the_future_are_dropped_where_the_time_is_known() -> None:
     assert not gate.accept(fix(clock.now_s() + 1000, 0))
     assert gate.accept(fix(clock.now_s() + 30, 0)), "clocks may differ by a little"
     assert FixGate().accept(fix(clock.now_s() + 1000, 0)), "a recording has its own time"
+
+
+def test_a_machine_whose_clock_is_wrong_believes_its_receiver_in_the_end() -> None:
+    clock = FakeClock()
+    drive_s = clock.now_s() + 1e6
+    gate = FixGate(clock=clock)
+    believed = []
+    for late in drive(drive_s, 60):
+        believed.append(gate.accept(late))
+        clock.sleep(1.0)
+    assert believed == [False] * 29 + [True] * 31
+    # Then the machine is told the time.
+    clock.sleep(1e6)
+    assert gate.accept(fix(drive_s + 60, 1200))
 
 
 def test_an_impossible_speed_at_a_good_place_is_taken_as_missing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from edgehaul.motion.features import FEATURES, features_of
 from edgehaul.motion.resample import Motion, resample
 from edgehaul.motion.windows import Windower, windows_of
 from edgehaul.values import Fix
+from tests.fakes.streams import FakeClock
 
 ALL = tuple(FEATURES)
 METRES_PER_DEGREE = 111_194.93
@@ -169,6 +171,21 @@ def test_bad_fixes_are_counted_and_change_nothing() -> None:
     got = [w for fix in [*fixes[:11], lost, *fixes[11:]] for w in windower.push(fix)]
     assert windower.rejected == 1
     assert len(got) == len(windows_of(fixes, window_input()))
+
+
+def test_a_fix_from_the_future_costs_half_a_minute_of_windows_or_none() -> None:
+    clock = FakeClock()
+    fixes = trip([10.0] * 100, [0.0] * 100, start_s=clock.now_s())
+    fixes[5] = msgspec.structs.replace(fixes[5], captured_at_s=fixes[5].captured_at_s + 1800)
+    replayed = windows_of(fixes, window_input())
+    assert [w.started_at_s for w in replayed] == [f.captured_at_s for f in fixes[35:91]]
+    windower = Windower(window_input(), clock=clock)
+    live = []
+    for fix in fixes:
+        live += windower.push(fix)
+        clock.sleep(1.0)
+    assert windower.rejected == 1
+    assert [w.started_at_s for w in live] == [clock.now_s() - 100 + i for i in range(91)]
 
 
 def test_an_unknown_feature_is_refused_with_the_nearest_name() -> None:
