@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec, SequenceInput
+from edgehaul.bundle.spec import FixFilter, ImageInput, ModelSpec, OutputSpec, SequenceInput
 
 SIDE_PX = 16
 COLORS = ("blue", "green", "red")
@@ -80,7 +80,13 @@ def write_brightness_anomaly(path: Path, *, threshold: float = 60.0, broken: boo
 
 
 def write_speed_model(
-    path: Path, head: str, *, feature: str = "speed_mps", limit: float = 20.0, window: int = 5
+    path: Path,
+    head: str,
+    *,
+    feature: str = "speed_mps",
+    limit: float = 20.0,
+    window: int = 5,
+    fix_filter: FixFilter = "none",
 ) -> Path:
     """Write a model of windows of one feature, judged by the last step.
 
@@ -91,6 +97,7 @@ def write_speed_model(
         feature: The feature or channel.
         limit: See above.
         window: Steps in a window.
+        fix_filter: What passes over the fixes first.
     """
     nodes = [
         helper.make_node("Slice", ["window", "start", "end", "axis"], ["last"]),
@@ -123,7 +130,8 @@ def write_speed_model(
         nodes.append(helper.make_node("Identity", ["value"], ["score"]))
         shapes = {"score": [1, 1]}
         output = OutputSpec("anomaly", score_threshold=limit)
-    spec = ModelSpec("sequence", SequenceInput((feature,), window, 1.0, (0.0,), (1.0,)), output)
+    canvas = SequenceInput((feature,), window, 1.0, (0.0,), (1.0,), filter=fix_filter)
+    spec = ModelSpec("sequence", canvas, output)
     return _write(path, spec, nodes, constants, shapes)
 
 

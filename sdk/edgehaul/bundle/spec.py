@@ -26,6 +26,8 @@ Head = Literal[
     "regress",
 ]
 
+FixFilter = Literal["none", "kalman"]
+
 MAX_SIDE_PX = 8192
 
 
@@ -102,6 +104,8 @@ class SequenceInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         std: Divided by, one value for each feature.
         hop: Number of steps between the starts of two windows.
         name: Name of the model's input tensor; empty means its first one.
+        filter: What passes over the cleaned fixes before their features are computed;
+            ``kalman`` is causal (see ``edgehaul.motion.kalman``).
     """
 
     features: tuple[str, ...]
@@ -111,6 +115,7 @@ class SequenceInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     std: tuple[float, ...]
     hop: int = 1
     name: str = ""
+    filter: FixFilter = "none"
 
     def __post_init__(self) -> None:
         """Refuse values that no model could mean."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from edgehaul.bundle.spec import MAX_SIDE_PX, Resize
+from edgehaul.bundle.spec import MAX_SIDE_PX, FixFilter, Resize
 from edgehaul.config.recipe_sections import (
     AugmentSection,
     ClassLossSection,
@@ -203,6 +203,8 @@ class SequenceRecipe(_Training, frozen=True, kw_only=True):
             series the names of their channels, where empty means all.
         window: Number of time steps that the model sees at once.
         interval_s: Time between two steps.
+        filter: What passes over a trace's fixes first, in training and on the box alike:
+            ``kalman`` is for receivers that give no speed, or a rough one.
         hop: Steps between two windows when the model is run.
         normal_label: Label of the windows without an event.
         decision_s: Span at a window's end in which an event gives the window its label.
@@ -223,6 +225,7 @@ class SequenceRecipe(_Training, frozen=True, kw_only=True):
     features: tuple[str, ...] = ("speed_mps", "acceleration_mps2", "jerk_mps3", "heading_rate_dps")
     window: int = 16
     interval_s: float = 1.0
+    filter: FixFilter = "none"
     hop: int = 1
     normal_label: str = "normal"
     decision_s: float = 6.0

@@ -1,8 +1,8 @@
 """Which fixes to believe, and what of them, decided one by one as they come.
 
 The device and the host's windows use :class:`FixCleaner`, which is causal. What looks both
-ways, :func:`edgehaul.motion.hampel.hampel` with ``centred`` and
-:func:`edgehaul.motion.kalman.smoothed`, is for labels, tracks and maps on the host alone.
+ways, :func:`edgehaul.motion.hampel.hampel` and :func:`edgehaul.motion.kalman.smoothed`, is for
+labels, tracks and maps on the host alone.
 """
 
 from __future__ import annotations

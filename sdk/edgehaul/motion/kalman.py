@@ -7,9 +7,10 @@ as a first-order Gauss-Markov process (Brown and Hwang, "Introduction to Random 
 Applied Kalman Filtering", chapters 5 and 9). Velocities come from the receiver's speed and
 heading, which are measured by Doppler and far better than differences of positions.
 
-:func:`filtered` looks at the past alone and may run on the device. :func:`smoothed` also looks
-ahead (Rauch, Tung and Striebel, 1965): for labels, tracks and maps on the host, never for a
-model's input.
+:class:`KalmanTracker` and :func:`filtered` look at the past alone: the windows of models with
+``filter: kalman`` are made of it, on host and device alike. :func:`smoothed` also looks ahead
+(Rauch, Tung and Striebel, 1965): for labels, tracks and maps on the host, never for a model's
+input.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class KalmanOptions:
 
     Attributes:
         acceleration_mps2: Usual change of the velocity in a second (1 sigma).
+        manoeuvre_mps2: The same of a manoeuvre, such as harsh braking. What only this explains
+            is no outlier: without it a filter drives on where a vehicle has stopped.
         correlation_s: Time in which the receiver's wandering error forgets itself.
         white_share: Share of ``accuracy_m`` that is new with each fix.
         speed_error_mps: Error of the receiver's speed (1 sigma).
@@ -56,6 +59,7 @@ class KalmanOptions:
     """
 
     acceleration_mps2: float = 1.0
+    manoeuvre_mps2: float = 5.0
     correlation_s: float = 20.0
     white_share: float = 0.3
     speed_error_mps: float = 0.3
@@ -113,7 +117,12 @@ class KalmanTracker:
         # Errors depend on where the receiver is now: between buildings they grow.
         noise[4, 4] = noise[5, 5] = self._wander_variance(fix, transition[4, 4])
         predicted = transition @ mean
-        covariance = transition @ last.covariance @ transition.T + noise
+        kept = transition @ last.covariance @ transition.T
+        covariance = kept + noise
+        if self._surprises(fix, anchor, predicted, covariance):
+            # A first guess at a manoeuvre (Bar-Shalom, "Estimation", section 11.2).
+            noise[:4, :4] *= (self._options.manoeuvre_mps2 / self._options.acceleration_mps2) ** 2
+            covariance = kept + noise
         updated, updated_covariance, believed = self._updated(fix, anchor, predicted, covariance)
         self._gated = 0 if believed else self._gated + 1
         self.outliers += not believed
@@ -131,6 +140,30 @@ class KalmanTracker:
                 False,  # noqa: FBT003 - fields in order
             )
         return self._last
+
+    def _surprises(
+        self,
+        fix: Fix,
+        anchor: tuple[float, float],
+        mean: NDArray[np.float64],
+        covariance: NDArray[np.float64],
+    ) -> bool:
+        """Return whether position or velocity are not what the usual motion leads to."""
+        measured = _to_plane(fix, anchor) - _POSITION @ mean
+        spread = _POSITION @ covariance @ _POSITION.T + self._white_noise(fix)
+        if _distance(measured, spread) > self._options.gate:
+            return True
+        velocity = _velocity(fix)
+        if velocity is None:
+            return False
+        spread = _VELOCITY @ covariance @ _VELOCITY.T + _velocity_noise(fix, self._options)
+        return _distance(velocity - _VELOCITY @ mean, spread) > self._options.gate
+
+    def _white_noise(self, fix: Fix) -> NDArray[np.float64]:
+        variance: NDArray[np.float64] = (
+            self._options.white_share * _accuracy_m(fix)
+        ) ** 2 * np.eye(2)
+        return variance
 
     def _wander_variance(self, fix: Fix, kept: float) -> float:
         share = 1 - self._options.white_share**2
@@ -162,10 +195,9 @@ class KalmanTracker:
         covariance: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
         """Return mean and covariance after this fix, and whether its position was believed."""
-        white = (self._options.white_share * _accuracy_m(fix)) ** 2
-        measured = _to_plane(fix, anchor)
+        measured, noise = _to_plane(fix, anchor), self._white_noise(fix)
         mean, covariance, believed = self._corrected(
-            mean, covariance, measured, _POSITION, white * np.eye(2), gate=self._options.gate
+            mean, covariance, measured, _POSITION, noise, gate=self._options.gate
         )
         velocity = _velocity(fix)
         if velocity is not None:
@@ -189,10 +221,9 @@ class KalmanTracker:
         """Take in one measurement of two values, unless it is an outlier."""
         innovation = measured - observed @ mean
         spread = observed @ covariance @ observed.T + noise
-        inverse = np.linalg.inv(spread)
-        if float(innovation @ inverse @ innovation) > gate:
+        if _distance(innovation, spread) > gate:
             return mean, covariance, False
-        gain = covariance @ observed.T @ inverse
+        gain = covariance @ observed.T @ np.linalg.inv(spread)
         left = np.eye(6) - gain @ observed
         # Joseph's form stays symmetric and positive whatever is rounded.
         corrected = left @ covariance @ left.T + gain @ noise @ gain.T
@@ -202,6 +233,11 @@ class KalmanTracker:
 _POSITION = np.hstack([np.eye(2), np.zeros((2, 2)), np.eye(2)])
 """What is measured is the true position plus the wandering error."""
 _VELOCITY = np.hstack([np.zeros((2, 2)), np.eye(2), np.zeros((2, 2))])
+
+
+def _distance(innovation: NDArray[np.float64], spread: NDArray[np.float64]) -> float:
+    """Return the squared Mahalanobis distance."""
+    return float(innovation @ np.linalg.solve(spread, innovation))
 
 
 def filtered(fixes: Iterable[Fix], options: KalmanOptions | None = None) -> tuple[Fix, ...]:

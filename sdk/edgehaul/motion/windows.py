@@ -13,6 +13,7 @@ from edgehaul.bundle.spec import SequenceInput
 from edgehaul.clock import Clock
 from edgehaul.motion.clean import FixCleaner
 from edgehaul.motion.features import check_features, context_steps, features_of
+from edgehaul.motion.kalman import KalmanTracker
 from edgehaul.motion.resample import Motion, Resampler, Step
 from edgehaul.values import Fix
 
@@ -29,7 +30,7 @@ class Window:
         ended_at_s: Time of the last step, UTC seconds.
         features: (window, F) float32, in the features' own units.
         tensor: (1, window, F) float32, normalised: what the model takes.
-        fix: The fix that completed the window, at or just after ``ended_at_s``.
+        fix: The fix that completed the window, at or just after ``ended_at_s``, as received.
     """
 
     started_at_s: float
@@ -37,6 +38,29 @@ class Window:
     features: NDArray[np.float32]
     tensor: NDArray[np.float32]
     fix: Fix
+
+
+class FixIntake:
+    """Cleans fixes as they come, and filters them where the model asks for it.
+
+    Args:
+        spec: What the model's input is.
+        clock: Of a live receiver's machine, as for :class:`edgehaul.motion.clean.FixGate`.
+    """
+
+    def __init__(self, spec: SequenceInput, *, clock: Clock | None = None) -> None:
+        self._cleaner = FixCleaner(clock=clock)
+        self._tracker = KalmanTracker() if spec.filter == "kalman" else None
+
+    @property
+    def rejected(self) -> int:
+        """Number of fixes that were not believed."""
+        return self._cleaner.rejected
+
+    def push(self, fix: Fix) -> Fix | None:
+        """Return the fix as the features see it; None where it is not to be believed."""
+        cleaned = self._cleaner.push(fix)
+        return self._tracker.push(cleaned) if cleaned and self._tracker else cleaned
 
 
 class Windower:
@@ -55,7 +79,7 @@ class Windower:
     def __init__(self, spec: SequenceInput, *, clock: Clock | None = None) -> None:
         check_features(spec.features)
         self.spec = spec
-        self._cleaner = FixCleaner(clock=clock)
+        self._intake = FixIntake(spec, clock=clock)
         self._resampler = Resampler(spec.interval_s)
         self._steps: deque[Step] = deque(
             maxlen=spec.window + context_steps(spec.features, spec.interval_s)
@@ -65,14 +89,14 @@ class Windower:
     @property
     def rejected(self) -> int:
         """Number of fixes that were not believed."""
-        return self._cleaner.rejected
+        return self._intake.rejected
 
     def push(self, fix: Fix) -> list[Window]:
         """Take the next fix and return the windows that it completes."""
-        cleaned = self._cleaner.push(fix)
-        if cleaned is None:
+        seen = self._intake.push(fix)
+        if seen is None:
             return []
-        steps, is_new = self._resampler.push(cleaned)
+        steps, is_new = self._resampler.push(seen)
         if is_new:
             self._steps.clear()
             self._steps_seen = 0
@@ -106,6 +130,12 @@ def windows_of(fixes: Iterable[Fix], spec: SequenceInput) -> list[Window]:
     """
     windower = Windower(spec)
     return [window for fix in fixes for window in windower.push(fix)]
+
+
+def seen_fixes(fixes: Iterable[Fix], spec: SequenceInput) -> tuple[Fix, ...]:
+    """Return the believed fixes of a whole trace, as the windows' features see them."""
+    intake = FixIntake(spec)
+    return tuple(seen for fix in fixes if (seen := intake.push(fix)) is not None)
 
 
 def to_tensor(features: NDArray[np.float32], spec: SequenceInput) -> NDArray[np.float32]:

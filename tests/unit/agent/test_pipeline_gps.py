@@ -9,15 +9,20 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgehaul.bundle.spec import ModelSpec, OutputSpec, SequenceInput
+from edgehaul.bundle.spec import FixFilter, ModelSpec, OutputSpec, SequenceInput
 from edgehaul.config.device import GpsConfig, TraceSource
 from edgehaul.messages.payloads import AnomalyEvent, EventData, PositionData
 from edgehaul.messages.topics import DeviceTopics
+from edgehaul.motion.windows import to_tensor
 from edgehaul.values import Fix
+from edgehaul.virtual.truck import TruckTrip
+from edgehaul_agent.inference.engine import Array
 from edgehaul_agent.inference.traces import open_trace_model
 from edgehaul_agent.outlet import StreamOutlet
 from edgehaul_agent.pipeline.gps import GpsPipeline
 from edgehaul_agent.sources.base import live_clock
+from edgehaul_tools.dataset.traces import LabelledTrace
+from edgehaul_tools.train.sequence.windows import cut_windows
 from tests.fakes.engines import FakeEngine
 from tests.fakes.streams import FakeClock, ListFixes, MemoryOutbox
 
@@ -69,6 +74,29 @@ def validity(outbox: MemoryOutbox) -> list[bool]:
 def alarms(outbox: MemoryOutbox) -> list[AnomalyEvent]:
     told = [p.event for p in outbox.payloads("/events/van") if isinstance(p, EventData)]
     return [event for event in told if isinstance(event, AnomalyEvent)]
+
+
+@pytest.mark.parametrize("name", ["none", "kalman"])
+def test_the_box_feeds_its_model_what_it_learnt_from(name: FixFilter) -> None:
+    fixes = TruckTrip(seed=4, duration_s=120).fixes
+    spec = msgspec.structs.replace(
+        SPEEDS,
+        input=SequenceInput(
+            ("speed_mps", "heading_rate_dps", "step_m"), 8, 1.0, (5, 0, 5), (2, 3, 2), filter=name
+        ),
+    )
+    seen: list[np.ndarray] = []
+
+    def answer(tensor: Array) -> list[Array]:
+        seen.append(tensor.copy())
+        return [np.zeros((1, 1), np.float32)]
+
+    model = open_trace_model(FakeEngine(spec, [(1, 1)], answer), spec, where="m.onnx")
+    for fix in fixes:
+        model.judge(fix)
+    learnt = cut_windows(LabelledTrace("t", fixes, ()), spec.input).features
+    np.testing.assert_array_equal(np.concatenate(seen), to_tensor(learnt, spec.input)[0])
+    assert len(seen) > 50
 
 
 @pytest.mark.parametrize(("live", "lost"), [(True, 1), (False, 29)])

@@ -58,6 +58,23 @@ def test_what_is_filtered_depends_on_the_past_alone() -> None:
     assert smoothed(fixes)[-1] == filtered(fixes)[-1], "the last one has no future"
 
 
+def test_harsh_braking_is_no_outlier_though_the_receiver_gives_no_speed() -> None:
+    north_m = np.cumsum([15.0] * 60 + [7.0] + [1.5] * 12)
+    fixes = [
+        Fix(captured_at_s=i, latitude_deg=50 + m / 111_195, longitude_deg=7.0, accuracy_m=3.0)
+        for i, m in enumerate(north_m)
+    ]
+    tracker = KalmanTracker()
+    got = [tracker.push(fix) for fix in fixes]
+    away_m = [
+        haversine_m(a.latitude_deg, 7.0, b.latitude_deg, 7.0)
+        for a, b in zip(fixes, got, strict=True)
+    ]
+    assert tracker.outliers == 0
+    assert max(away_m) < 3.0, "it does not drive on where the vehicle has stopped"
+    assert all(fix.speed_mps < 3.0 for fix in got[62:])
+
+
 def test_a_vehicle_that_truly_jumps_is_found_again() -> None:
     def at(second: int, latitude_deg: float) -> Fix:
         return Fix(captured_at_s=second, latitude_deg=latitude_deg, longitude_deg=7.0)

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from edgehaul.bundle.spec import SequenceInput
 from edgehaul.errors import SpecMismatchError
+from edgehaul.geometry import haversine_m
 from edgehaul.motion.clean import clean
 from edgehaul.motion.features import FEATURES, features_of
+from edgehaul.motion.kalman import filtered
 from edgehaul.motion.resample import Motion, resample
-from edgehaul.motion.windows import Windower, windows_of
+from edgehaul.motion.windows import Windower, seen_fixes, windows_of
 from edgehaul.values import Fix
+from edgehaul.virtual.truck import TruckTrip
 from tests.fakes.streams import FakeClock
 
 ALL = tuple(FEATURES)
@@ -24,7 +27,7 @@ METRES_PER_DEGREE = 111_194.93
 
 
 def window_input(
-    window: int = 10, hop: int = 1, interval_s: float = 1.0, **changes: tuple
+    window: int = 10, hop: int = 1, interval_s: float = 1.0, **changes: object
 ) -> SequenceInput:
     count = len(changes.get("features", ALL))
     fields = {"features": ALL, "mean": (0.0,) * count, "std": (1.0,) * count, **changes}
@@ -54,6 +57,10 @@ def trip(
         north_m += speed * interval_s * math.cos(math.radians(heading))
         east_m += speed * interval_s * math.sin(math.radians(heading))
     return fixes
+
+
+def metres_between(one: Fix, other: Fix) -> float:
+    return haversine_m(one.latitude_deg, one.longitude_deg, other.latitude_deg, other.longitude_deg)
 
 
 def motion_of(fixes: list[Fix], interval_s: float = 1.0) -> Motion:
@@ -135,8 +142,11 @@ def test_the_tensor_is_normalised() -> None:
     ),
     window=st.integers(1, 8),
     hop=st.integers(1, 4),
+    kalman=st.booleans(),
 )
-def test_the_device_sees_what_the_host_saw(*, moves: list, window: int, hop: int) -> None:
+def test_the_device_sees_what_the_host_saw(
+    *, moves: list, window: int, hop: int, kalman: bool
+) -> None:
     """Windows cut from one fix at a time equal rows of the whole trip's features."""
     time_s, fixes = 0.0, []
     for elapsed_s, speed, heading, is_reported in moves:
@@ -150,9 +160,10 @@ def test_the_device_sees_what_the_host_saw(*, moves: list, window: int, hop: int
                 heading_deg=heading if is_reported else None,
             )
         )
-    spec = window_input(window=window, hop=hop)
+    spec = window_input(window=window, hop=hop, filter="kalman" if kalman else "none")
     expected = []
-    for motion in resample(clean(fixes)[0], 1.0):
+    cleaned = clean(fixes)[0]
+    for motion in resample(filtered(cleaned) if kalman else cleaned, 1.0):
         rows = features_of(motion, ALL)
         starts = range(0, len(rows) - window + 1, hop)
         expected += [(motion.time_s[i], rows[i : i + window]) for i in starts]
@@ -162,6 +173,41 @@ def test_the_device_sees_what_the_host_saw(*, moves: list, window: int, hop: int
     for window_got, (_, rows) in zip(got, expected, strict=True):
         np.testing.assert_array_equal(window_got.features, rows)
         assert window_got.fix.captured_at_s >= window_got.ended_at_s - 1e-5
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_a_filter_brings_what_the_model_sees_nearer_to_the_truth(*, reported: bool) -> None:
+    """A receiver that gives a rough speed, or none."""
+    truck = TruckTrip(seed=1, duration_s=600)
+    truth = {fix.captured_at_s: fix for fix in truck.true_fixes}
+    rng = np.random.default_rng(3)
+    fixes = [
+        msgspec.structs.replace(
+            fix,
+            speed_mps=max(0.0, fix.speed_mps + rng.normal(0, 0.7)) if reported else None,
+            heading_deg=fix.heading_deg if reported else None,
+        )
+        for fix in truck.fixes
+    ]
+    errors = {}
+    for name in ("none", "kalman"):
+        spec = window_input(window=1, features=("speed_mps",), filter=name)
+        seen = seen_fixes(fixes, spec)
+        away_m = [metres_between(fix, truth[fix.captured_at_s]) for fix in seen]
+        misses_mps = [
+            w.features[0, 0] - truth[w.ended_at_s].speed_mps for w in windows_of(fixes, spec)
+        ]
+        errors[name] = [np.sqrt(np.mean(np.square(e))) for e in (away_m, misses_mps)]
+    place, speed = np.array(errors["kalman"]) / errors["none"]
+    assert place < (0.75 if reported else 1.02)
+    assert speed < 0.9
+
+
+def test_a_fix_that_completes_a_window_is_told_as_it_was_received() -> None:
+    fixes = TruckTrip(seed=1, duration_s=60).fixes
+    windows = windows_of(fixes, window_input(filter="kalman"))
+    assert len(windows) > 5
+    assert all(w.fix in fixes for w in windows)
 
 
 def test_bad_fixes_are_counted_and_change_nothing() -> None:

@@ -384,6 +384,18 @@ def test_only_recordings_of_the_runs_part_are_measured(trips: Path, tmp_path: Pa
     assert not calibration.temperature.same_part
 
 
+def test_a_model_of_filtered_fixes_is_measured_on_filtered_fixes(
+    trips: Path, tmp_path: Path
+) -> None:
+    errors = []
+    for name in ("none", "kalman"):
+        model = write_speed_model(tmp_path / f"{name}.onnx", "regress", fix_filter=name)
+        measured = measure(model, trips, tmp_path, Options(resamples=0))
+        errors.append(value(measured, "mae"))
+    # Speeding up by 15 m/s at once is more than a filter follows at once.
+    assert errors[0] < errors[1] < errors[0] + 2.0
+
+
 def test_fixes_have_a_place_to_be_drawn_even_where_the_receiver_was_silent() -> None:
 
     fixes = tuple(

@@ -12,6 +12,7 @@ from edgehaul.config.recipe import SequenceRecipe
 from edgehaul.errors import DatasetError, SpecMismatchError
 from edgehaul.geometry import EARTH_RADIUS_M
 from edgehaul.values import Fix
+from edgehaul.virtual.truck import TruckTrip
 from edgehaul_tools.dataset.series import Series
 from edgehaul_tools.dataset.traces import AnomalySpan, LabelledTrace
 from edgehaul_tools.train.sequence.moves import load_moves
@@ -96,6 +97,13 @@ def test_no_features_means_all_and_an_unknown_one_is_named() -> None:
     assert "speed_mps" in with_features(everything, [drive(0, 0, 5, 10)]).features
 
 
+def test_the_spec_carries_the_filter_and_a_series_has_no_fixes_to_filter() -> None:
+    recipe = msgspec.structs.replace(RECIPE, filter="kalman")
+    assert scaled_input(recipe, np.zeros((3, 5, 1), np.float32)).filter == "kalman"
+    with pytest.raises(SpecMismatchError, match="a series has none"):
+        load_windows([series()], recipe, ("normal",))
+
+
 def test_a_constant_channel_is_not_scaled_up() -> None:
     flat = Series("f", np.arange(9.0), ("level",), np.full((9, 1), 7, np.float32), ())
     scaled = scaled_input(RECIPE, load_windows([flat], RECIPE, ("normal",)).features)
@@ -165,6 +173,17 @@ def test_a_left_turn_leads_to_the_left(heading_deg: float, turn_dps: float, side
     radius_m = speed_mps / np.radians(10.0)
     assert np.allclose(moves.moves_m[:, 0], radius_m * np.sin(turned), atol=0.15)
     assert np.allclose(moves.moves_m[:, 1], side * radius_m * (1 - np.cos(turned)), atol=0.15)
+
+
+def test_the_naive_answer_follows_what_the_filtered_windows_say() -> None:
+    trace = LabelledTrace("t", TruckTrip(seed=2, duration_s=120).fixes, ())
+    recipe = msgspec.structs.replace(MOVES, filter="kalman", features=("speed_mps",))
+    filtered, plain = (
+        load_moves([trace], r) for r in (recipe, msgspec.structs.replace(recipe, filter="none"))
+    )
+    straight_m = filtered.features[:, -1, 0] * recipe.horizon_s
+    np.testing.assert_allclose(filtered.constant_velocity_m[:, 0], straight_m, rtol=1e-5)
+    assert not np.allclose(filtered.features, plain.features)
 
 
 def test_nothing_is_foretold_into_an_outage() -> None:

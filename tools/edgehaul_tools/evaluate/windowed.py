@@ -80,6 +80,7 @@ def _like(
         features=canvas.features,
         window=canvas.window,
         interval_s=canvas.interval_s,
+        filter=canvas.filter,
         hop=1,
         normal_label=normal,
         decision_s=decision_s,

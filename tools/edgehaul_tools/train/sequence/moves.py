@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from edgehaul.config.recipe import SequenceRecipe
 from edgehaul.errors import DatasetError
 from edgehaul.geometry import EARTH_RADIUS_M
-from edgehaul.motion.clean import clean
 from edgehaul.motion.resample import OUTAGE_INTERVALS, resample
+from edgehaul.motion.windows import seen_fixes
 from edgehaul.values import Fix
 from edgehaul_tools.dataset.series import Series
 from edgehaul_tools.train.sequence.windows import Recording, cut_windows, unscaled_input
@@ -67,8 +67,9 @@ def _moves_of(
             where=recording.name,
             remedy="train goal 'next_position' on trips",
         )
-    cut = cut_windows(recording, unscaled_input(recipe))
-    fixes, _ = clean(recording.fixes)
+    spec = unscaled_input(recipe)
+    cut = cut_windows(recording, spec)
+    fixes = seen_fixes(recording.fixes, spec)
     at_s, later_s = cut.ended_at_s, cut.ended_at_s + recipe.horizon_s
     place, known = _places(fixes, at_s, recipe.interval_s)
     later, later_known = _places(fixes, later_s, recipe.interval_s)

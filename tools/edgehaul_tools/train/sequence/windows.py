@@ -84,15 +84,26 @@ def _check_channels(names: Sequence[str], series: Series) -> None:
             )
 
 
+def _check_unfiltered(spec: SequenceInput, series: Series) -> None:
+    if spec.filter != "none":
+        raise SpecMismatchError(
+            f"filter {spec.filter!r} passes over the fixes of a trace, and a series has none",
+            where=series.name,
+            remedy="set `filter: none`",
+        )
+
+
 def cut_windows(recording: Recording, spec: SequenceInput) -> CutWindows:
     """Return all windows of a trip or a series.
 
     Raises:
-        SpecMismatchError: The spec names an unknown feature or channel.
+        SpecMismatchError: The spec names an unknown feature or channel, or filters the fixes
+            of a series, which has none.
     """
     shape = (-1, spec.window, len(spec.features))
     if isinstance(recording, Series):
         _check_channels(spec.features, recording)
+        _check_unfiltered(spec, recording)
         chosen = [recording.channels.index(name) for name in spec.features]
         started_at_s, features = windows_of_series(recording, spec.interval_s, spec.window)
         ended_at_s = started_at_s + (spec.window - 1) * spec.interval_s
@@ -185,6 +196,7 @@ def unscaled_input(recipe: SequenceRecipe) -> SequenceInput:
         features=recipe.features,
         window=recipe.window,
         interval_s=recipe.interval_s,
+        filter=recipe.filter,
         mean=(0.0,) * count,
         std=(1.0,) * count,
         hop=1,
