@@ -40,6 +40,8 @@ _ANCHOR_REACH_M = 20_000.0
 _LEAST_ACCURACY_M = 0.5
 _REJECTED_AT_MOST = 5
 """So many gated positions in a row mean that the filter is wrong, not the receiver."""
+_SETTLED_AFTER = 5
+"""Before so many fixes one that is gated is as good as those that the filter began with."""
 _HEADING_FROM_MPS = 1.5
 
 
@@ -96,6 +98,7 @@ class KalmanTracker:
         self._options = options or KalmanOptions()
         self._last: _Moment | None = None
         self._gated = 0
+        self._taken = 0
 
     def push(self, fix: Fix) -> Fix:
         """Take the next fix and return the best estimate of the same moment.
@@ -126,7 +129,9 @@ class KalmanTracker:
         updated, updated_covariance, believed = self._updated(fix, anchor, predicted, covariance)
         self._gated = 0 if believed else self._gated + 1
         self.outliers += not believed
-        if self._gated > _REJECTED_AT_MOST or math.hypot(*updated[:2]) > _ANCHOR_REACH_M:
+        self._taken += 1
+        allowed = _REJECTED_AT_MOST if self._taken >= _SETTLED_AFTER else 0
+        if self._gated > allowed or math.hypot(*updated[:2]) > _ANCHOR_REACH_M:
             self._last = self._started(fix)
         else:
             self._last = _Moment(
@@ -148,16 +153,16 @@ class KalmanTracker:
         mean: NDArray[np.float64],
         covariance: NDArray[np.float64],
     ) -> bool:
-        """Return whether position or velocity are not what the usual motion leads to."""
-        measured = _to_plane(fix, anchor) - _POSITION @ mean
-        spread = _POSITION @ covariance @ _POSITION.T + self._white_noise(fix)
-        if _distance(measured, spread) > self._options.gate:
-            return True
+        """Return whether the usual motion does not lead to this velocity, or this position."""
         velocity = _velocity(fix)
         if velocity is None:
-            return False
-        spread = _VELOCITY @ covariance @ _VELOCITY.T + _velocity_noise(fix, self._options)
-        return _distance(velocity - _VELOCITY @ mean, spread) > self._options.gate
+            innovation = _to_plane(fix, anchor) - _POSITION @ mean
+            spread = _POSITION @ covariance @ _POSITION.T + self._white_noise(fix)
+        else:
+            # Whoever says that it goes on as before and is elsewhere has a wrong position.
+            innovation = velocity - _VELOCITY @ mean
+            spread = _VELOCITY @ covariance @ _VELOCITY.T + _velocity_noise(fix, self._options)
+        return _distance(innovation, spread) > self._options.gate
 
     def _white_noise(self, fix: Fix) -> NDArray[np.float64]:
         variance: NDArray[np.float64] = (
@@ -170,7 +175,7 @@ class KalmanTracker:
         return float(share * _accuracy_m(fix) ** 2 * (1 - kept**2))
 
     def _started(self, fix: Fix) -> _Moment:
-        self._gated = 0
+        self._gated = self._taken = 0
         accuracy_m = _accuracy_m(fix)
         mean, covariance = np.zeros(6), np.zeros((6, 6))
         velocity = _velocity(fix)

@@ -75,6 +75,25 @@ def test_harsh_braking_is_no_outlier_though_the_receiver_gives_no_speed() -> Non
     assert all(fix.speed_mps < 3.0 for fix in got[62:])
 
 
+@pytest.mark.parametrize("speed_mps", [None, 20.0])
+def test_a_wrong_first_position_is_given_up_at_once(speed_mps: float | None) -> None:
+    fixes = [
+        Fix(
+            captured_at_s=float(i),
+            latitude_deg=50 + (20 * i if i else 90) / 111_195,
+            longitude_deg=7.0,
+            speed_mps=speed_mps,
+            heading_deg=None if speed_mps is None else 0.0,
+        )
+        for i in range(20)
+    ]
+    away_m = [
+        haversine_m(a.latitude_deg, 7.0, b.latitude_deg, 7.0)
+        for a, b in zip(fixes, filtered(fixes), strict=True)
+    ]
+    assert max(away_m) < 15
+
+
 def test_a_vehicle_that_truly_jumps_is_found_again() -> None:
     def at(second: int, latitude_deg: float) -> Fix:
         return Fix(captured_at_s=second, latitude_deg=latitude_deg, longitude_deg=7.0)
