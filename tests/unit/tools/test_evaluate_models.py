@@ -12,20 +12,18 @@ import pytest
 from edgehaul.clock import format_utc
 from edgehaul.errors import DatasetError, SpecMismatchError, UsageError
 from edgehaul.geometry import Box
-from edgehaul.values import Fix
 from edgehaul.vision.decode import Detections
 from edgehaul_tools.cli import main
 from edgehaul_tools.dataset.coco import write_coco
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
 from edgehaul_tools.dataset.series import Series, write_series_dataset
-from edgehaul_tools.dataset.traces import AnomalySpan, LabelledTrace
+from edgehaul_tools.dataset.traces import AnomalySpan
 from edgehaul_tools.evaluate.candidates import open_candidates
 from edgehaul_tools.evaluate.detection import DetectionScores
 from edgehaul_tools.evaluate.detectors import detector_points, pooled_curve
 from edgehaul_tools.evaluate.evaluate import Measured, Options, evaluate_models
 from edgehaul_tools.evaluate.matching import match_classes
 from edgehaul_tools.evaluate.result import Evaluation
-from edgehaul_tools.evaluate.track_drawing import draw_track
 from tests.fakes.answering import (
     COLORS,
     write_brightness_anomaly,
@@ -394,15 +392,3 @@ def test_a_model_of_filtered_fixes_is_measured_on_filtered_fixes(
         errors.append(value(measured, "mae"))
     # Speeding up by 15 m/s at once is more than a filter follows at once.
     assert errors[0] < errors[1] < errors[0] + 2.0
-
-
-def test_fixes_have_a_place_to_be_drawn_even_where_the_receiver_was_silent() -> None:
-
-    fixes = tuple(
-        Fix(captured_at_s=START_S + s, latitude_deg=50 + s * 1e-4, longitude_deg=8.0)
-        for s in (0, 1, 2, 60, 61)
-    )
-    span = AnomalySpan("speeding", START_S + 20, START_S + 25)
-    drawing = draw_track(LabelledTrace("t", fixes, (span,)), [span], [])
-    assert "true: speeding" in drawing
-    assert "nan" not in drawing

@@ -1,4 +1,8 @@
-"""Recordings as drawings: a trip on a map with a scale, a series over time."""
+"""Recordings as drawings: a trip on a map with a scale, a series over time.
+
+The way on a map is smoothed with all that is known afterwards; the fixes lie beside it as the
+receiver gave them.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,14 @@ from edgehaul.values import Fix
 from edgehaul_tools.dataset.series import Series
 from edgehaul_tools.dataset.traces import AnomalySpan, LabelledTrace
 from edgehaul_tools.evaluate.figures import COLORS, INK, new_figure, to_svg
+from edgehaul_tools.evaluate.smooth_track import smooth_track
 
 METRES_PER_DEGREE = EARTH_RADIUS_M * math.pi / 180
 """Length of one degree of latitude."""
 _WIDTH, _HEIGHT, _MARGIN = 900.0, 480.0, 36.0
 _TRUE, _REPORTED = COLORS[1], COLORS[3]
+_RECEIVED, _WAY = f"var(--ink, {INK})", "var(--muted, #9ca3af)"
+_DOT_PX = 1.6
 _SCALE_SHARE = 0.22
 _TEXT = f"font-size:13px;fill:var(--ink, {INK});font-family:system-ui,sans-serif"
 
@@ -30,18 +37,34 @@ def local_m(
     """Return east and north in metres of (latitude, longitude) pairs, from the origin's pair."""
     degrees = np.array(places, dtype=np.float64).reshape(-1, 2)
     shrink = math.cos(math.radians(origin[0]))
-    east = (degrees[:, 1] - origin[1]) * METRES_PER_DEGREE * shrink
+    # The shorter way round, across 180 degrees too.
+    east_deg = (degrees[:, 1] - origin[1] + 180.0) % 360.0 - 180.0
+    east = east_deg * METRES_PER_DEGREE * shrink
     return east, (degrees[:, 0] - origin[0]) * METRES_PER_DEGREE
 
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """A trip on the drawing: pixels of each fix."""
+    """A trip on the drawing: pixels of each fix of its smoothed way."""
 
     time_s: NDArray[np.float64]
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     metres_per_px: float
+    origin: tuple[float, float]
+    centre_m: tuple[float, float]
+
+    def dots(self, fixes: Sequence[Fix]) -> str:
+        """Return a path that is a dot for each fix on the drawing, but where dots would touch."""
+        x, y = _pixels(_places(fixes), self.origin, self.centre_m, self.metres_per_px)
+        with np.errstate(invalid="ignore"):  # a receiver may have said NaN
+            shown = (x >= 0) & (x <= _WIDTH) & (y >= 0) & (y <= _HEIGHT)
+        parts, last = [], (math.inf, math.inf)
+        for place in zip(x[shown].tolist(), y[shown].tolist(), strict=True):
+            if math.dist(place, last) >= _DOT_PX:
+                parts.append(f"M{place[0]:.1f} {place[1]:.1f}h0")
+                last = place
+        return "".join(parts)
 
     def path(self, since_s: float, until_s: float) -> str:
         chosen = np.flatnonzero((self.time_s >= since_s) & (self.time_s <= until_s))
@@ -55,11 +78,17 @@ class _View:
 def draw_track(
     trace: LabelledTrace, true: Sequence[AnomalySpan], reported: Sequence[AnomalySpan]
 ) -> str:
-    """Draw a trip from above: the way, the true events on it, the reports, and a scale."""
-    view, name = _view(trace.fixes), f"map of {html.escape(trace.name)}"
+    """Draw a trip from above: fixes, the smoothed way, true events, reports, and a scale."""
+    name = f"map of {html.escape(trace.name)}"
+    opening = f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" aria-label="{name}">'
+    track = smooth_track(trace.fixes)
+    if not track:
+        return f'{opening}<text x="{_MARGIN}" y="{_MARGIN}" style="{_TEXT}">no fix</text></svg>'
+    view = _view(track)
     parts = [
-        f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" role="img" aria-label="{name}">',
-        _line(view.path(view.time_s[0], view.time_s[-1]), "var(--muted, #9ca3af)", 2.5, ""),
+        opening,
+        _line(view.path(view.time_s[0], view.time_s[-1]), _WAY, 2.5, ""),
+        _line(view.dots(trace.fixes), _RECEIVED, _DOT_PX, "as received", opacity=0.6),
     ]
     for span in true:
         path = view.path(span.started_at_s, span.ended_at_s)
@@ -96,17 +125,29 @@ def draw_series(
     return to_svg(figure)
 
 
-def _view(fixes: Sequence[Fix]) -> _View:
-    first = fixes[0]
-    east, north = local_m(
-        [(f.latitude_deg, f.longitude_deg) for f in fixes],
-        (first.latitude_deg, first.longitude_deg),
-    )
+def _view(track: Sequence[Fix]) -> _View:
+    origin = (track[0].latitude_deg, track[0].longitude_deg)
+    east, north = local_m(_places(track), origin)
     wide, high = float(np.ptp(east)), float(np.ptp(north))
     scale = max(wide / (_WIDTH - 2 * _MARGIN), high / (_HEIGHT - 2 * _MARGIN), 1e-3)
-    x = _WIDTH / 2 + (east - (east.max() + east.min()) / 2) / scale
-    y = _HEIGHT / 2 - (north - (north.max() + north.min()) / 2) / scale
-    return _View(np.array([f.captured_at_s for f in fixes]), x, y, scale)
+    centre_m = (float(east.max() + east.min()) / 2, float(north.max() + north.min()) / 2)
+    x, y = _pixels(_places(track), origin, centre_m, scale)
+    return _View(np.array([f.captured_at_s for f in track]), x, y, scale, origin, centre_m)
+
+
+def _places(fixes: Sequence[Fix]) -> list[tuple[float, float]]:
+    return [(fix.latitude_deg, fix.longitude_deg) for fix in fixes]
+
+
+def _pixels(
+    places: Sequence[tuple[float, float]],
+    origin: tuple[float, float],
+    centre_m: tuple[float, float],
+    metres_per_px: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    east, north = local_m(places, origin)
+    x = _WIDTH / 2 + (east - centre_m[0]) / metres_per_px
+    return x, _HEIGHT / 2 - (north - centre_m[1]) / metres_per_px
 
 
 def _line(path: str, color: str, width: float, title: str, *, opacity: float = 1.0) -> str:
@@ -142,11 +183,16 @@ def _scale(view: _View) -> str:
 
 
 def _legend() -> str:
-    rows = (("true event", _TRUE, 11.0), ("reported", _REPORTED, 4.5))
+    rows = (
+        ("as received", "h0 m7 0 h0 m7 0 h0", _RECEIVED, 2 * _DOT_PX),
+        ("smoothed", "h22", _WAY, 2.5),
+        ("true event", "h22", _TRUE, 11.0),
+        ("reported", "h22", _REPORTED, 4.5),
+    )
     parts = []
-    for row, (name, color, width) in enumerate(rows):
-        x, y = _WIDTH - 250 + row * 130, _HEIGHT - 18
-        parts.append(_line(f"M{x} {y} h22", color, width, ""))
+    for row, (name, shape, color, width) in enumerate(rows):
+        x, y = _WIDTH - 510 + row * 130, _HEIGHT - 18
+        parts.append(_line(f"M{x} {y} {shape}", color, width, ""))
         parts.append(f'<text x="{x + 32}" y="{y + 4}" style="{_TEXT}">{name}</text>')
     return "".join(parts)
 
