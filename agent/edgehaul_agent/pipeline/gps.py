@@ -9,7 +9,7 @@ from typing import Self
 from edgehaul.clock import Clock, format_utc
 from edgehaul.config.device import GpsConfig
 from edgehaul.messages.payloads import AnomalyEvent, ForecastEvent, PositionData
-from edgehaul.motion.clean import FixGate
+from edgehaul.motion.clean import FixGate, is_writable
 from edgehaul.values import Fix
 from edgehaul_agent.events.anomalies import AnomalyMerger
 from edgehaul_agent.health.metrics import StreamMetrics
@@ -46,6 +46,7 @@ class GpsPipeline:
         self._outlet = outlet
         self._clock = clock
         self._gate = FixGate(clock=live_clock(source, clock))
+        self._bad = 0
         self._last_published_s: float | None = None
         self._last_fix: Fix | None = None
         self._merger = AnomalyMerger(
@@ -81,7 +82,10 @@ class GpsPipeline:
             SpoolError: Results can no longer be stored.
         """
         for fix in self._source.fixes():
-            self._process(fix)
+            if is_writable(fix):
+                self._process(fix)
+            else:
+                self._bad += 1
             if stop.is_set():
                 break
         self._tell_anomalies(self._merger.close())
@@ -91,8 +95,8 @@ class GpsPipeline:
         return 0
 
     def bad(self) -> int:
-        """Fixes that were not believed are published as not valid, so none is lost."""
-        return 0
+        """Fixes without a time or a place. Others that are not believed are told as not valid."""
+        return self._bad
 
     def _process(self, fix: Fix) -> None:
         taken_at_s = self._clock.monotonic_s()

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from edgehaul.clock import Clock
+from edgehaul.clock import Clock, is_time
 from edgehaul.geometry import haversine_m
 from edgehaul.motion.hampel import CausalHampel
 from edgehaul.values import Fix
@@ -97,13 +97,7 @@ class FixGate:
         return self._agreeing >= needed
 
     def _follows(self, before: Fix, after: Fix) -> bool:
-        elapsed_s = after.captured_at_s - before.captured_at_s
-        if elapsed_s <= 0:
-            return False
-        distance_m = haversine_m(
-            before.latitude_deg, before.longitude_deg, after.latitude_deg, after.longitude_deg
-        )
-        return distance_m <= JITTER_M + self._max_speed_mps * elapsed_s
+        return can_follow(before, after, self._max_speed_mps)
 
 
 class FixCleaner:
@@ -142,7 +136,7 @@ class FixCleaner:
         return msgspec.structs.replace(fix, speed_mps=speed_mps, heading_deg=heading_deg)
 
     def _is_possible(self, speed_mps: float, time_s: float) -> bool:
-        if speed_mps < 0:
+        if not 0 <= speed_mps <= MAX_SPEED_MPS:
             return False
         believed_mps, at_s = self._believed or (speed_mps, time_s)
         elapsed_s = time_s - at_s
@@ -162,6 +156,23 @@ _FORGET_S = 30.0
 """After a pause this long the speeds before it say nothing."""
 
 
+def can_follow(before: Fix, after: Fix, max_speed_mps: float = MAX_SPEED_MPS) -> bool:
+    """Return whether a vehicle can be at one place and at another one later."""
+    elapsed_s = after.captured_at_s - before.captured_at_s
+    if elapsed_s <= 0:
+        return False
+    distance_m = haversine_m(
+        before.latitude_deg, before.longitude_deg, after.latitude_deg, after.longitude_deg
+    )
+    return distance_m <= JITTER_M + max_speed_mps * elapsed_s
+
+
+def is_writable(fix: Fix) -> bool:
+    """Return whether time and place are such that a message can hold them, be they true or not."""
+    places = (fix.latitude_deg, fix.longitude_deg)
+    return is_time(fix.captured_at_s) and all(math.isfinite(value) for value in places)
+
+
 def clean(fixes: Iterable[Fix]) -> tuple[tuple[Fix, ...], int]:
     """Return what :class:`FixCleaner` believes of fixes, and how many it rejected."""
     cleaner = FixCleaner()
@@ -174,8 +185,7 @@ def _number(value: float | None) -> float | None:
 
 
 def _is_position(fix: Fix) -> bool:
-    values = (fix.captured_at_s, fix.latitude_deg, fix.longitude_deg)
-    if not all(math.isfinite(value) for value in values):
+    if not is_writable(fix):
         return False
     # Receivers without a position write exactly 0, 0.
     if fix.latitude_deg == 0 and fix.longitude_deg == 0:

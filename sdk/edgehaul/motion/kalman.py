@@ -24,6 +24,7 @@ import msgspec
 import numpy as np
 
 from edgehaul.geometry import EARTH_RADIUS_M
+from edgehaul.motion.clean import can_follow
 from edgehaul.values import Fix
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class KalmanTracker:
     def step(self, fix: Fix) -> _Moment:
         """Take the next fix and return the filter's whole state."""
         last = self._last
-        if last is None or not 0 < fix.captured_at_s - last.fix.captured_at_s <= OUTAGE_S:
+        if last is None or not _goes_on(last.fix, fix):
             self._last = self._started(fix)
             return self._last
         anchor, mean = last.anchor, last.mean
@@ -272,6 +273,11 @@ def smoothed(fixes: Iterable[Fix], options: KalmanOptions | None = None) -> tupl
         results.append(_estimate(moment, mean, covariance))
         later = None if moment.is_first else (mean, covariance)
     return tuple(reversed(results))
+
+
+def _goes_on(before: Fix, after: Fix) -> bool:
+    """Return whether what was before says anything of what follows."""
+    return after.captured_at_s - before.captured_at_s <= OUTAGE_S and can_follow(before, after)
 
 
 def _dynamics(

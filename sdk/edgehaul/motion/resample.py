@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgehaul.geometry import haversine_m
+from edgehaul.motion.clean import MAX_SPEED_MPS, can_follow
 from edgehaul.values import Fix
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ OUTAGE_INTERVALS = 5
 """A pause longer than so many intervals is an outage: nothing is interpolated across it."""
 HEADING_FROM_MPS = 1.5
 """Below this speed a receiver's heading is noise; the last good one is kept."""
+_LEAST_ELAPSED_S = 0.02
+"""No receiver is faster than 50 Hz."""
 _TIME_TOLERANCE_S = 1e-6
 """Rounding of sums of times in float64."""
 
@@ -61,6 +64,9 @@ class Motion:
 class Resampler:
     """Interpolates linearly between fixes at ``interval_s``, starting anew after an outage.
 
+    It also starts anew where no vehicle gets from one fix to the next: one of the places was
+    wrong, and what was before does not belong to what follows.
+
     Speed and heading are the receiver's, or follow from the positions where it gives none.
 
     Args:
@@ -81,7 +87,7 @@ class Resampler:
             The steps that are now known, and whether they begin anew after an outage.
         """
         before, before_fix = self._before, self._before_fix
-        if before is None or before_fix is None or self._is_outage(before.time_s, fix):
+        if before is None or before_fix is None or self._is_outage(before_fix, fix):
             self._start(fix)
             return [], True
         after = _step_at(fix, before_fix, before)
@@ -100,9 +106,10 @@ class Resampler:
         self._before_fix = fix
         self._started_at_s, self._emitted = fix.captured_at_s, 0
 
-    def _is_outage(self, before_s: float, fix: Fix) -> bool:
-        elapsed_s = fix.captured_at_s - before_s
-        return not 0 < elapsed_s <= OUTAGE_INTERVALS * self._interval_s + _TIME_TOLERANCE_S
+    def _is_outage(self, before: Fix, fix: Fix) -> bool:
+        elapsed_s = fix.captured_at_s - before.captured_at_s
+        is_long = elapsed_s > OUTAGE_INTERVALS * self._interval_s + _TIME_TOLERANCE_S
+        return is_long or not can_follow(before, fix)
 
     def _next_time_s(self) -> float:
         # A product, not a running sum: rounding errors do not grow with the trip.
@@ -129,7 +136,11 @@ def _step_at(fix: Fix, before_fix: Fix, before: Step) -> Step:
     distance_m = haversine_m(
         before_fix.latitude_deg, before_fix.longitude_deg, fix.latitude_deg, fix.longitude_deg
     )
-    speed_mps = fix.speed_mps if fix.speed_mps is not None else distance_m / elapsed_s
+    speed_mps = fix.speed_mps
+    if speed_mps is None:
+        # Between fixes this near in time there is nothing but noise.
+        is_noise = elapsed_s < _LEAST_ELAPSED_S
+        speed_mps = before.speed_mps if is_noise else min(distance_m / elapsed_s, MAX_SPEED_MPS)
     heading_deg = before.heading_deg
     if speed_mps >= HEADING_FROM_MPS:
         measured = fix.heading_deg

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 
@@ -52,7 +53,7 @@ def moved_on(fix: Fix, by_s: float) -> Fix:
     return msgspec.structs.replace(fix, captured_at_s=fix.captured_at_s + by_s)
 
 
-def run(source: ListFixes, clock: FakeClock) -> MemoryOutbox:
+def made(source: ListFixes, clock: FakeClock) -> tuple[GpsPipeline, MemoryOutbox]:
     outbox = MemoryOutbox()
     engine = FakeEngine(SPEEDS, [(1, 1)], lambda t: [np.array([[t.max()]], np.float32)])
     pipeline = GpsPipeline(
@@ -62,6 +63,11 @@ def run(source: ListFixes, clock: FakeClock) -> MemoryOutbox:
         outlet=StreamOutlet(outbox, DeviceTopics("depot", "van-1"), "van"),
         clock=clock,
     )
+    return pipeline, outbox
+
+
+def run(source: ListFixes, clock: FakeClock) -> MemoryOutbox:
+    pipeline, outbox = made(source, clock)
     with pipeline:
         pipeline.run(threading.Event())
     return outbox
@@ -118,3 +124,25 @@ def test_an_alarm_does_not_last_until_a_clock_that_was_wrong() -> None:
     first, second = alarms(run(ListFixes([*wrong, *fixes[30:]]), clock))
     assert "1970-01-01T00:30:1" < first.started_at < first.ended_at < "1970-01-01T00:30:3"
     assert second.ended_at == "1970-01-01T00:01:39.000Z"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("captured_at_s", math.nan),
+        ("captured_at_s", -math.inf),
+        ("captured_at_s", 1e15),
+        ("latitude_deg", math.nan),
+        ("longitude_deg", math.inf),
+    ],
+)
+def test_fixes_that_no_message_can_hold_are_bad(name: str, value: float) -> None:
+    clock = FakeClock()
+    fixes = drive(0.0, [10.0] * 20)
+    fixes[7] = msgspec.structs.replace(fixes[7], **{name: value})
+    pipeline, outbox = made(ListFixes(fixes), clock)
+    with pipeline:
+        pipeline.run(threading.Event())
+    assert validity(outbox) == [True] * 19
+    counted = pipeline.metrics.take()
+    assert (counted.processed, counted.bad, counted.frames) == (19, 1, 20)

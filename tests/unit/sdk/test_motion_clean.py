@@ -36,6 +36,7 @@ def test_a_plain_drive_is_kept_whole() -> None:
         fix(9.5, 190, accuracy_m=500.0),
         fix(9.5, math.nan),
         fix(math.inf, 190),
+        fix(1e12, 190),
         Fix(captured_at_s=9.5, latitude_deg=0, longitude_deg=0),
         Fix(captured_at_s=9.5, latitude_deg=95, longitude_deg=0),
     ],
@@ -129,6 +130,13 @@ def test_an_impossible_speed_at_a_good_place_is_taken_as_missing() -> None:
     got = [cleaner.push(f) for f in fixes]
     assert [f.speed_mps for f in got if f][9:12] == [20.0, None, 20.0]
     assert (cleaner.rejected, cleaner.speeds_dropped) == (0, 1)
+
+
+def test_a_speed_that_no_truck_reaches_is_missing_from_the_first_fix_on() -> None:
+    cleaner = FixCleaner()
+    got = [cleaner.push(fix(i, 20.0 * i, speed_mps=500.0)) for i in range(10)]
+    assert all(f is not None and f.speed_mps is None for f in got)
+    assert (cleaner.rejected, cleaner.speeds_dropped) == (0, 10)
 
 
 def test_harsh_braking_is_no_fault_of_the_receiver() -> None:

@@ -41,7 +41,7 @@ def test_the_truth_is_nearer_after_filtering_and_nearest_after_smoothing(seed: i
 def test_outliers_are_counted_and_do_not_move_the_track() -> None:
     trip = TruckTrip(seed=2, duration_s=600)
     bad = [
-        msgspec.structs.replace(fix, latitude_deg=fix.latitude_deg + 100 / 111_195)
+        msgspec.structs.replace(fix, latitude_deg=fix.latitude_deg + 60 / 111_195)
         if index % 40 == 30
         else fix
         for index, fix in enumerate(trip.fixes)

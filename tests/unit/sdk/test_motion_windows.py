@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgehaul.bundle.spec import SequenceInput
 from edgehaul.errors import SpecMismatchError
 from edgehaul.geometry import haversine_m
-from edgehaul.motion.clean import clean
+from edgehaul.motion.clean import MAX_SPEED_MPS, clean
 from edgehaul.motion.features import FEATURES, features_of
 from edgehaul.motion.kalman import filtered
 from edgehaul.motion.resample import Motion, resample
@@ -124,6 +124,70 @@ def test_windows_start_every_hop_and_name_their_time(hop: int, expected: int) ->
     assert windows[0].features.shape == (10, len(ALL))
     assert windows[0].tensor.shape == (1, 10, len(ALL))
     assert windows[0].features.dtype == windows[0].tensor.dtype == np.float32
+
+
+def test_a_place_that_nobody_can_have_driven_to_starts_a_new_window() -> None:
+    fixes = trip([10.0] * 60, [0.0] * 60, reported=False)
+    moved = [msgspec.structs.replace(f, latitude_deg=f.latitude_deg + 1.0) for f in fixes[30:]]
+    for name in ("none", "kalman"):
+        windows = windows_of([*fixes[:30], *moved], window_input(filter=name))
+        # Two fixes are doubted before the third is believed.
+        assert [w.started_at_s for w in windows] == [
+            *(1000.0 + i for i in range(21)),
+            *(1032.0 + i for i in range(19)),
+        ]
+        speeds = np.stack([w.features[:, ALL.index("speed_mps")] for w in windows])
+        np.testing.assert_allclose(speeds[-10:], 10.0, atol=1.5)
+        assert speeds.max() < 40.0
+
+
+def test_fixes_hardly_apart_in_time_make_no_speed_out_of_noise() -> None:
+    fixes = trip([10.0] * 30, [0.0] * 30, reported=False)
+    twice = msgspec.structs.replace(
+        fixes[10], captured_at_s=fixes[10].captured_at_s + 1e-4, longitude_deg=10.0001
+    )
+    windows = windows_of([*fixes[:11], twice, *fixes[11:]], window_input())
+    assert max(w.features[:, ALL.index("speed_mps")].max() for w in windows) < 20.0
+
+
+FAULTS = st.sampled_from(["twice", "swapped", "lost", "time", "latitude", "longitude", "speed"])
+ODD = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -1.0, 1e3, 1e9, 1e15, 1e308])
+
+
+@settings(max_examples=40, deadline=None)
+@given(faults=st.lists(st.tuples(FAULTS, st.integers(0, 59), ODD, st.booleans()), max_size=8))
+def test_no_fault_of_a_receiver_makes_a_window_impossible(
+    *, faults: list[tuple[str, int, float, bool]]
+) -> None:
+    fixes = trip([10.0] * 60, [5.0 * i for i in range(60)])
+    for fault, place, odd, shifts in faults:
+        fixes = broken(fixes, fault, place, odd, shifts=shifts)
+    name = "kalman" if len(faults) % 2 else "none"
+    for window in windows_of(fixes, window_input(hop=8, filter=name)):
+        assert np.isfinite(window.features).all()
+        assert np.ptp(window.features[:, ALL.index("step_m")]) < 500
+        speeds = window.features[:, ALL.index("speed_mps")]
+        assert speeds.min() >= 0
+        assert speeds.max() < 2 * MAX_SPEED_MPS
+
+
+def broken(fixes: list[Fix], fault: str, place: int, odd: float, *, shifts: bool) -> list[Fix]:
+    """Return the fixes with one fault: of one of them, or where it shifts, of all from it on."""
+    place %= len(fixes)
+    if fault == "twice":
+        return [*fixes[:place], fixes[place], *fixes[place:]]
+    if fault == "swapped":
+        return [*fixes[:place], *reversed(fixes[place:])]
+    if fault == "lost":
+        return [*fixes[:place], *fixes[place + 9 :]] or fixes
+    name = {"time": "captured_at_s", "speed": "speed_mps"}.get(fault, f"{fault}_deg")
+    until = len(fixes) if shifts else place + 1
+    return [
+        msgspec.structs.replace(f, **{name: (getattr(f, name) or 0.0) + odd})
+        if place <= i < until
+        else f
+        for i, f in enumerate(fixes)
+    ]
 
 
 def test_the_tensor_is_normalised() -> None:

@@ -186,6 +186,16 @@ def test_the_naive_answer_follows_what_the_filtered_windows_say() -> None:
     assert not np.allclose(filtered.features, plain.features)
 
 
+def test_nobody_drives_to_where_a_receiver_only_seemed_to_be() -> None:
+    trace = drive(0.0, 0.0, 20.0, 50.0)
+    moved = tuple(msgspec.structs.replace(f, latitude_deg=f.latitude_deg + 1) for f in trace.fixes)
+    jumping = LabelledTrace("j", trace.fixes[:15] + moved[15:], ())
+    recipe = msgspec.structs.replace(MOVES, window=3)
+    moves = load_moves([jumping], recipe)
+    assert len(moves) > 5
+    np.testing.assert_allclose(moves.moves_m[:, 0], 20.0 * recipe.horizon_s, rtol=0.01)
+
+
 def test_nothing_is_foretold_into_an_outage() -> None:
     whole = drive(40, 0, 10, 20)
     silent = tuple(f for f in whole.fixes if not 12 <= f.captured_at_s - START_S < 22)

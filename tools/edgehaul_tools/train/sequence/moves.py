@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgehaul.config.recipe import SequenceRecipe
 from edgehaul.errors import DatasetError
 from edgehaul.geometry import EARTH_RADIUS_M
+from edgehaul.motion.clean import JITTER_M, MAX_SPEED_MPS
 from edgehaul.motion.resample import OUTAGE_INTERVALS, resample
 from edgehaul.motion.windows import seen_fixes
 from edgehaul.values import Fix
@@ -76,7 +77,9 @@ def _moves_of(
     speed_mps, heading_deg = _courses(fixes, at_s, recipe.interval_s)
     moves_m = _in_vehicle_frame(place, later, heading_deg)
     straight_m = np.stack([speed_mps * recipe.horizon_s, np.zeros_like(speed_mps)], axis=1)
-    kept = known & later_known
+    # Where a receiver was wrong about the place, nobody drove from one to the other.
+    reach_m = JITTER_M + MAX_SPEED_MPS * recipe.horizon_s
+    kept = known & later_known & (np.hypot(*moves_m.T) <= reach_m)
     parts = (cut.features, moves_m.astype(np.float32), straight_m.astype(np.float32))
     features, moves, straight = (part[kept] for part in parts)
     return features, moves, straight
