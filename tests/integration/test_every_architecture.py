@@ -106,13 +106,20 @@ def test_it_learns_leaves_and_runs(name: str, datasets: Path, tmp_path: Path) ->
     assert all(0 <= detection.score <= 1 for detection in found)
 
 
-@pytest.mark.parametrize("network", ["lstm", pytest.param("tcn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("network", "fix_filter"),
+    [("lstm", "kalman"), pytest.param("tcn", "none", marks=pytest.mark.slow)],
+)
 def test_a_forecast_is_learnt_and_given_in_metres(
-    network: str, datasets: Path, tmp_path: Path
+    network: str, fix_filter: str, datasets: Path, tmp_path: Path
 ) -> None:
-    text = f"sequence: {{network: {network}, goal: next_position, {SERIES}}}"
+    goal = f"goal: next_position, filter: {fix_filter}"
+    text = f"sequence: {{network: {network}, {goal}, {SERIES}}}"
     recipe = load_text(text, Recipe)
     path = learnt("next", recipe, datasets / "trips", tmp_path)
+    spec = read_spec(path)
+    assert spec is not None
+    assert spec.input.filter == fix_filter  # type: ignore[union-attr]  # of traces
     answers = trace_answers(path, datasets / "trips")
     assert len(answers) > 100
     assert all(isinstance(a, Forecast) and a.horizon_s == 5.0 for a in answers)

@@ -195,7 +195,7 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
         frames: Frames (or fixes) read.
         processed: Of these, those that a model saw.
         dropped: Of these, those refused by the frame policy.
-        bad: Frames that could not be decoded; never fatal.
+        bad: Frames that could not be decoded, fixes without a time or a place; never fatal.
         fps: Processed per second over the last interval.
         latency_p50_ms: Median time from source to result over the last interval.
         latency_p99_ms: 99th percentile of the same.
