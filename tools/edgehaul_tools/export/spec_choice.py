@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec
 from edgehaul.config.loader import load
@@ -15,6 +18,7 @@ from edgehaul.errors import DataError, SpecMismatchError
 from edgehaul.vision.outputs import check_outputs
 from edgehaul_tools.export.guess import guess_spec, signature_of
 from edgehaul_tools.export.metadata import SPEC_KEY
+from edgehaul_tools.export.runtime import Run
 
 
 def choose_spec(
@@ -54,6 +58,32 @@ def choose_spec(
     _check_input(spec, signature.input_shape, where)
     check_outputs(spec, list(signature.output_shapes), where=str(where))
     return spec, source
+
+
+def check_answers(run: Run, tensor: NDArray[Any], spec: ModelSpec, *, where: Path) -> None:
+    """Run a model once and refuse it where its answers are not those of its spec.
+
+    Declared dimensions may be free, and may be wrong: only a run tells the real ones.
+
+    Args:
+        run: The model.
+        tensor: An input of it.
+        spec: What the model is said to do.
+        where: Its file.
+
+    Raises:
+        SpecMismatchError: The model does not fit its spec.
+    """
+    shapes = [np.shape(output) for output in run(tensor)]
+    # Nothing found is an answer (no rows), but rows that hold nothing are none.
+    if any(shape and shape[-1] == 0 for shape in shapes):
+        shown = ", ".join("x".join(map(str, shape)) for shape in shapes)
+        raise SpecMismatchError(
+            f"an output of the model has no columns; the outputs are {shown}",
+            where=where,
+            remedy="export the model again",
+        )
+    check_outputs(spec, shapes, where=str(where))
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from edgehaul.bundle.manifest import Golden, Manifest, Precision, Provenance, Va
 from edgehaul.bundle.tensors import tensor_maker
 from edgehaul.errors import DataError, UsageError
 from edgehaul_tools.export.runtime import runner
+from edgehaul_tools.export.spec_choice import check_answers
 from edgehaul_tools.quantize.directory import DirectoryVariant, ModelDirectory, read_directory
 from edgehaul_tools.quantize.inputs import open_inputs
 from edgehaul_tools.verify.verify import Verification, read_verification
@@ -65,6 +66,7 @@ def pack_directory(
 
     Raises:
         GateError: The directory was not verified, or did not pass.
+        SpecMismatchError: A variant answers otherwise than the spec says.
         UsageError: The name or version is malformed.
         DataError: There is nothing to take golden cases from.
     """
@@ -73,8 +75,13 @@ def pack_directory(
     files: dict[str, Content] = {f"models/{v.path}": folder / v.path for v in directory.variants}
     inputs = _golden_inputs(directory, proof, golden, folder)
     runs = {v.name: (v.precision, runner(folder / v.path)) for v in directory.variants}
+    make_tensor = tensor_maker(directory.spec)
+    for variant in directory.variants:
+        _, run = runs[variant.name]
+        tensor = make_tensor(inputs[0])
+        check_answers(run, tensor, directory.spec, where=folder / variant.path)
     models_bytes = sum(v.size_bytes for v in directory.variants)
-    certificate, vectors = _record(inputs, tensor_maker(directory.spec), runs, models_bytes)
+    certificate, vectors = _record(inputs, make_tensor, runs, models_bytes)
     files.update(vectors)
     try:
         manifest = Manifest(

@@ -177,9 +177,20 @@ def relative_error(reference: Sequence[Outputs], answers: Sequence[Outputs]) -> 
     """Return the mean over the outputs of squared error / variance."""
     errors, powers = [], []
     for expected, got in zip(reference, answers, strict=True):
-        errors.append([float(np.mean((g - e) ** 2)) for e, g in zip(expected, got, strict=True)])
-        powers.append([float(np.var(e)) for e in expected])
+        powers.append([_power(e) for e in expected])
+        errors.append([_squared_error(e, g) for e, g in zip(expected, got, strict=True)])
     return float(np.mean(np.sum(errors, axis=0) / np.maximum(np.sum(powers, axis=0), 1e-12)))
+
+
+def _power(values: Array) -> float:
+    return float(np.var(values)) if values.size else 0.0
+
+
+def _squared_error(expected: Array, got: Array) -> float:
+    # A model may answer with as many rows as it finds objects: other rows are another answer.
+    if expected.shape != got.shape:
+        return max(_power(expected), _power(got))
+    return float(np.mean((got - expected) ** 2)) if expected.size else 0.0
 
 
 def _moves(from_: Detections, to: Detections) -> list[float]:

@@ -31,6 +31,16 @@ _ACTIVATIONS = frozenset(
 _QUANTIZED_OPS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger"}
 )
+_SLIM_ERRORS = (
+    IndexError,
+    KeyError,
+    RecursionError,
+    ValueError,
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+)
+"""What onnxslim raises on graphs that it does not expect. Of a valid one the rest can be done
+without it; an invalid one is refused by the checker."""
 _FOREIGN_DOMAINS = frozenset({"com.microsoft.nchwc"})
 
 
@@ -119,9 +129,8 @@ def clean(model: onnx.ModelProto, *, where: Path) -> onnx.ModelProto:
     cleaned.CopyFrom(model)
     _drop_initializers_from_inputs(cleaned.graph)
     _drop_unused_opsets(cleaned)
-    cleaned = _with_newer_opset(cleaned, where)
+    cleaned = _slimmed(_with_newer_opset(cleaned, where), where)
     try:
-        cleaned = onnxslim.slim(cleaned)
         cleaned = onnx.shape_inference.infer_shapes(cleaned)
         onnx.checker.check_model(cleaned)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -132,6 +141,20 @@ def clean(model: onnx.ModelProto, *, where: Path) -> onnx.ModelProto:
         if not node.name:
             node.name = f"{node.op_type}_{index}"
     return cleaned
+
+
+def _slimmed(model: onnx.ModelProto, where: Path) -> onnx.ModelProto:
+    try:
+        slimmed: onnx.ModelProto = onnxslim.slim(model)
+    except _SLIM_ERRORS as error:
+        _log.warning(
+            "%s: onnxslim fails on it (%s: %s); going on with the graph as it is",
+            where,
+            type(error).__name__,
+            first_line(error),
+        )
+        return model
+    return slimmed
 
 
 def is_recurrent(model: onnx.ModelProto) -> bool:

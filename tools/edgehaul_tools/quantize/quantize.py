@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import onnx
 
-from edgehaul.bundle.spec import ModelSpec
+from edgehaul.bundle.spec import ImageInput, ModelSpec
 from edgehaul.errors import DataError, ModelError
-from edgehaul_tools.export.spec_choice import choose_spec
+from edgehaul_tools.export.runtime import runner
+from edgehaul_tools.export.spec_choice import check_answers, choose_spec
 from edgehaul_tools.quantize.directory import (
     DIRECTORY_NAME,
     REPORT_NAME,
@@ -121,6 +123,9 @@ def quantize_model(
     model = clean(source, where=path)
     weight_bits = options.weight_bits or weight_bits_here()
     if is_recurrent(model):
+        dtype = spec.input.dtype if isinstance(spec.input, ImageInput) else "float32"
+        nothing = np.zeros(spec.input.tensor_shape, dtype)
+        check_answers(runner(model, where=path), nothing, spec, where=path)
         int8 = quantize_recurrent(model, weight_bits)
         variant, report = DYNAMIC, _dynamic_report(weight_bits)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import onnx
 from edgehaul.bundle.spec import ModelSpec
 from edgehaul.errors import ModelError
 from edgehaul_tools.export.runtime import interleaved_medians_ms, runner
+from edgehaul_tools.export.spec_choice import check_answers
 from edgehaul_tools.quantize.answers import Answers, Distance, Prepared
 from edgehaul_tools.quantize.calibrate import Histograms, Method, Ranges, activation_tensors
 from edgehaul_tools.quantize.graph import Division, divide, float_region
@@ -77,6 +79,7 @@ class Search:
 
     Raises:
         ModelError: The model has nothing to quantize, or cannot be run.
+        SpecMismatchError: It answers otherwise than the spec says.
     """
 
     def __init__(
@@ -99,6 +102,8 @@ class Search:
                 remedy="give a model with convolutions or dense layers whose weights are constant",
             )
         self._fp32 = runner(model, where=Path(where))
+        for first in itertools.islice(inputs(), 1):
+            check_answers(self._fp32, first.tensor, spec, where=Path(where))
         self._answers = Answers(self._fp32, inputs(), spec)
         self._probes = self._busiest()
         reference = [self._fp32(probe.tensor) for probe in self._probes]

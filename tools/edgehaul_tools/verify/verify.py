@@ -14,6 +14,7 @@ from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DataError, GateError, ModelError, SpecMismatchError
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.export.runtime import Run, interleaved_medians_ms, runner
+from edgehaul_tools.export.spec_choice import check_answers
 from edgehaul_tools.quantize.answers import Agreement, Answers
 from edgehaul_tools.quantize.directory import (
     VERIFY_NAME,
@@ -206,9 +207,12 @@ def _prove_variants(
     progress: Callable[[str], None],
 ) -> dict[str, VariantProof]:
     """Return what was measured of each variant, by the SHA-256 of its file."""
-    runs = [runner(folder / variant.path) for variant in directory.variants]
-    progress("timing the variants in turns")
+    files = [folder / variant.path for variant in directory.variants]
+    runs = [runner(file) for file in files]
     first = next(iter(source.prepared()))
+    for run, file in zip(runs, files, strict=True):
+        check_answers(run, first.tensor, directory.spec, where=file)
+    progress("timing the variants in turns")
     latencies_ms = interleaved_medians_ms(runs, first.tensor, LATENCY_ROUNDS)
     expected = Answers(runs[0], source.prepared(), directory.spec)
     base: DetectorAccuracy | None = None
