@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from edgehaul.vision.reading import read_picture
 from edgehaul_tools.dataset.findings import CheckReport, Finding
 
 _SIDE_PX = 160
@@ -64,7 +66,7 @@ def _figure(finding: Finding) -> str:
 
 def _picture(file: str, box: tuple[float, float, float, float] | None) -> str:
     """Return a small picture, or an object with its surroundings and its box."""
-    image = cv2.imread(file, cv2.IMREAD_COLOR)
+    image = read_picture(Path(file))
     if image is None:
         return ""
     if box is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehaul.errors import DatasetError
+from edgehaul.vision.reading import read_picture
 from edgehaul_tools.dataset.hamming import pairs_within, sorted_pairs
 from edgehaul_tools.dataset.samples import Sample
 
@@ -75,10 +76,10 @@ def read_looks(samples: Sequence[Sample]) -> Looks:
 def _read_coarse(sample: Sample) -> NDArray[np.uint8]:
     small = min(sample.width, sample.height) < _REDUCE_FROM_PX
     flag = cv2.IMREAD_GRAYSCALE if small else cv2.IMREAD_REDUCED_GRAYSCALE_4
-    image = cv2.imread(str(sample.path), flag)
+    image = read_picture(sample.path, flag)
     if image is None:
         raise DatasetError("the picture cannot be decoded", where=sample.path, remedy="replace it")
-    return coarse_picture(np.asarray(image, dtype=np.uint8))
+    return coarse_picture(image)
 
 
 def similar_pairs(looks: Looks) -> NDArray[np.int64]:

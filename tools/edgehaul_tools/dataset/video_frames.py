@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehaul.errors import DatasetError, UsageError
+from edgehaul.vision.reading import declared_frames, grabbed_frames, open_video
 from edgehaul_tools.dataset.pictures import find_files, find_pictures
 from edgehaul_tools.dataset.progress import Progress
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample
@@ -20,8 +20,6 @@ SUFFIXES = frozenset(
     {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
 )
 _JPEG_QUALITY = 95
-_MOST_FAILED = 100
-"""Frames in a row that may fail before what follows is given up."""
 
 
 @dataclass(frozen=True)
@@ -109,16 +107,15 @@ class _Reader:
 
     def __init__(self, video: Path) -> None:
         self._video = video
-        # FFmpeg would write decoding faults to stderr by itself; they are counted here.
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-        self._capture = cv2.VideoCapture(str(video))
-        if not self._capture.isOpened():
+        capture = open_video(video)
+        if capture is None:
             raise DatasetError(
                 "this video cannot be opened",
                 where=video,
                 remedy="check that it plays, or convert it to H.264 in MP4",
             )
-        self._declared = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self._capture = capture
+        self._declared = declared_frames(capture)
         self._decoded = 0
 
     def frames(
@@ -126,7 +123,8 @@ class _Reader:
     ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield the frames that are taken, each with its number."""
         fps = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
-        for index in self._grabbed():
+        for index in grabbed_frames(self._capture):
+            self._decoded += 1
             if progress:
                 progress(index + 1, max(self._declared, index + 1))
             if not sampling.takes(index, fps):
@@ -150,15 +148,3 @@ class _Reader:
         if missing <= 0:
             return []
         return [f"{self._video}: {self._decoded} of the {self._declared} frames decode"]
-
-    def _grabbed(self) -> Iterator[int]:
-        """Yield the number of each frame that can be had; a damaged one fails as the end does."""
-        index = failed = 0
-        while not failed or (failed <= _MOST_FAILED and index < self._declared):
-            if self._capture.grab():
-                failed = 0
-                self._decoded += 1
-                yield index
-            else:
-                failed += 1
-            index += 1

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehaul.errors import DataError
+from edgehaul.vision.reading import require_picture
 from edgehaul_tools.dataset.samples import Sample
 from edgehaul_tools.evaluate.bootstrap import numbered
 from edgehaul_tools.evaluate.examined import Image, SliceOf
@@ -26,12 +26,7 @@ def read_picture(sample: Sample) -> Image:
     Raises:
         DataError: It cannot be decoded.
     """
-    picture = cv2.imread(str(sample.path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise DataError(
-            "this picture cannot be decoded", where=sample.path, remedy="replace the file"
-        )
-    return np.asarray(picture, dtype=np.uint8)
+    return require_picture(sample.path)
 
 
 def units_of(samples: Sequence[Sample]) -> tuple[NDArray[np.int64], str]:
@@ -71,9 +66,4 @@ def _brightness(sample: Sample) -> float:
     # Small pictures whole: a quarter of 28 pixels is too little to tell.
     large = min(sample.width, sample.height) > 64  # noqa: PLR2004 - see above
     how = cv2.IMREAD_REDUCED_GRAYSCALE_4 if large else cv2.IMREAD_GRAYSCALE
-    image = cv2.imread(str(sample.path), how)
-    if image is None:
-        raise DataError(
-            "this picture cannot be decoded", where=sample.path, remedy="replace the file"
-        )
-    return float(image.mean())
+    return float(require_picture(sample.path, how).mean())

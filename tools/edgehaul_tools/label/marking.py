@@ -6,16 +6,16 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec
-from edgehaul.errors import DataError, SpecMismatchError
+from edgehaul.errors import SpecMismatchError
 from edgehaul.geometry import Box
 from edgehaul.vision.decode import classify, decoder_for
 from edgehaul.vision.preprocess import Preprocessor
+from edgehaul.vision.reading import require_picture
 from edgehaul_tools.dataset.progress import Progress
 from edgehaul_tools.dataset.samples import Sample, TrueBox, whole_picture
 from edgehaul_tools.export.runtime import Run
@@ -126,9 +126,4 @@ def _marked_anew(sample: Sample, boxes: tuple[TrueBox, ...]) -> Sample:
 
 
 def _picture(sample: Sample) -> NDArray[np.uint8]:
-    picture = cv2.imread(str(sample.path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise DataError(
-            "this picture cannot be decoded", where=sample.path, remedy="replace the file"
-        )
-    return np.asarray(picture, dtype=np.uint8)
+    return require_picture(sample.path)

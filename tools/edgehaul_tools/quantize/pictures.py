@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehaul.errors import DataError
+from edgehaul.vision.reading import declared_frames, grabbed_frames, open_video, read_picture
 from edgehaul_tools.dataset.read import read_dataset
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ class Pictures:
         files: The pictures themselves, where not all of ``source`` are meant.
 
     Attributes:
-        skipped: Names of the files that could not be decoded.
+        skipped: Names of the files that could not be decoded. Damaged frames of a video are
+            passed over, as on the box.
 
     Raises:
         DataError: Nothing there is a picture.
@@ -90,7 +92,7 @@ class Pictures:
         return [self.source] if self.source.is_file() else sorted(self.source.rglob("*"))
 
     def _is_readable(self, file: Path) -> bool:
-        if cv2.imread(str(file), cv2.IMREAD_COLOR) is not None:
+        if read_picture(file) is not None:
             return True
         self.skipped.append(file.name)
         _log.warning("%s: this picture cannot be decoded and is skipped", file)
@@ -98,21 +100,27 @@ class Pictures:
 
     def _choose_frames(self, limit: int) -> list[int]:
         capture = self._open()
-        count = 0
-        while capture.grab():
-            count += 1
+        declared = declared_frames(capture)
+        frames = list(grabbed_frames(capture))
         capture.release()
-        if not count:
+        if not frames:
             raise DataError(
                 "no frame of this video can be decoded",
                 where=self.source,
                 remedy="check that it plays, or convert it to H.264 in MP4",
             )
-        return spread(count, limit)
+        if len(frames) < declared:
+            _log.warning(
+                "%s: %d of the %d frames that its header declares can be decoded",
+                self.source,
+                len(frames),
+                declared,
+            )
+        return [frames[i] for i in spread(len(frames), limit)]
 
     def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self.source))
-        if not capture.isOpened():
+        capture = open_video(self.source)
+        if capture is None:
             raise DataError(
                 "this video cannot be opened",
                 where=self.source,
@@ -122,15 +130,15 @@ class Pictures:
 
     def _files(self) -> Iterator[Picture]:
         for file in self._chosen_files:
-            picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            picture = read_picture(file)
             if picture is not None:
-                yield np.asarray(picture, dtype=np.uint8)
+                yield picture
 
     def _frames(self) -> Iterator[Picture]:
         capture = self._open()
         wanted = set(self._chosen)
-        for index in range(self._chosen[-1] + 1):
-            if not capture.grab():
+        for index in grabbed_frames(capture):
+            if index > self._chosen[-1]:
                 break
             if index in wanted:
                 decoded, picture = capture.retrieve()

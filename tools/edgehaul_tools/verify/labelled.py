@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import cv2
 import msgspec
 import numpy as np
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec
-from edgehaul.errors import DataError, DatasetError, SpecMismatchError
+from edgehaul.errors import DatasetError, SpecMismatchError
 from edgehaul.vision.decode import Detections, decoder_for
 from edgehaul.vision.preprocess import Preprocessor
+from edgehaul.vision.reading import require_picture
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.export.runtime import Run
 
@@ -36,12 +36,7 @@ def detect_in(run: Run, spec: ModelSpec, dataset: DetectionDataset) -> list[Dete
     class_of[_model_classes(spec, dataset)] = np.arange(len(dataset.labels))
     found = []
     for sample in dataset.samples:
-        picture = cv2.imread(str(sample.path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise DataError(
-                "this picture cannot be decoded", where=sample.path, remedy="replace the file"
-            )
-        tensor, placement = preprocess(np.asarray(picture, dtype=np.uint8))
+        tensor, placement = preprocess(require_picture(sample.path))
         every = decode(run(tensor), placement)
         class_ids = class_of[every.class_ids]
         marked = class_ids >= 0
