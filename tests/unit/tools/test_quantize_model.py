@@ -361,3 +361,24 @@ def test_command_prints_the_spec_and_what_comes_next(
     printed = capsys.readouterr()
     assert "spec from the model's metadata" in printed.err
     assert "edgehaul verify" in printed.out
+
+
+@pytest.mark.parametrize("folder", ["file/below/out", "/proc/self/task"])
+def test_an_unwritable_directory_is_found_before_the_search(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    lines: list[str] = []
+    model = write_detector(tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"cannot write into this directory: .*--out"):
+        quantize_model(
+            model, tmp_path / folder, write_pictures(tmp_path / "p", 2), progress=lines.append
+        )
+    assert lines == ["spec from the model's metadata"]
+
+
+def test_a_failed_search_leaves_no_empty_directories(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "kept").mkdir()
+    model = write_detector(tmp_path / "m.onnx")
+    with pytest.raises(DataError, match="no pictures in it"):
+        quantize_model(model, tmp_path / "kept" / "made" / "out", tmp_path / "pictures")
+    assert list((tmp_path / "kept").iterdir()) == []

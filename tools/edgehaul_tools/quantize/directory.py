@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -49,6 +52,37 @@ class ModelDirectory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def variant(self, name: str) -> DirectoryVariant | None:
         """Return the variant called ``name``, or none."""
         return next((v for v in self.variants if v.name == name), None)
+
+
+@contextmanager
+def directory_to_write(out: Path) -> Iterator[None]:
+    """Make a directory and try to write into it; where the work in it fails, it leaves again.
+
+    Raises:
+        ModelError: It cannot be made or written.
+    """
+    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        _remove_empty(missing)
+        raise ModelError(
+            f"cannot write into this directory: {(error.strerror or str(error)).lower()}",
+            where=out,
+            remedy="correct its permissions, free space, or choose another with --out",
+        ) from error
+    try:
+        yield
+    except BaseException:
+        _remove_empty(missing)
+        raise
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with suppress(OSError):  # something lies in it
+        for folder in folders:
+            folder.rmdir()
 
 
 def sha256_of(path: Path) -> str:

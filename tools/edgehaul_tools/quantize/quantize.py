@@ -21,6 +21,7 @@ from edgehaul_tools.quantize.directory import (
     DirectoryVariant,
     ModelDirectory,
     describe_variant,
+    directory_to_write,
     sha256_of,
     write_json,
 )
@@ -111,7 +112,7 @@ def quantize_model(
         progress: Told what is done, in words.
 
     Raises:
-        ModelError: The model cannot be quantized.
+        ModelError: The model cannot be quantized, or ``out`` cannot be written.
         SpecMismatchError: The model does not fit its spec.
         DataError: There is nothing to calibrate on.
     """
@@ -122,24 +123,15 @@ def quantize_model(
     progress(f"spec from {spec_source}")
     model = clean(source, where=path)
     weight_bits = options.weight_bits or weight_bits_here()
-    if is_recurrent(model):
-        dtype = spec.input.dtype if isinstance(spec.input, ImageInput) else "float32"
-        nothing = np.zeros(spec.input.tensor_shape, dtype)
-        check_answers(runner(model, where=path), nothing, spec, where=path)
-        int8 = quantize_recurrent(model, weight_bits)
-        variant, report = DYNAMIC, _dynamic_report(weight_bits)
-    else:
-        if calibration is None:
-            raise DataError(
-                "static int8 needs inputs to calibrate on",
-                where=path,
-                remedy="give a folder of images or a video with --calib",
-            )
-        variant = STATIC
-        int8, report = _static(model, path, spec, calibration, options, progress)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / VERIFY_NAME).unlink(missing_ok=True)  # it proves other files than these
-    variants = _write_models(out, model, variant, int8)
+    with directory_to_write(out):
+        if is_recurrent(model):
+            variant = DYNAMIC
+            int8, report = _dynamic(model, path, spec, weight_bits)
+        else:
+            variant = STATIC
+            int8, report = _static(model, path, spec, calibration, options, progress)
+        (out / VERIFY_NAME).unlink(missing_ok=True)  # it proves other files than these
+        variants = _write_models(out, model, variant, int8)
     report = msgspec.structs.replace(
         report, size_ratio=variants[1].size_bytes / variants[0].size_bytes
     )
@@ -160,10 +152,16 @@ def _static(
     model: onnx.ModelProto,
     path: Path,
     spec: ModelSpec,
-    calibration: Path,
+    calibration: Path | None,
     options: Options,
     progress: Progress,
 ) -> tuple[onnx.ModelProto, QuantizeReport]:
+    if calibration is None:
+        raise DataError(
+            "static int8 needs inputs to calibrate on",
+            where=path,
+            remedy="give a folder of images or a video with --calib",
+        )
     inputs = open_inputs(calibration, spec, options.limit)
     warnings = _warnings(inputs.count, inputs.skipped, calibration)
     for line in warnings:
@@ -193,8 +191,13 @@ def _static(
     return found.model, report
 
 
-def _dynamic_report(weight_bits: WeightBits) -> QuantizeReport:
-    return QuantizeReport(
+def _dynamic(
+    model: onnx.ModelProto, path: Path, spec: ModelSpec, weight_bits: WeightBits
+) -> tuple[onnx.ModelProto, QuantizeReport]:
+    dtype = spec.input.dtype if isinstance(spec.input, ImageInput) else "float32"
+    nothing = np.zeros(spec.input.tensor_shape, dtype)
+    check_answers(runner(model, where=path), nothing, spec, where=path)
+    report = QuantizeReport(
         method="dynamic",
         inputs=0,
         skipped=(),
@@ -206,6 +209,7 @@ def _dynamic_report(weight_bits: WeightBits) -> QuantizeReport:
         weight_bits=weight_bits,
         warnings=("recurrent layers: dynamic int8; agreement and time are measured by verify",),
     )
+    return quantize_recurrent(model, weight_bits), report
 
 
 def _warnings(count: int, skipped: tuple[str, ...], where: Path) -> tuple[str, ...]:
