@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 
 from edgehaul.errors import ConfigError, EdgeHaulError
+
+_DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def report_error(error: EdgeHaulError, *, program: str, as_json: bool) -> int:
@@ -40,3 +43,10 @@ def system_error(error: OSError) -> EdgeHaulError:
         where=error.filename or "",
         remedy="check the path, its permissions and the free space",
     )
+
+
+def remedy_for_writing(error: OSError) -> str:
+    """Return what to do where the operating system lets nothing be written."""
+    if error.errno in _DISK_IS_FULL:
+        return "free space, or choose a folder on another disk"
+    return "correct the path or its permissions, or choose another folder"

@@ -27,6 +27,7 @@ from edgehaul.bundle.manifest import (
     encode_manifest,
 )
 from edgehaul.errors import BundleError, BundleIntegrityError
+from edgehaul.reporting import remedy_for_writing
 
 BUNDLE_SUFFIX = ".edgehaul"
 DIGEST_NAME = "manifest.sha256"
@@ -81,7 +82,9 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, Content]) ->
         partial.replace(out)
     except OSError as error:
         raise BundleError(
-            f"cannot write the bundle: {error.strerror}", where=out, remedy="free or choose space"
+            f"cannot write the bundle: {error.strerror}",
+            where=out,
+            remedy=remedy_for_writing(error),
         ) from error
     finally:
         with contextlib.suppress(OSError):  # where it cannot be made there is none

@@ -1,11 +1,12 @@
 """Errors as the command lines print them."""
 
+import errno
 import json
 
 import pytest
 
 from edgehaul.errors import BrokerError, ConfigError
-from edgehaul.reporting import report_error, system_error
+from edgehaul.reporting import remedy_for_writing, report_error, system_error
 
 
 def test_an_error_is_one_line_with_its_remedy(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,3 +25,16 @@ def test_as_json_every_fault_is_told(capsys: pytest.CaptureFixture[str]) -> None
 def test_what_the_system_refuses_names_the_file() -> None:
     error = system_error(PermissionError(13, "Permission denied", "/x"))
     assert str(error).startswith("/x: permission denied; check")
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free space"),
+        (errno.EDQUOT, "free space"),
+        (errno.EACCES, "correct the path or its permissions"),
+        (errno.EROFS, "correct the path or its permissions"),
+    ],
+)
+def test_the_remedy_is_that_of_the_cause(number: int, remedy: str) -> None:
+    assert remedy_for_writing(OSError(number, "refused", "/x")).startswith(remedy)

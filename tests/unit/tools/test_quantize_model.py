@@ -368,7 +368,7 @@ def test_an_unwritable_directory_is_found_before_the_search(folder: str, tmp_pat
     (tmp_path / "file").touch()
     lines: list[str] = []
     model = write_detector(tmp_path / "m.onnx")
-    with pytest.raises(ModelError, match=r"cannot write into this directory: .*--out"):
+    with pytest.raises(ModelError, match=r"cannot write into this directory: .*; correct the path"):
         quantize_model(
             model, tmp_path / folder, write_pictures(tmp_path / "p", 2), progress=lines.append
         )

@@ -14,6 +14,7 @@ from edgehaul.bundle.manifest import Precision
 from edgehaul.bundle.spec import ModelSpec
 from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import ModelError
+from edgehaul.reporting import remedy_for_writing
 
 DIRECTORY_NAME = "model.json"
 REPORT_NAME = "quantize.json"
@@ -70,7 +71,7 @@ def directory_to_write(out: Path) -> Iterator[None]:
         raise ModelError(
             f"cannot write into this directory: {(error.strerror or str(error)).lower()}",
             where=out,
-            remedy="correct its permissions, free space, or choose another with --out",
+            remedy=remedy_for_writing(error),
         ) from error
     try:
         yield

@@ -12,6 +12,7 @@ import onnx
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec
 from edgehaul.errors import DataError, ModelError
+from edgehaul.reporting import remedy_for_writing
 from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.export.spec_choice import check_answers, choose_spec
 from edgehaul_tools.quantize.directory import (
@@ -231,7 +232,7 @@ def _write_models(
         raise ModelError(
             f"cannot write the models: {error.strerror or error}",
             where=out,
-            remedy="free space, or choose another directory",
+            remedy=remedy_for_writing(error),
         ) from error
     return (
         describe_variant(out, FP32, "fp32.onnx", "fp32"),
