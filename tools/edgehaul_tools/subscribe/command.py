@@ -14,7 +14,7 @@ from typing import TypeVar
 import click
 import msgspec
 
-from edgehaul.errors import DeliveryError, UsageError
+from edgehaul.errors import DeliveryError, EdgeHaulError, UsageError
 from edgehaul.messages.topics import topic_filter
 from edgehaul.mqtt import Protocol, read_password
 from edgehaul.sinks.base import Sink
@@ -170,11 +170,26 @@ def collect(
         client_id=f"edgehaul-collect-{identity}",
         keep_s=_KEEP_S,
     )
-    sink: Sink = SqliteSink(path) if sqlite else JsonlSink(path)
-    with _interruptible() as is_over, contextlib.closing(sink), source:
+    with _interruptible() as is_over, _opened(path, source, is_database=bool(sqlite)) as sink:
         collector = Collector(source, sink, name=name)
         _run(collector, is_over, count=count, idle_exit_s=idle_exit_s or _FOREVER_S)
         _report(collector, path, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, source: Subscriber, *, is_database: bool) -> Iterator[Sink]:
+    """Open the store, then connect: a broker shall queue nothing for a store that is unusable."""
+    is_new = not path.exists()
+    sink: Sink = SqliteSink(path) if is_database else JsonlSink(path)
+    with contextlib.closing(sink), contextlib.ExitStack() as connection:
+        try:
+            connection.enter_context(source)
+        except EdgeHaulError:
+            if is_new:
+                sink.close()
+                path.unlink(missing_ok=True)
+            raise
+        yield sink
 
 
 def _chosen(sqlite: Path | None, jsonl: Path | None) -> Path:
