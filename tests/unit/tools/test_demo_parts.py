@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgehaul.clock import format_utc
-from edgehaul.errors import DeviceError, UsageError
+from edgehaul.errors import DeviceError, GateError, UsageError
 from edgehaul.geometry import Box, Point
 from edgehaul.messages.codec import encode, type_of
 from edgehaul.messages.envelope import Envelope, Payload
@@ -26,7 +26,9 @@ from edgehaul.values import Fix
 from edgehaul.virtual.conveyor import PARCEL_LABELS, Conveyor
 from edgehaul_tools.cli import main
 from edgehaul_tools.demo.box import only_account
+from edgehaul_tools.demo.command import raise_unless_kept
 from edgehaul_tools.demo.judge import confusion_of
+from edgehaul_tools.demo.promises import unmet_promises
 from edgehaul_tools.demo.records import Records
 from edgehaul_tools.demo.report import render
 from edgehaul_tools.demo.result import (
@@ -179,3 +181,55 @@ def test_the_summary_tells_what_does_not_add_up() -> None:
     lost = msgspec.structs.replace(result.messages, received=18)
     assert not lost.complete
     assert summary_of(result).map50 == {"fp32": 0.99, "int8-u8s8": 0.985}
+
+
+def with_map50(map50: float) -> DemoResult:
+    result = small_result()
+    fp32, int8 = result.variants
+    variants = (fp32, msgspec.structs.replace(int8, map50=map50))
+    return msgspec.structs.replace(result, variants=variants)
+
+
+def with_counts(counted: dict[str, int]) -> DemoResult:
+    result = small_result()
+    camera = msgspec.structs.replace(result.camera, counted=counted)
+    return msgspec.structs.replace(result, camera=camera)
+
+
+def with_received(received: int) -> DemoResult:
+    result = small_result()
+    messages = msgspec.structs.replace(result.messages, received=received)
+    return msgspec.structs.replace(result, messages=messages)
+
+
+def test_a_run_that_keeps_its_promises() -> None:
+    assert unmet_promises(small_result()) == ()
+    assert unmet_promises(with_map50(0.98)) == (), "one point is allowed"
+
+
+@pytest.mark.parametrize(
+    ("result", "line"),
+    [
+        (with_map50(0.979), "mAP50 of int8-u8s8 is 0.9790, more than 1 point below the 0.9900"),
+        (with_map50(float("nan")), "mAP50 of int8-u8s8 is nan, more than 1 point below"),
+        (with_counts({"parcel": 2}), "are not the true ones: 2 of 3 parcel"),
+        (with_counts({}), "are not the true ones: 0 of 3 parcel"),
+        (with_received(18), "20 messages were produced, but 18 received and 1 declared lost"),
+    ],
+    ids=["less accurate", "no number", "one missed", "none counted", "lost"],
+)
+def test_each_broken_promise_is_one_line(result: DemoResult, line: str) -> None:
+    (told,) = unmet_promises(result)
+    assert line in told
+    assert "\n" not in told
+    assert summary_of(result).unmet == (told,)
+
+
+def test_broken_promises_are_told_line_by_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raise_unless_kept(small_result(), tmp_path)
+    broken = msgspec.structs.replace(with_counts({}), messages=with_received(18).messages)
+    with pytest.raises(GateError, match="did not keep 2 of its promises"):
+        raise_unless_kept(broken, tmp_path)
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == ["not met"] * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from rich.table import Table
 
+from edgehaul_tools.demo.promises import unmet_promises
 from edgehaul_tools.demo.result import DemoResult
 
 
@@ -25,6 +26,7 @@ class Summary(msgspec.Struct, frozen=True):
         messages_produced: Messages that the device numbered.
         messages_received: Different messages that the collector stored.
         messages_declared_lost: Messages that the device declared lost.
+        unmet: Promises that the run did not keep, a line each.
     """
 
     seconds: float
@@ -40,6 +42,7 @@ class Summary(msgspec.Struct, frozen=True):
     messages_produced: int
     messages_received: int
     messages_declared_lost: int
+    unmet: tuple[str, ...] = ()
 
 
 def summary_of(result: DemoResult) -> Summary:
@@ -58,6 +61,7 @@ def summary_of(result: DemoResult) -> Summary:
         messages_produced=result.messages.produced,
         messages_received=result.messages.received,
         messages_declared_lost=result.messages.declared_lost,
+        unmet=unmet_promises(result),
     )
 
 
