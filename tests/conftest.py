@@ -8,6 +8,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+NO_DATA = f"the real data is not there: {SHARED_DATA}"
 MUST_HAVE = os.environ.get("CI") == "true"
 """On CI a missing broker is a failure: a skipped test proves nothing."""
 
@@ -22,19 +23,27 @@ def repository() -> Path:
 def shared_data() -> Path:
     """The real videos, images, models and traces; the test is skipped where they are absent."""
     if not SHARED_DATA.is_dir():
-        pytest.skip(f"the real data is not there: {SHARED_DATA}")
+        pytest.skip(NO_DATA)
     return SHARED_DATA
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine cannot run and say why; on CI a missing broker fails."""
     if item.get_closest_marker("shared_data") and not SHARED_DATA.is_dir():
-        pytest.skip(f"the real data is not there: {SHARED_DATA}")
+        pytest.skip(NO_DATA)
     if item.get_closest_marker("broker") and not _has_mosquitto():
         reason = "mosquitto is not installed; run: apt-get install mosquitto"
         if MUST_HAVE:
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests did not run for want of the real data: green proves so much less."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum(NO_DATA in str(report.longrepr) for report in skipped)
+    if count:
+        terminalreporter.write_line(f"{count} tests were skipped: {NO_DATA}", yellow=True)
 
 
 def _has_mosquitto() -> bool:
