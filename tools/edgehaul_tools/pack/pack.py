@@ -76,10 +76,10 @@ def pack_directory(
     inputs = _golden_inputs(directory, proof, golden, folder)
     runs = {v.name: (v.precision, runner(folder / v.path)) for v in directory.variants}
     make_tensor = tensor_maker(directory.spec)
+    first = make_tensor(inputs[0])
     for variant in directory.variants:
         _, run = runs[variant.name]
-        tensor = make_tensor(inputs[0])
-        check_answers(run, tensor, directory.spec, where=folder / variant.path)
+        check_answers(run, first, directory.spec, where=folder / variant.path)
     models_bytes = sum(v.size_bytes for v in directory.variants)
     certificate, vectors = _record(inputs, make_tensor, runs, models_bytes)
     files.update(vectors)
