@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -161,7 +162,7 @@ def test_a_dataset_that_comes_divided_is_measured_on_its_test_part(tmp_path: Pat
         measure(model, root, tmp_path, changed(FAST, part="val"))
 
 
-def changed(options: Options, **changes: str) -> Options:
+def changed(options: Options, **changes: str | bool) -> Options:
     return Options(**{**vars(options), **changes})
 
 
@@ -357,6 +358,33 @@ def test_an_anomaly_model_of_series_is_measured_in_stretches(tmp_path: Path) -> 
     assert measured.evaluation.models[0].events.found == 1
     (exhibit,) = measured.examined[0].exhibits(3)
     assert "<svg" in exhibit.svg
+
+
+def test_models_with_different_goals_are_refused_before_they_are_measured(
+    trips: Path, tmp_path: Path
+) -> None:
+    paths = [write_speed_model(tmp_path / f"{head}.onnx", head) for head in ("sequence", "regress")]
+    lines: list[str] = []
+    with pytest.raises(UsageError, match=r"different questions.*leave out --compare"):
+        evaluate_models(
+            open_candidates(paths, tmp_path), trips, changed(FAST, compare=True), lines.append
+        )
+    assert not lines
+    paths[1] = write_speed_model(tmp_path / "anomaly.onnx", "anomaly")
+    with pytest.raises(UsageError, match=r"tasks: what happens in a window, whether it is normal"):
+        open_candidates(paths, tmp_path)
+
+
+def test_classifiers_that_differ_in_what_is_normal_are_compared_by_all_classes(
+    trips: Path, tmp_path: Path
+) -> None:
+    (first,) = open_candidates([write_speed_model(tmp_path / "a.onnx", "sequence")], tmp_path)
+    fast = msgspec.structs.replace(first.spec.output, normal_label="speeding")
+    other = replace(first, name="b", spec=msgspec.structs.replace(first.spec, output=fast))
+    options = changed(FAST, compare=True)
+    for pair, figure in (((first, first), "event_f1"), ((first, other), "macro_f1")):
+        (comparison,) = evaluate_models(pair, trips, options).evaluation.comparisons
+        assert comparison.figure == figure
 
 
 def test_a_trace_model_refuses_a_part_that_nothing_tells(trips: Path, tmp_path: Path) -> None:

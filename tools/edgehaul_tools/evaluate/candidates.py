@@ -56,11 +56,25 @@ def open_candidates(paths: Sequence[Path], scratch: Path) -> tuple[Candidate, ..
     found = [c for number, path in enumerate(paths) for c in _open(path, scratch / f"{number}")]
     tasks = {(c.spec.task, c.spec.output.head in {"anomaly", "autoencoder"}) for c in found}
     if len(tasks) > 1:
+        questions = sorted({question_of(c) for c in found})
         raise UsageError(
-            f"these models are for different tasks: {', '.join(sorted({t for t, _ in tasks}))}",
+            f"these models are for different tasks: {', '.join(questions)}",
             remedy="evaluate those of each task alone",
         )
     return tuple(_named_apart(found))
+
+
+_QUESTIONS = {
+    "sequence": "what happens in a window",
+    "regress": "where the vehicle will be",
+    "anomaly": "whether it is normal",
+    "autoencoder": "whether it is normal",
+}
+
+
+def question_of(candidate: Candidate) -> str:
+    """Return what a model answers: its task, or what its head answers of several in one task."""
+    return _QUESTIONS.get(candidate.spec.output.head, candidate.spec.task)
 
 
 def is_run(path: Path) -> bool:

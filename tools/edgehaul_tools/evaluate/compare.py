@@ -18,6 +18,7 @@ from edgehaul_tools.evaluate.bootstrap import (
     holm,
     short,
 )
+from edgehaul_tools.evaluate.candidates import Candidate, question_of
 from edgehaul_tools.evaluate.classification import ClassScores
 from edgehaul_tools.evaluate.examined import LOWER_IS_BETTER, Examined
 from edgehaul_tools.evaluate.result import Comparison
@@ -25,8 +26,25 @@ from edgehaul_tools.evaluate.result import Comparison
 Draws = Mapping[str, NDArray[np.float64]]
 
 
+def require_comparable(candidates: Sequence[Candidate]) -> None:
+    """Refuse models that no figure compares, before any of them is measured.
+
+    Raises:
+        UsageError: There are fewer than two, or they answer different questions.
+    """
+    if len(candidates) < 2:  # noqa: PLR2004 - a pair
+        raise UsageError("--compare needs two models or more", remedy="name another model")
+    asked = {question_of(c): c.name for c in candidates}
+    if len(asked) > 1:
+        named = ", ".join(f"{name} ({question})" for question, name in asked.items())
+        raise UsageError(
+            f"these models answer different questions: {named}",
+            remedy="compare those with the same goal, or leave out --compare",
+        )
+
+
 def compare_all(examined: Sequence[Examined], draws: Sequence[Draws]) -> tuple[Comparison, ...]:
-    """Compare each pair of models by their main figure.
+    """Compare each pair of models by their main figure, or one that all of them have.
 
     Both are measured on the same resamples, so that what is hard for both does not blur the
     difference. The p-values are corrected for the number of pairs.
@@ -38,8 +56,7 @@ def compare_all(examined: Sequence[Examined], draws: Sequence[Draws]) -> tuple[C
     Raises:
         UsageError: There are fewer than two models, or too few units to resample.
     """
-    if len(examined) < 2:  # noqa: PLR2004 - a pair
-        raise UsageError("--compare needs two models or more", remedy="name another model")
+    require_comparable([e.candidate for e in examined])
     if not all(draws):
         raise UsageError(
             "there is only one unit to resample, so that no difference can be judged",
@@ -50,7 +67,7 @@ def compare_all(examined: Sequence[Examined], draws: Sequence[Draws]) -> tuple[C
             "the models do not answer on the same recordings",
             remedy="compare models with windows of about the same length",
         )
-    main = examined[0].main
+    main = _common_figure(examined)
     pairs = list(itertools.combinations(range(len(examined)), 2))
     values = [e.scores.figures(np.ones(len(e.scores.units)))[main] for e in examined]
     differences = [draws[a][main] - draws[b][main] for a, b in pairs]
@@ -72,6 +89,18 @@ def compare_all(examined: Sequence[Examined], draws: Sequence[Draws]) -> tuple[C
             )
         )
     return tuple(found)
+
+
+def _common_figure(examined: Sequence[Examined]) -> str:
+    """Return the figure that all are judged by.
+
+    What is an event depends on which class is normal: where that differs, every class counts.
+    """
+    mains = {e.main for e in examined}
+    if "event_f1" not in mains:
+        return examined[0].main
+    normal = {e.labels[e.scores.normal] for e in examined if isinstance(e.scores, ClassScores)}
+    return "event_f1" if len(mains) == 1 and len(normal) == 1 else "macro_f1"
 
 
 def verdict_of(first: str, second: str, figure: str, difference: Estimate, p: float) -> str:

@@ -19,7 +19,7 @@ from edgehaul_tools.evaluate.calibrate import calibrate
 from edgehaul_tools.evaluate.candidates import Candidate, is_run
 from edgehaul_tools.evaluate.classification import ClassScores
 from edgehaul_tools.evaluate.classifiers import examine_classifier, known_pictures
-from edgehaul_tools.evaluate.compare import Draws, compare_all
+from edgehaul_tools.evaluate.compare import Draws, compare_all, require_comparable
 from edgehaul_tools.evaluate.detection import DetectionScores
 from edgehaul_tools.evaluate.detectors import detector_points, examine_detector, shared_classes
 from edgehaul_tools.evaluate.examined import Examined
@@ -113,6 +113,8 @@ def evaluate_models(
         ModelError: A model cannot be run, or is none for this dataset.
         UsageError: Models cannot be compared.
     """
+    if options.compare:
+        require_comparable(candidates)
     sequences = isinstance(candidates[0].spec.input, SequenceInput)
     examine = _examine_recordings if sequences else _examine_pictures
     answers = examine(candidates, data, options, progress)
