@@ -13,7 +13,7 @@ import torch
 from edgehaul.bundle.spec import ImageInput
 from edgehaul.config.recipe import DetectorRecipe, Recipe
 from edgehaul.config.recipe_sections import AugmentSection, OptimizerSection
-from edgehaul.errors import DatasetError, ModelError, SpecMismatchError
+from edgehaul.errors import DatasetError, ModelError, SpecMismatchError, UsageError
 from edgehaul.geometry import Box
 from edgehaul.vision.decode import decoder_for
 from edgehaul.vision.preprocess import Preprocessor
@@ -187,6 +187,18 @@ def test_a_lost_picture_is_named(tmp_path: Path) -> None:
     data.samples[0].path.unlink()
     with pytest.raises(DatasetError, match=r"000\.png"):
         load_canvases(data, ImageInput(width=96, height=64))
+
+
+def test_a_class_without_an_object_is_named(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "d", 2, 3)
+    more = DetectionDataset(data.root, (*data.labels, "pallet", "drum"), data.samples)
+    with pytest.raises(DatasetError, match=r"training part is of: pallet, drum.*remove the class"):
+        train_detector(RECIPE, more, data.subset(()), tmp_path / "run")
+    waiting = msgspec.structs.replace(RECIPE.optimizer, patience=2)
+    recipe = msgspec.structs.replace(RECIPE, optimizer=waiting)
+    with pytest.raises(UsageError, match=r"no such part.*split\.val"):
+        train_detector(recipe, data, data.subset(()), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_pictures_without_labels_cannot_be_learnt_from(tmp_path: Path) -> None:

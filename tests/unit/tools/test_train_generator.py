@@ -21,11 +21,12 @@ from edgehaul.geometry import Box
 from edgehaul_tools.dataset.read import read_dataset
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
 from edgehaul_tools.train.generator.crops import cut_crops
+from edgehaul_tools.train.generator.duel import Duel
 from edgehaul_tools.train.generator.synthesis import synthesize
 from edgehaul_tools.train.generator.training import train_generator
 from edgehaul_tools.train.generator.variation import varied
 from edgehaul_tools.train.loop.checkpoint import CHECKPOINT_FILE
-from edgehaul_tools.train.loop.optimization import EpochReport
+from edgehaul_tools.train.loop.optimization import DivergedError, EpochReport
 from edgehaul_tools.train.run_directory import TrainingRun, read_run, write_run
 from edgehaul_tools.train.synthesize_command import synthesize as synthesize_command
 
@@ -244,8 +245,44 @@ def test_a_rate_that_is_far_too_high_is_told(dataset: DetectionDataset, tmp_path
     recipe = GeneratorRecipe(
         width=16, height=16, channels=4, latent=4, optimizer=optimizer, threads=1
     )
-    with pytest.raises(ModelError, match=r"became .*learning_rate"):
+    with pytest.raises(ModelError, match=r"became .*epoch \d+, batch \d.*learning_rate") as caught:
         train_generator(recipe, dataset, EMPTY, tmp_path)
+    assert CHECKPOINT_FILE not in caught.value.message, "there is none"
+
+
+def test_a_gradient_that_is_no_number_is_not_learnt() -> None:
+    """The loss is a number still; its way back through the network is none."""
+    duel = Duel(SHORT, len(LABELS))
+    before = {name: value.clone() for name, value in duel.discriminator.state_dict().items()}
+    images = torch.zeros(2, 3, 16, 16)
+    parameter = next(duel.discriminator.parameters())
+    parameter.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(DivergedError, match=r"gradient of the discriminator's loss .* became"):
+        duel.step(images, torch.tensor([0, 1]), 1)
+    weights = dict(duel.discriminator.named_parameters())
+    assert all(torch.equal(value, before[name]) for name, value in weights.items())
+
+
+def test_it_goes_on_at_a_lower_rate_after_it_diverged(
+    dataset: DetectionDataset, tmp_path: Path
+) -> None:
+    def spoil(report: EpochReport) -> None:
+        if report.epoch == 2:
+            raise _KilledError
+
+    with pytest.raises(_KilledError):
+        train_generator(SHORT, dataset, EMPTY, tmp_path, spoil, checkpoint_s=0.0)
+    before = (tmp_path / CHECKPOINT_FILE).read_bytes()
+    wild = msgspec.structs.replace(SHORT.optimizer, learning_rate=1e38, gradient_norm=0.0)
+    recipe = msgspec.structs.replace(SHORT, optimizer=wild)
+    with pytest.raises(ModelError, match=r"still holds good weights.*--resume"):
+        train_generator(recipe, dataset, EMPTY, tmp_path, resume=True, checkpoint_s=0.0)
+    assert (tmp_path / CHECKPOINT_FILE).read_bytes() == before
+    low = msgspec.structs.replace(SHORT.optimizer, learning_rate=1e-6)
+    recipe = msgspec.structs.replace(SHORT, optimizer=low)
+    run = train_generator(recipe, dataset, EMPTY, tmp_path, resume=True)
+    assert [record.learning_rate for record in run.history[-1:]] == [1e-6]
+    assert len(run.history) == 4
 
 
 @settings(max_examples=20, deadline=None)

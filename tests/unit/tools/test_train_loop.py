@@ -94,6 +94,16 @@ def test_a_training_that_explodes_names_a_layer() -> None:
     assert "learning_rate" in caught.value.remedy
 
 
+@pytest.mark.parametrize("algorithm", ["adamw", "sgd"])
+def test_weights_that_the_last_step_spoils_are_no_result(tmp_path: Path, algorithm: str) -> None:
+    section = OptimizerSection(
+        algorithm=algorithm, epochs=1, batch=32, learning_rate=1e38, average_decay=0.0
+    )
+    with pytest.raises(ModelError, match=r"after step 1 of 1.*epoch 1, batch 1 of 1.*point"):
+        fit(CurveTask(), Plan(section, threads=1, folder=tmp_path, checkpoint_s=0.0))
+    assert not list(tmp_path.iterdir()), "neither figures nor a checkpoint"
+
+
 def test_patience_stops_early_and_keeps_the_best_weights() -> None:
     section = msgspec.structs.replace(
         SECTION, epochs=60, patience=3, learning_rate=0.2, average_decay=0.0, warmup=0.0

@@ -9,9 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+from edgehaul.config.recipe import ClassifierRecipe
 from edgehaul.config.recipe_sections import OptimizerSection
 from edgehaul.errors import EdgeHaulError, ModelError, UsageError
-from edgehaul_tools.train.loop.checkpoint import CHECKPOINT_FILE, Checkpoints, training_digest
+from edgehaul_tools.train.loop.checkpoint import (
+    CHECKPOINT_FILE,
+    Checkpoints,
+    as_digested,
+    training_digest,
+)
 from edgehaul_tools.train.loop.fit import Plan, fit
 from edgehaul_tools.train.loop.optimization import EpochReport
 from tests.fakes.tasks import CurveTask
@@ -66,7 +72,7 @@ def test_a_checkpoint_within_an_epoch_is_as_good(tmp_path: Path) -> None:
         def loss(
             self, network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]
         ) -> torch.Tensor:
-            self.steps += 1
+            self.steps += network.training
             if self.steps == 7:  # the second epoch's third step
                 raise StoppedError
             return super().loss(network, batch)
@@ -137,3 +143,47 @@ def test_another_recipe_or_other_data_have_another_digest() -> None:
     }
     assert len(digests) == 4
     assert training_digest(SECTION, b"data") in digests
+
+
+def digest_with(**values: object) -> str:
+    optimizer = msgspec.structs.replace(SECTION, **values)
+    return training_digest(as_digested(ClassifierRecipe(dataset="here", optimizer=optimizer)))
+
+
+def test_a_training_may_go_on_at_another_rate_and_from_another_place() -> None:
+    assert digest_with() == digest_with(learning_rate=1e-5, gradient_norm=1.0)
+    assert digest_with() != digest_with(momentum=0.5)
+    moved = ClassifierRecipe(dataset="there", optimizer=SECTION)
+    assert training_digest(as_digested(moved)) == digest_with()
+
+
+def finite(state: object) -> bool:
+    if isinstance(state, torch.Tensor):
+        return bool(torch.isfinite(state).all())
+    values = state.values() if isinstance(state, dict) else state
+    return not isinstance(state, dict | list | tuple) or all(finite(value) for value in values)
+
+
+def test_after_a_divergence_the_training_goes_on_at_a_lower_rate(tmp_path: Path) -> None:
+    """The rate rises until the weights grow from step to step, and beyond all numbers."""
+    rising = {"algorithm": "sgd", "momentum": 0.0, "average_decay": 0.0, "warmup": 0.95}
+    rising |= {"learning_rate": 3.0, "gradient_norm": 0.0}
+    with pytest.raises(ModelError, match=r"still holds good weights.*--resume") as caught:
+        fit(CurveTask(), plan(tmp_path, **rising))
+    assert "lower optimizer.learning_rate" in caught.value.remedy
+    state = torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)
+    assert finite(state)
+    assert 0 < state["steps"] < 24
+    lower = rising | {"learning_rate": 0.001}
+    fitted = fit(CurveTask(), plan(tmp_path, resume=True, **lower))
+    assert [record.epoch for record in fitted.history] == [1, 2, 3, 4, 5, 6]
+    assert fitted.history[-1].learning_rate <= 0.001
+
+
+def test_spoilt_weights_do_not_replace_a_good_checkpoint(tmp_path: Path) -> None:
+    stop_after(1, tmp_path, algorithm="sgd")
+    before = (tmp_path / CHECKPOINT_FILE).read_bytes()
+    far = {"algorithm": "sgd", "learning_rate": 3e38}
+    with pytest.raises(ModelError, match="still holds good weights"):
+        fit(CurveTask(dropout=0.2), plan(tmp_path, resume=True, **far))
+    assert (tmp_path / CHECKPOINT_FILE).read_bytes() == before

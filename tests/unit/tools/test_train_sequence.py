@@ -9,7 +9,7 @@ import torch
 
 from edgehaul.config.recipe import SequenceRecipe
 from edgehaul.config.recipe_sections import OptimizerSection
-from edgehaul.errors import DatasetError, ModelError
+from edgehaul.errors import DatasetError, ModelError, UsageError
 from edgehaul.values import Fix
 from edgehaul_tools.dataset.traces import AnomalySpan, LabelledTrace
 from edgehaul_tools.export.run import load_module
@@ -87,6 +87,14 @@ def test_traces_without_anomalies_cannot_be_learnt_from(tmp_path: Path) -> None:
     quiet = LabelledTrace("q", trip("q", stop_at_s=60).fixes, ())
     with pytest.raises(DatasetError, match="anomaly"):
         train_sequence(RECIPE, [quiet], [], tmp_path)
+
+
+def test_patience_without_a_window_to_measure_on_is_refused_at_once(tmp_path: Path) -> None:
+    waiting = msgspec.structs.replace(RECIPE.optimizer, patience=2)
+    recipe = msgspec.structs.replace(RECIPE, optimizer=waiting)
+    with pytest.raises(UsageError, match=r"no such part.*split\.val"):
+        train_sequence(recipe, [trip("a", stop_at_s=60)], [], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_no_number_stops_with_a_remedy(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from edgehaul.errors import DatasetError
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample
 from edgehaul_tools.train.anomaly.deployed import anomaly_network
 from edgehaul_tools.train.anomaly.task import AnomalyTask
-from edgehaul_tools.train.loop.checkpoint import training_digest
+from edgehaul_tools.train.loop.checkpoint import as_digested, training_digest
 from edgehaul_tools.train.loop.fit import Plan, fit
 from edgehaul_tools.train.loop.optimization import Progress, no_progress, seeded_torch
 from edgehaul_tools.train.pictures.canvases import CanvasSet, load_canvases
@@ -93,7 +93,9 @@ def _plan(
         threads=recipe.threads,
         precision=recipe.precision,
         folder=out,
-        digest=training_digest(recipe, parts[0].names, parts[1].names, is_anomaly.tobytes()),
+        digest=training_digest(
+            as_digested(recipe), parts[0].names, parts[1].names, is_anomaly.tobytes()
+        ),
         resume=resume,
     )
 

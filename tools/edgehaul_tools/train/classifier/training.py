@@ -19,9 +19,14 @@ from edgehaul_tools.dataset.samples import DetectionDataset, Sample
 from edgehaul_tools.train.architectures.published import load_published
 from edgehaul_tools.train.architectures.table import build_classifier
 from edgehaul_tools.train.classifier.task import ClassifiedSet, ClassifierTask
-from edgehaul_tools.train.loop.checkpoint import training_digest
+from edgehaul_tools.train.loop.checkpoint import as_digested, training_digest
 from edgehaul_tools.train.loop.fit import Plan, fit
-from edgehaul_tools.train.loop.optimization import Progress, no_progress, seeded_torch
+from edgehaul_tools.train.loop.optimization import (
+    Progress,
+    no_progress,
+    require_measured,
+    seeded_torch,
+)
 from edgehaul_tools.train.pictures.canvases import load_canvases
 from edgehaul_tools.train.run_directory import Started, TrainingRun, keep_run
 
@@ -68,6 +73,7 @@ def train_classifier(
         ModelError: There is no such network, its weights do not fit, or it diverged.
     """
     started = Started()
+    require_measured(recipe.optimizer, len(val))
     labels = tuple(train.labels)
     classes = [checked_classes(part, labels) for part in (train, val)]
     _check_enough(recipe, train, classes[0])
@@ -84,7 +90,7 @@ def train_classifier(
         threads=recipe.threads,
         precision=recipe.precision,
         folder=out,
-        digest=training_digest(recipe, labels, *_described(train), *_described(val)),
+        digest=training_digest(as_digested(recipe), labels, *_described(train), *_described(val)),
         resume=resume,
     )
     fitted = fit(task, plan, progress)

@@ -13,9 +13,14 @@ from edgehaul.errors import DatasetError
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.train.architectures.detector import STRIDES, DetectorNetwork, shape_of
 from edgehaul_tools.train.detector.task import DetectorTask, detect_canvases
-from edgehaul_tools.train.loop.checkpoint import training_digest
+from edgehaul_tools.train.loop.checkpoint import as_digested, training_digest
 from edgehaul_tools.train.loop.fit import Plan, fit
-from edgehaul_tools.train.loop.optimization import Progress, no_progress, seeded_torch
+from edgehaul_tools.train.loop.optimization import (
+    Progress,
+    no_progress,
+    require_measured,
+    seeded_torch,
+)
 from edgehaul_tools.train.pictures.canvases import IGNORED, CanvasSet, load_canvases
 from edgehaul_tools.train.run_directory import Fitted, Started, TrainingRun, keep_run
 
@@ -24,6 +29,8 @@ __all__ = ["detect_canvases", "detector_spec", "fit_detector", "train_detector"]
 _MEASURED_SHARE, _LONGEST_PAUSE = 4, 10
 """The figure is taken four times in a short training, and every ten epochs in a long one: it
 costs as much as a part of an epoch."""
+_NAMED = 5
+"""So many classes are named in an error."""
 
 
 def detector_spec(recipe: DetectorRecipe, labels: tuple[str, ...]) -> ModelSpec:
@@ -66,16 +73,19 @@ def train_detector(
         resume: Whether to go on from the checkpoint in ``out``, if there is one.
 
     Raises:
-        DatasetError: There is nothing to learn, labels are out of range, or pictures cannot
-            be read.
+        DatasetError: There is nothing to learn, or nothing of a class; labels are out of
+            range, or pictures cannot be read.
         ModelError: The training diverged.
-        UsageError: ``out`` holds an unfinished training, or one that is not this.
+        UsageError: ``out`` holds an unfinished training, or one that is not this; or nothing
+            tells when to stop early.
     """
     started = Started()
+    require_measured(recipe.optimizer, len(val))
     spec = detector_spec(recipe, tuple(train.labels))
     if not isinstance(spec.input, ImageInput):
         raise TypeError(spec.input)
     parts = {"train": load_canvases(train, spec.input), "val": load_canvases(val, spec.input)}
+    _require_classes(parts["train"], spec.output.labels)
     fitted = fit_detector(
         recipe, spec, parts["train"], parts["val"], progress, folder=out, resume=resume
     )
@@ -135,7 +145,21 @@ def _digest(recipe: DetectorRecipe, spec: ModelSpec, train: CanvasSet) -> str:
         for pair in zip(train.boxes, train.classes, strict=True)
         for array in pair
     ]
-    return training_digest(recipe, spec, train.names, *marks)
+    return training_digest(as_digested(recipe), spec, train.names, *marks)
+
+
+def _require_classes(train: CanvasSet, labels: tuple[str, ...]) -> None:
+    """Refuse classes that would be trained without an object: they are never found."""
+    there = {int(class_id) for classes in train.classes for class_id in classes}
+    empty = [label for number, label in enumerate(labels) if number not in there]
+    if not empty or len(empty) == len(labels):  # without any object there is another remedy
+        return
+    more = f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""
+    small = f"; {train.too_small} objects are too small on the canvas" if train.too_small else ""
+    raise DatasetError(
+        f"no object of the training part is of: {', '.join(empty[:_NAMED])}{more}{small}",
+        remedy="label some, remove the class, or let another split be made (split.seed)",
+    )
 
 
 def _require_objects(train: CanvasSet, spec: ModelSpec) -> None:

@@ -14,6 +14,8 @@ from torch.nn import functional
 from edgehaul.config.recipe import GeneratorRecipe
 from edgehaul_tools.train.architectures.adversarial import Discriminator, Generator
 from edgehaul_tools.train.generator.variation import varied
+from edgehaul_tools.train.loop.divergence import broken_weight
+from edgehaul_tools.train.loop.optimization import DivergedError
 
 _BETAS = (0.0, 0.9)
 """Without momentum the two do not chase each other in circles (Miyato et al. 2018)."""
@@ -31,11 +33,6 @@ class Round:
 
     discriminator_loss: float
     generator_loss: float
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether both losses are numbers."""
-        return math.isfinite(self.discriminator_loss) and math.isfinite(self.generator_loss)
 
 
 class Duel:
@@ -66,6 +63,10 @@ class Duel:
             real: Pictures (B, 3, H, W) in 0..1.
             labels: Their classes (B,).
             number: Of the step; all that is random depends on it and the seed alone.
+
+        Raises:
+            DivergedError: A loss or its gradient is not a number any more; the network that it
+                is of is still as it was.
         """
         random = torch.Generator().manual_seed(self._recipe.seed * _STEP_SEEDS + number)
         judged = self._judge(real, labels, random)
@@ -80,7 +81,7 @@ class Duel:
         of_real = self.discriminator(varied(real, random, flip=flip), labels)
         of_drawn = self.discriminator(varied(drawn, random, flip=flip), labels)
         loss = functional.relu(1 - of_real).mean() + functional.relu(1 + of_drawn).mean()
-        return self._learn(loss, self._judges, self.discriminator)
+        return self._learn(loss, self._judges, self.discriminator, "discriminator")
 
     def _draw(self, labels: Tensor, random: torch.Generator) -> float:
         drawn = self.generator(self._noise(len(labels), random), labels)
@@ -88,23 +89,38 @@ class Duel:
         # Its own gradients would be thrown away, and cost a third of the step.
         self.discriminator.requires_grad_(requires_grad=False)
         loss = -self.discriminator(varied(drawn, random, flip=flip), labels).mean()
-        value = self._learn(loss, self._draws, self.generator)
+        value = self._learn(loss, self._draws, self.generator, "generator")
         self.discriminator.requires_grad_(requires_grad=True)
         return value
 
     def _noise(self, count: int, random: torch.Generator) -> Tensor:
         return torch.randn(count, self._recipe.latent, generator=random)
 
-    def _learn(self, loss: Tensor, optimizer: torch.optim.Adam, network: nn.Module) -> float:
+    def _learn(
+        self, loss: Tensor, optimizer: torch.optim.Adam, network: nn.Module, name: str
+    ) -> float:
         value = float(loss.detach())
         if not math.isfinite(value):
-            return value  # the weights are still good ones
+            raise DivergedError(f"the loss of the {name} became {value}")
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        if self._recipe.optimizer.gradient_norm:
-            nn.utils.clip_grad_norm_(network.parameters(), self._recipe.optimizer.gradient_norm)
+        largest = self._recipe.optimizer.gradient_norm or math.inf
+        norm = float(nn.utils.clip_grad_norm_(network.parameters(), largest))
+        if not math.isfinite(norm):
+            raise DivergedError(f"the gradient of the {name}'s loss {value:.4g} became {norm}")
         optimizer.step()
         return value
+
+    def require_finite(self) -> None:
+        """Refuse weights that the last step drove beyond all numbers.
+
+        Raises:
+            DivergedError: A weight, or the average of one, is not a number any more.
+        """
+        for name, part in self._parts().items():
+            broken = broken_weight(part) if isinstance(part, nn.Module) else ""
+            if broken:
+                raise DivergedError(f"the weights {broken} of the {name} network became no numbers")
 
     @torch.no_grad()
     def _average(self, number: int) -> None:
@@ -122,9 +138,12 @@ class Duel:
         return {name: part.state_dict() for name, part in self._parts().items()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`state` returned."""
+        """Go on from what :meth:`state` returned, at the recipe's rates."""
         for name, part in self._parts().items():
+            rates = [group["lr"] for group in getattr(part, "param_groups", ())]
             part.load_state_dict(state[name])
+            for group, rate in zip(getattr(part, "param_groups", ()), rates, strict=True):
+                group["lr"] = rate
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Adam]:
         return {

@@ -19,9 +19,16 @@ from edgehaul_tools.train.architectures.adversarial import Generator
 from edgehaul_tools.train.generator.crops import LEAST_SIDE_PX, Crops, cut_crops
 from edgehaul_tools.train.generator.duel import Duel, Round
 from edgehaul_tools.train.generator.samples import write_grid
-from edgehaul_tools.train.loop.checkpoint import Checkpoints, refuse_unfinished, training_digest
+from edgehaul_tools.train.loop.checkpoint import (
+    CHECKPOINT_FILE,
+    Checkpoints,
+    as_digested,
+    refuse_unfinished,
+    training_digest,
+)
 from edgehaul_tools.train.loop.class_loss import drawn_balanced
 from edgehaul_tools.train.loop.optimization import (
+    DivergedError,
     EpochReport,
     Progress,
     no_progress,
@@ -92,7 +99,7 @@ def train_generator(
     )
     crops = cut_crops(train, canvas)
     _require_classes(crops, train)
-    digest = training_digest(recipe, crops.images.tobytes(), crops.classes.tobytes())
+    digest = training_digest(as_digested(recipe), crops.images.tobytes(), crops.classes.tobytes())
     checkpoints = Checkpoints(out, digest, checkpoint_s)
     with seeded_torch(recipe.seed, recipe.threads):
         training = _Training(recipe, crops, len(train.labels), out, checkpoints)
@@ -166,10 +173,13 @@ class _Training:
     def _epoch(self, epoch: int) -> EpochRecord:
         began_s = time.monotonic()
         batches = self._batches(epoch)
-        rounds = [
-            self._step(numbers, (epoch - 1) * len(batches) + at, epoch)
-            for at, numbers in enumerate(batches, start=1)
-        ]
+        rounds = []
+        try:
+            for at, numbers in enumerate(batches, start=1):
+                rounds.append(self._step(numbers, (epoch - 1) * len(batches) + at))
+            self._duel.require_finite()
+        except DivergedError as error:
+            raise self._diverged(error, epoch, f"batch {at} of {len(batches)}") from error
         judged = float(np.mean([each.discriminator_loss for each in rounds]))
         drawn = float(np.mean([each.generator_loss for each in rounds]))
         now_s = time.monotonic()
@@ -189,19 +199,20 @@ class _Training:
         order = drawn_balanced(self._crops.classes, count, random)
         return np.array_split(order, max(1, round(count / self._recipe.optimizer.batch)))
 
-    def _step(self, numbers: NDArray[np.int64], step: int, epoch: int) -> Round:
+    def _step(self, numbers: NDArray[np.int64], step: int) -> Round:
         images = torch.from_numpy(self._crops.images[numbers]).permute(0, 3, 1, 2).float() / 255
         labels = torch.from_numpy(self._crops.classes[numbers])
-        result = self._duel.step(images, labels, step)
-        if not result.is_finite:
-            raise ModelError(
-                f"the losses became {result.discriminator_loss} and {result.generator_loss} at "
-                f"step {step} in epoch {epoch}",
-                where=self._out,
-                remedy="lower optimizer.learning_rate (a third is a good try); the last "
-                "checkpoint is kept",
-            )
-        return result
+        return self._duel.step(images, labels, step)
+
+    def _diverged(self, error: DivergedError, epoch: int, batch: str) -> ModelError:
+        kept = ""
+        if (self._out / CHECKPOINT_FILE).exists():
+            kept = f"; {CHECKPOINT_FILE} still holds good weights, from which --resume goes on"
+        return ModelError(
+            f"{error.message} (epoch {epoch}, {batch}){kept}",
+            where=self._out,
+            remedy="lower optimizer.learning_rate (a third is a good try)",
+        )
 
     def _state(self) -> dict[str, Any]:
         return {

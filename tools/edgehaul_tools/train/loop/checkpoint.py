@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 import torch
 
+from edgehaul.config.recipe import Training
+from edgehaul.config.recipe_sections import OptimizerSection
 from edgehaul.errors import EdgeHaulError, ModelError, UsageError
 from edgehaul_tools.train.damage import DAMAGE, reason_of
 from edgehaul_tools.train.durable import save_tensors
@@ -30,8 +32,8 @@ def training_digest(*content: object) -> str:
     """Return the SHA-256 of what makes a training the one it is: its recipe and its data.
 
     Args:
-        *content: The recipe, names and marks of the samples, arrays: bytes, or anything that
-            msgspec writes as JSON.
+        *content: The recipe (:func:`as_digested`), names and marks of the samples, arrays:
+            bytes, or anything that msgspec writes as JSON.
     """
     digest = hashlib.sha256()
     for part in content:
@@ -39,6 +41,21 @@ def training_digest(*content: object) -> str:
         digest.update(len(data).to_bytes(8, "big"))
         digest.update(data)
     return digest.hexdigest()
+
+
+def as_digested(recipe: Training) -> Training:
+    """Return a recipe without what may change when a training goes on.
+
+    That is where the dataset lies, as its content is digested, and the rate and the norm of the
+    gradient: whoever lowers them after a training diverged goes on from the weights before.
+    """
+    usual = OptimizerSection()
+    optimizer = msgspec.structs.replace(
+        recipe.optimizer,
+        learning_rate=usual.learning_rate,
+        gradient_norm=usual.gradient_norm,
+    )
+    return msgspec.structs.replace(recipe, dataset="", optimizer=optimizer)
 
 
 def refuse_unfinished(folder: Path, *, resume: bool) -> None:
@@ -127,7 +144,8 @@ class Checkpoints:
             raise UsageError(
                 "this checkpoint is of another training: the recipe or the dataset was changed",
                 where=self._path,
-                remedy="restore them, or remove it (or name another --out) and train anew",
+                remedy="restore them (but for optimizer.learning_rate and gradient_norm, which may "
+                "change), or remove it (or name another --out) and train anew",
             )
         return state
 

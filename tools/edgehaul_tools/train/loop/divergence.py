@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import torch
@@ -24,9 +25,9 @@ def cause_of(network: nn.Module, batch: object, loss: Callable[[], Tensor]) -> s
     """
     if any(not _finite(part) for part in _arrays(batch)):
         return "the batch itself holds values that are no numbers"
-    for name, weight in network.named_parameters():
-        if not bool(torch.isfinite(weight).all()):
-            return f"the weights {name} hold values that are no numbers"
+    broken = broken_weight(network)
+    if broken:
+        return f"the weights {broken} hold values that are no numbers"
     largest = _answers(network, loss)
     broken = next((name for name, value in largest.items() if not np.isfinite(value)), "")
     if broken:
@@ -36,6 +37,15 @@ def cause_of(network: nn.Module, batch: object, loss: Callable[[], Tensor]) -> s
         return f"the answers of layer {name} grew to {largest[name]:.1e}"
     name, value = _largest_gradient(network)
     return f"the gradient of {name} is the largest: {value:.1e}" if name else "no cause was found"
+
+
+def broken_weight(*networks: nn.Module) -> str:
+    """Return the first weight or running figure that is no number any more; empty without one."""
+    for network in networks:
+        for name, value in chain(network.named_parameters(), network.named_buffers()):
+            if value.is_floating_point() and not _finite(value):
+                return name
+    return ""
 
 
 def _answers(network: nn.Module, loss: Callable[[], Tensor]) -> dict[str, float]:

@@ -33,6 +33,7 @@ from edgehaul_tools.train.loop.optimization import (
     Progress,
     multiplies_in_bfloat16,
     no_progress,
+    require_measured,
     seeded_torch,
 )
 from edgehaul_tools.train.loop.position import Position
@@ -71,6 +72,23 @@ class Plan:
     resume: bool = False
     evaluate_every: int = 1
     checkpoint_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A batch that is, or was, learnt from.
+
+    Attributes:
+        epoch: Of which epoch, from 1.
+        number: Its number in the epoch, from 1.
+        samples: (n,) the samples of all processes.
+        batch: What the task made of those of this process.
+    """
+
+    epoch: int
+    number: int
+    samples: NDArray[np.int64]
+    batch: Any
 
 
 def fit(task: Task[Batch], plan: Plan, progress: Progress = no_progress) -> Fitted[nn.Module]:
@@ -171,32 +189,47 @@ class _Fitting:
         for number, ((_, samples), batch) in enumerate(
             itertools.islice(batches, self._batches - first), start=first + 1
         ):
-            self._step(epoch, number, samples, batch)
+            taken = _Taken(epoch, number, samples, batch)
+            self._step(taken)
             learnt += len(samples)
             if number < self._batches:
-                self._keep(within_epoch=True)
-        took_s = time.monotonic() - started_s
-        self._close(epoch, learnt / max(took_s, 1e-9))
+                self._keep(taken, within_epoch=True)
+            else:
+                took_s = time.monotonic() - started_s
+                self._close(taken, learnt / max(took_s, 1e-9))
 
-    def _step(self, epoch: int, number: int, samples: NDArray[np.int64], batch: Any) -> None:  # noqa: ANN401 - the task's own batch
+    def _step(self, taken: _Taken) -> None:
         _seed_step(self._plan.seed, self._at.step, self._processes.rank)
+        samples = taken.samples
         own = len(self._processes.slice_of(samples))
         with torch.autocast("cpu", torch.bfloat16, enabled=self._half_width):
-            loss = self._task.loss(self._network, batch)
+            loss = self._task.loss(self._network, taken.batch)
         # Gradients are averaged over the processes; their slices may differ by a sample.
         loss = loss * (own * self._processes.count / len(samples))
         try:
             value = self._optimization.step(loss)
         except DivergedError as error:
-            raise self._diverged(error, epoch, number, samples, batch) from error
-        self._at.loss_sum += value * len(samples) / self._processes.count
+            raise self._diverged(error, taken) from error
+        # Of all processes: a checkpoint is the leader's, and the others go on from it, too.
+        (all_loss,) = self._processes.sum(value * len(samples) / self._processes.count)
+        self._at.loss_sum += all_loss
         self._at.step += 1
 
-    def _close(self, epoch: int, samples_per_s: float) -> None:
+    def _require_sound(self, last: _Taken) -> None:
+        """Refuse to measure or keep weights that the last step spoilt."""
+        try:
+            self._optimization.require_sound(
+                lambda network: self._task.loss(network, last.batch),
+            )
+        except DivergedError as error:
+            raise self._diverged(error, last) from error
+
+    def _close(self, last: _Taken, samples_per_s: float) -> None:
         """End an epoch: evaluate, remember, report, keep."""
-        loss = self._processes.sum(self._at.loss_sum)[0] / self._samples
+        epoch = last.epoch
+        loss = self._at.loss_sum / self._samples
         self._at.loss_sum = 0.0
-        evaluated = self._evaluate(epoch)
+        evaluated = self._evaluate(last)
         value = self._at.figures.get(self._task.measure) if evaluated else None
         rate = self._optimization.learning_rate
         elapsed_s = self._at.elapsed_s + time.monotonic() - self._started_s
@@ -210,7 +243,7 @@ class _Fitting:
             elapsed_s=round(elapsed_s, 3),
         )
         self._at.history.append(record)
-        self._keep(within_epoch=False)
+        self._keep(last, within_epoch=False)
         if self._processes.leads:
             if self._plan.folder:
                 write_metrics(self._plan.folder, self._at.history)
@@ -221,13 +254,15 @@ class _Fitting:
                 EpochReport(epoch, epochs, loss, measure, value, elapsed_s, figures, rate, upwards)
             )
 
-    def _evaluate(self, epoch: int) -> bool:
+    def _evaluate(self, last: _Taken) -> bool:
         """Take the figures, where it is time to; only the leader does, and tells the others."""
+        epoch = last.epoch
         section, every = self._plan.optimizer, self._plan.evaluate_every
         if not (section.patience or epoch % every == 0 or epoch == section.epochs):
             return False
         figures: dict[str, float] = {}
         if self._processes.leads:
+            self._require_sound(last)
             with torch.no_grad():
                 found = self._task.evaluate(self._optimization.result)
             figures = {name: v for name, v in found.items() if math.isfinite(v)}
@@ -240,11 +275,8 @@ class _Fitting:
     def _remember_best(self, epoch: int) -> None:
         value = self._at.figures.get(self._task.measure)
         if value is None:
-            raise UsageError(
-                "optimizer.patience waits for a better figure on the validation part, and there "
-                "is no such part",
-                remedy="set split.val above 0, or optimizer.patience to 0",
-            )
+            require_measured(self._plan.optimizer, 0)
+            return
         best = self._at.best_figures.get(self._task.measure)
         sign = 1 if self._task.higher_is_better else -1
         if best is None or sign * value > sign * best:
@@ -252,27 +284,21 @@ class _Fitting:
             weights = self._optimization.result.state_dict()
             self._at.best_weights = {name: v.clone() for name, v in weights.items()}
 
-    def _diverged(
-        self,
-        error: DivergedError,
-        epoch: int,
-        number: int,
-        samples: NDArray[np.int64],
-        batch: Any,  # noqa: ANN401 - the task's own batch
-    ) -> ModelError:
-        """Return what to tell where a loss is no number."""
+    def _diverged(self, error: DivergedError, taken: _Taken) -> ModelError:
+        """Return what to tell where a loss or a weight is no number."""
         cause = "see the error of the first process"
         if self._processes.leads:
             network = self._task.network
             # Alone: other processes would have to take part in what goes through their copies.
             again = self._optimization.result if self._processes.count > 1 else network
-            cause = cause_of(again, batch, lambda: self._task.loss(again, batch))
-        place = f"epoch {epoch}, batch {number} of {self._batches}"
+            cause = cause_of(again, taken.batch, lambda: self._task.loss(again, taken.batch))
+        place = f"epoch {taken.epoch}, batch {taken.number} of {self._batches}"
         kept = ""
         if self._plan.folder and (self._plan.folder / CHECKPOINT_FILE).exists():
-            kept = f"; {CHECKPOINT_FILE} still holds the last good weights"
+            kept = f"; {CHECKPOINT_FILE} still holds good weights, from which --resume goes on"
+        place += f", samples {_named(self._task, taken.samples)}"
         return ModelError(
-            f"{error.message} ({place}, samples {_named(self._task, samples)}): {cause}{kept}",
+            f"{error.message} ({place}): {cause}{kept}",
             where=self._plan.folder or "",
             remedy="look at these samples, or lower optimizer.learning_rate (try a third)",
         )
@@ -291,12 +317,13 @@ class _Fitting:
             self._optimization.restore(state)
             self._at = Position.restored(state)
 
-    def _keep(self, *, within_epoch: bool) -> None:
+    def _keep(self, last: _Taken, *, within_epoch: bool) -> None:
         """Write a checkpoint where it is time to."""
         checkpoints = self._checkpoints
         if checkpoints is None or not self._processes.leads:
             return
         if checkpoints.due(within_epoch=within_epoch):
+            self._require_sound(last)
             elapsed_s = self._at.elapsed_s + time.monotonic() - self._started_s
             checkpoints.write({**self._optimization.state(), **self._at.state(elapsed_s)})
 

@@ -15,7 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgehaul.config.recipe import Multiplication
 from edgehaul.config.recipe_sections import OptimizerSection
-from edgehaul.errors import ModelError
+from edgehaul.errors import ModelError, UsageError
+from edgehaul_tools.train.loop.divergence import broken_weight
 from edgehaul_tools.train.loop.processes import processor_threads
 
 _EPSILON = 1e-3
@@ -54,12 +55,30 @@ Progress = Callable[[EpochReport], None]
 
 
 class DivergedError(ModelError):
-    """A loss or a gradient is no number; the weights are still those of the step before."""
+    """A loss, a gradient or a weight is no number any more."""
 
 
 def no_progress(report: EpochReport) -> None:
     """Take a report and show nothing."""
     del report
+
+
+def require_measured(section: OptimizerSection, samples: int) -> None:
+    """Refuse to wait for a better figure on a validation part that holds nothing.
+
+    Args:
+        section: Says whether the training waits.
+        samples: Those of the validation part that a figure can be taken on.
+
+    Raises:
+        UsageError: ``patience`` is set, and there are none.
+    """
+    if section.patience and not samples:
+        raise UsageError(
+            "optimizer.patience waits for a better figure on the validation part, and there is "
+            "no such part",
+            remedy="set split.val above 0, or optimizer.patience to 0",
+        )
 
 
 def has_bfloat16() -> bool:
@@ -128,7 +147,8 @@ class Optimization(Generic[_Network]):
         """Learn from one batch's loss and return its value.
 
         Raises:
-            DivergedError: The loss or its gradient is not a number any more.
+            DivergedError: The loss or its gradient is not a number any more; the weights are
+                still those of the step before.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = self._section.learning_rate * self._rate()
@@ -146,6 +166,28 @@ class Optimization(Generic[_Network]):
         self._step += 1
         self._average()
         return value
+
+    def require_sound(self, loss: Callable[[_Network], Tensor]) -> None:
+        """Refuse weights that the last step drove beyond all numbers, or that answer with none.
+
+        A step itself only shows what became of the weights before it.
+
+        Args:
+            loss: Takes a loss of the averaged network; nothing is learnt from it.
+
+        Raises:
+            DivergedError: A weight, the average of one, or the loss is not a number any more.
+        """
+        broken = broken_weight(self._network, self._averaged)
+        if broken:
+            raise DivergedError(
+                f"the weights {broken} are no numbers any more after step {self._step} of "
+                f"{self._steps}"
+            )
+        with torch.no_grad():
+            value = float(loss(self._averaged))
+        if not math.isfinite(value):
+            raise DivergedError(f"the loss became {value} after step {self._step} of {self._steps}")
 
     def state(self) -> dict[str, Any]:
         """Return all that the next step depends on: tensors and primitives."""

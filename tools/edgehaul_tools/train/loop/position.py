@@ -18,7 +18,7 @@ class Position:
 
     Attributes:
         step: Steps done.
-        loss_sum: Sum of the losses of this epoch's samples so far, of this process.
+        loss_sum: Sum of the losses of this epoch's samples so far, over all processes.
         history: Figures of the epochs that are done.
         figures: Those of the last evaluation.
         best_figures: Those of the best one; kept where the training may stop early.

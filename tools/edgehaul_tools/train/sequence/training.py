@@ -12,9 +12,14 @@ from torch import nn
 from edgehaul.bundle.spec import ModelSpec, OutputSpec
 from edgehaul.config.recipe import Recipe, SequenceRecipe
 from edgehaul.errors import DatasetError
-from edgehaul_tools.train.loop.checkpoint import training_digest
+from edgehaul_tools.train.loop.checkpoint import as_digested, training_digest
 from edgehaul_tools.train.loop.fit import Plan, fit
-from edgehaul_tools.train.loop.optimization import Progress, no_progress, seeded_torch
+from edgehaul_tools.train.loop.optimization import (
+    Progress,
+    no_progress,
+    require_measured,
+    seeded_torch,
+)
 from edgehaul_tools.train.run_directory import Fitted, Started, TrainingRun, keep_run
 from edgehaul_tools.train.sequence.deployed import Bounded, RealUnits, sequence_network
 from edgehaul_tools.train.sequence.moves import MOVE_LABELS, MoveSet, load_moves
@@ -25,6 +30,7 @@ from edgehaul_tools.train.sequence.tasks import (
     evaluate_windows,
 )
 from edgehaul_tools.train.sequence.windows import (
+    UNDECIDED,
     Recording,
     WindowSet,
     check_any,
@@ -96,6 +102,8 @@ def fit_sequence(
         out: Where checkpoints and ``metrics.csv`` are written; none writes nothing.
         resume: Whether to go on from the checkpoint in ``out``, if there is one.
     """
+    undecided = (val.classes == UNDECIDED).sum() if isinstance(val, WindowSet) else 0
+    require_measured(recipe.optimizer, len(val) - int(undecided))
     with seeded_torch(recipe.seed, recipe.threads):
         network = sequence_network(recipe, spec)
     plan = Plan(
@@ -104,7 +112,7 @@ def fit_sequence(
         threads=recipe.threads,
         precision=recipe.precision,
         folder=out,
-        digest=training_digest(recipe, *_bytes(train), *_bytes(val)),
+        digest=training_digest(as_digested(recipe), *_bytes(train), *_bytes(val)),
         resume=resume,
     )
     if isinstance(train, MoveSet) and isinstance(val, MoveSet) and isinstance(network, RealUnits):
