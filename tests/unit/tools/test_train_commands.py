@@ -1,6 +1,8 @@
 """`edgehaul train` and `edgehaul export`, from a recipe's file to an ONNX model."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,12 +14,14 @@ from click.testing import CliRunner, Result
 from edgehaul.config.recipe_sections import SplitSection
 from edgehaul.errors import ConfigError, DatasetError, ModelError, UsageError
 from edgehaul_tools.dataset.read import read_dataset
+from edgehaul_tools.dataset.series import Series, write_series_dataset
 from edgehaul_tools.dataset.trace_split import split_traces
 from edgehaul_tools.dataset.traces import LabelledTrace
 from edgehaul_tools.dataset.virtual import generate_conveyor_dataset, generate_truck_dataset
 from edgehaul_tools.export.command import export
 from edgehaul_tools.train.command import train
 from edgehaul_tools.train.loop.checkpoint import Checkpoints
+from edgehaul_tools.train.run_directory import RUN_FILE, WEIGHTS_FILE, read_run
 
 
 def run(command: click.Command, *arguments: object) -> Result:
@@ -113,6 +117,9 @@ def test_values_of_the_recipe_are_set_and_a_finished_training_is_not_repeated(
         (True, False),
         (False, True),
     ]
+    assert read_run(out).recipe.training.dataset == str(tmp_path / "conveyor")
+    with pytest.raises(UsageError, match=r"finished, and it learnt from another dataset.*conveyor"):
+        run(train, recipe, "--out", out, *again, "--dataset", tmp_path / "nowhere")
     with pytest.raises(UsageError, match="--weights is for classifiers"):
         run(train, recipe, "--out", out, "--weights", tmp_path / "weights.pth")
 
@@ -127,6 +134,107 @@ def test_an_unfinished_training_is_not_begun_anew_by_mistake(tmp_path: Path) -> 
     with pytest.raises(UsageError, match="checkpoint is of another training"):
         run(train, recipe, "--out", out, "--resume")
     assert [path.name for path in out.iterdir()] == ["checkpoint.pt"], "no split of this training"
+
+
+def write_noise(folder: Path, count: int, labels: tuple[str, ...] = ("",)) -> None:
+    """Write pictures of which none looks like another, into a folder for each label."""
+    for number in range(count):
+        place = folder / labels[number % len(labels)]
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        cv2.imwrite(str(place / f"{number}.png"), pixels)
+
+
+def write_sines(folder: Path) -> None:
+    time_s = np.arange(60.0)
+    waves = [np.sin(time_s / (n + 3))[:, None].astype(np.float32) for n in range(8)]
+    folder.mkdir()
+    write_series_dataset(
+        folder, [Series(f"s{n}", time_s, ("level",), wave, ()) for n, wave in enumerate(waves)]
+    )
+
+
+def held(folder: Path, *names: str) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+PICTURES = "anomaly: {dataset: data, width: 16, height: 16, channels: 2, latent: 2, threads: 1,\n"
+SERIES = (
+    "sequence: {dataset: data, goal: anomaly, network: autoencoder, features: [], window: 8,\n"
+    "  decision_s: 4, hidden: 4, threads: 1,\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("recipe_text", "write", "files"),
+    [
+        (PICTURES, partial(write_noise, count=12), ("train.json", "val.json", "test.json")),
+        (SERIES, write_sines, ("split.json",)),
+    ],
+    ids=["pictures", "series"],
+)
+def test_a_finished_run_keeps_its_split_until_another_one_is_finished(
+    tmp_path: Path, recipe_text: str, write: Callable[[Path], None], files: tuple[str, ...]
+) -> None:
+    """What the model there learnt from would pass for its test part."""
+    write(tmp_path / "data")
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text(recipe_text + "  optimizer: {epochs: 1, batch: 4}}\n")
+    run(train, recipe, "--out", out)
+    names = (*files, RUN_FILE, WEIGHTS_FILE)
+    before = held(out, *names)
+    anew = (train, recipe, "--out", out, "--set", "split.seed=1")
+    with pytest.raises(ModelError, match=r"epoch 1"):
+        run(*anew, "--set", "optimizer.learning_rate=1e38")
+    with pytest.raises(UsageError, match="another recipe"):
+        run(*anew, "--resume")
+    with pytest.raises(DatasetError, match=r"another split|validation part is empty"):
+        run(*anew, "--set", "split={train: 0.8, val: 0, test: 0.2}")
+    assert held(out, *names) == before
+    run(*anew)
+    after = held(out, *names)
+    assert all(after[name] != before[name] for name in names)
+
+
+def test_a_training_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
+    write_noise(tmp_path / "data", 12, ("damaged", "intact"))
+    write_noise(tmp_path / "one", 12, ("intact",))
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text("classifier: {dataset: data, width: 32, height: 32, threads: 1,\n"
+                      "  optimizer: {epochs: 1, batch: 2}}\n")  # fmt: skip
+    for error, message, arguments in (
+        (DatasetError, "nothing to tell apart", ("--dataset", tmp_path / "one")),
+        (ModelError, "resnet19", ("--set", "network=resnet19")),
+        (ModelError, "alexnet", ("--set", "network=alexnet", "--set", "width=8")),
+        (UsageError, "no such part", ("--set", "split={train: 0.8, val: 0, test: 0.2}",
+                                      "--set", "optimizer.patience=1")),
+        (DatasetError, "nowhere", ("--dataset", tmp_path / "nowhere", "--tensorboard")),
+    ):  # fmt: skip
+        with pytest.raises(error, match=message):
+            run(train, recipe, "--out", out, *arguments)
+        assert not out.exists(), message
+
+
+def test_recordings_do_not_hide_the_split_of_pictures(tmp_path: Path) -> None:
+    write_sines(tmp_path / "data")
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text(SERIES + "  optimizer: {epochs: 1, batch: 4}}\n")
+    out.mkdir()
+    (out / "train.json").write_text("{}")
+    with pytest.raises(DatasetError, match=r"train\.json.*another split.*--out"):
+        run(train, recipe, "--out", out)
+    assert [path.name for path in out.iterdir()] == ["train.json"]
+
+
+def test_after_a_generator_pictures_are_made(tmp_path: Path) -> None:
+    write_noise(tmp_path / "data", 8, ("damaged", "intact"))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("generator: {dataset: data, width: 16, height: 16, channels: 2, latent: 2,\n"
+                      "  threads: 1, split: {train: 1, val: 0, test: 0},\n"
+                      "  optimizer: {epochs: 1, batch: 4}}\n")  # fmt: skip
+    printed = run(train, recipe, "--out", tmp_path / "run").stdout
+    assert f"next: edgehaul synthesize {tmp_path / 'run'} --label damaged --count" in printed
+    assert "export" not in printed
 
 
 def test_published_weights_are_found_beside_the_recipe(tmp_path: Path) -> None:

@@ -12,16 +12,16 @@ import msgspec
 from edgehaul.config.recipe_sections import SplitSection
 from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DatasetError, UsageError
+from edgehaul_tools.dataset.parts import PARTS
 from edgehaul_tools.dataset.read import read_dataset
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.dataset.series import is_series_dataset, read_series_dataset
 from edgehaul_tools.dataset.split import parts_of
 from edgehaul_tools.dataset.traces import read_truck_dataset
+from edgehaul_tools.train.kept_split import RECORDING_SPLIT
 from edgehaul_tools.train.sequence.windows import Recording
 
 Content = TypeVar("Content", bound=Sized)
-PARTS = ("train", "val", "test")
-TRACE_SPLIT = "split.json"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def read_recordings(data: Path, part: str, split_from: Path | None) -> Recording
 
 def learnt_from(run: Path, names: Iterable[str | Path]) -> int:
     """Return how many of these pictures or recordings a run's training learnt from."""
-    if (run / TRACE_SPLIT).is_file():
+    if (run / RECORDING_SPLIT).is_file():
         trained = _run_recordings(run)["train"]
         return sum(str(name) in trained for name in names)
     pictures = _run_pictures(run)["train"]
@@ -153,12 +153,12 @@ def _run_pictures(run: Path) -> dict[str, set[Path]]:
 
 def _run_recordings(run: Path) -> dict[str, set[str]]:
     try:
-        named = msgspec.json.decode((run / TRACE_SPLIT).read_bytes(), type=dict[str, list[str]])
+        named = msgspec.json.decode((run / RECORDING_SPLIT).read_bytes(), type=dict[str, list[str]])
     except FileNotFoundError:
         raise _no_split(run) from None
     except (OSError, *UNREADABLE_JSON) as error:
         raise DatasetError(
-            f"the split cannot be read: {error}", where=run / TRACE_SPLIT, remedy="train again"
+            f"the split cannot be read: {error}", where=run / RECORDING_SPLIT, remedy="train again"
         ) from error
     return {name: set(named.get(name, ())) for name in PARTS}
 

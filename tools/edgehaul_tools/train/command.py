@@ -137,4 +137,7 @@ def _print(run: TrainingRun, out: Path, *, as_json: bool) -> None:
     figures = ", ".join(f"{name} {value:.4f}" for name, value in run.metrics.items())
     learnt = f"{run.counts['train']} samples, {run.parameters} weights, {run.wall_s:.0f} s"
     click.echo(f"trained {run.kind} ({learnt}): {figures or 'no validation part'}")
-    click.echo(f"next: edgehaul export {out} --out model.onnx")
+    follows = f"export {out} --out model.onnx"
+    if run.kind == "generator":  # it makes pictures here, and runs on no box
+        follows = f"synthesize {out} --label {run.spec.output.labels[0]} --count 100 --out pictures"
+    click.echo(f"next: edgehaul {follows}")

@@ -47,15 +47,38 @@ def save_tensors(path: Path, content: object) -> None:
     Raises:
         OSError: They cannot be written; what was at ``path`` before is still there.
     """
-    try:
-        with written_whole(path) as stream:
+    with tensors_at_hand(path, content):
+        pass  # nothing else is to be done before they take their place
+
+
+@contextlib.contextmanager
+def tensors_at_hand(path: Path, content: object) -> Iterator[None]:
+    """Write tensors beside ``path``; they take its place at the end, if nothing goes wrong.
+
+    What must change together with them can be changed in between: no space is needed any more.
+
+    Raises:
+        OSError: They cannot be written; what was at ``path`` before is still there.
+    """
+    with written_whole(path) as stream:
+        try:
             torch.save(content, stream)
-    except RuntimeError as error:
-        # torch tells of its own confusion; the disk's answer stands behind it.
-        cause = error.__context__
-        if not isinstance(cause, OSError):
-            raise
-        raise OSError(cause.errno, cause.strerror, str(path)) from error
+        except RuntimeError as error:
+            # torch tells of its own confusion; the disk's answer stands behind it.
+            cause = error.__context__
+            if not isinstance(cause, OSError):
+                raise
+            raise OSError(cause.errno, cause.strerror, str(path)) from error
+        stream.flush()
+        os.fsync(stream.fileno())
+        yield
+
+
+def remove_durably(path: Path) -> None:
+    """Remove a file, if there is one; it is gone after a power cut, too."""
+    if path.exists():
+        path.unlink()
+        _make_names_durable(path.parent)
 
 
 def _make_names_durable(folder: Path) -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from edgehaul.config.recipe import Recipe, SequenceRecipe
 from edgehaul.errors import DatasetError, UsageError
+from edgehaul_tools.dataset.parts import PARTS
 from edgehaul_tools.dataset.read import read_dataset
 from edgehaul_tools.dataset.recordings import read_traces
-from edgehaul_tools.dataset.split import Splits, parts_of, write_splits
-from edgehaul_tools.dataset.trace_split import given_traces, split_traces, write_trace_split
+from edgehaul_tools.dataset.split import Splits, parts_of
+from edgehaul_tools.dataset.trace_split import given_traces, split_traces
+from edgehaul_tools.train.kept_split import split_of_pictures, split_of_recordings
 from edgehaul_tools.train.loop.checkpoint import CHECKPOINT_FILE, refuse_unfinished
 from edgehaul_tools.train.loop.optimization import Progress, no_progress
-from edgehaul_tools.train.loop.processes import this_process
 from edgehaul_tools.train.run_directory import RUN_FILE, TrainingRun, read_run
 
 
@@ -27,11 +28,13 @@ def follow_recipe(
     """Train what a recipe says and write the run directory.
 
     Beside the model it holds the split: ``train.json``, ``val.json`` and ``test.json`` (COCO)
-    where pictures were learnt from, ``split.json`` with their names for trips and series.
+    where pictures were learnt from, ``split.json`` with their names for trips and series. A
+    finished run is replaced, with its split, by another one that is finished, and by nothing
+    else: a training that is refused or diverges leaves it as it is.
 
     Args:
         recipe: What to train, and how.
-        dataset: The dataset's folder.
+        dataset: The dataset's folder; ``run.json`` names it in place of the recipe's.
         out: The run directory.
         progress: Called after each epoch.
         resume: Whether to go on from the checkpoint in ``out``; without one the training
@@ -44,6 +47,8 @@ def follow_recipe(
         ModelError: The training diverged.
     """
     refuse_unfinished(out, resume=resume)
+    used = msgspec.structs.replace(recipe.training, dataset=str(dataset.resolve()))
+    recipe = recipe.with_training(used)
     if resume and not (out / CHECKPOINT_FILE).exists() and (out / RUN_FILE).exists():
         return _finished(recipe, out)
     if recipe.sequence is not None:
@@ -53,9 +58,16 @@ def follow_recipe(
 
 def _finished(recipe: Recipe, out: Path) -> TrainingRun:
     run = read_run(out)
-    if run.recipe != recipe:
+    learnt_from = run.recipe.training.dataset
+    same_data = msgspec.structs.replace(recipe.training, dataset=learnt_from)
+    other = ""
+    if run.recipe != recipe.with_training(same_data):
+        other = "followed another recipe"
+    elif learnt_from != recipe.training.dataset:
+        other = f"learnt from another dataset, {learnt_from}"
+    if other:
         raise UsageError(
-            "this training is finished, and it followed another recipe",
+            f"this training is finished, and it {other}",
             where=out,
             remedy="leave out --resume to train anew, or name another folder with --out",
         )
@@ -76,9 +88,7 @@ def _follow_pictures(
             remedy="add COCO, YOLO or VOC labels, or a folder for each class",
         )
     parts = parts_of(whole, training.split)
-    # A training that goes on has them already; those of another one must not be overwritten.
-    if this_process().leads and not (out / CHECKPOINT_FILE).exists():
-        write_splits(parts, out)
+    split_of_pictures(parts).refuse_another(out)
     return _train_pictures(recipe, parts, out, progress, resume=resume)
 
 
@@ -86,23 +96,29 @@ def _train_pictures(
     recipe: Recipe, parts: Splits, out: Path, progress: Progress, *, resume: bool
 ) -> TrainingRun:
     """Call the training of the recipe's kind; the others' modules are not imported."""
-    train, val = parts.train, parts.val
+    train, val, split = parts.train, parts.val, split_of_pictures(parts)
     if recipe.detector is not None:
         from edgehaul_tools.train.detector.training import train_detector  # noqa: PLC0415 - as above
 
-        return train_detector(recipe.detector, train, val, out, progress, resume=resume)
+        return train_detector(
+            recipe.detector, train, val, out, progress, resume=resume, split=split
+        )
     if recipe.classifier is not None:
         from edgehaul_tools.train.classifier.training import train_classifier  # noqa: PLC0415 - as above
 
-        return train_classifier(recipe.classifier, train, val, out, progress, resume=resume)
+        return train_classifier(
+            recipe.classifier, train, val, out, progress, resume=resume, split=split
+        )
     if recipe.anomaly is not None:
         from edgehaul_tools.train.anomaly.training import train_anomaly  # noqa: PLC0415 - as above
 
-        return train_anomaly(recipe.anomaly, train, val, out, progress, resume=resume)
+        return train_anomaly(recipe.anomaly, train, val, out, progress, resume=resume, split=split)
     if recipe.generator is not None:
         from edgehaul_tools.train.generator.training import train_generator  # noqa: PLC0415 - as above
 
-        return train_generator(recipe.generator, train, val, out, progress, resume=resume)
+        return train_generator(
+            recipe.generator, train, val, out, progress, resume=resume, split=split
+        )
     raise UsageError("the recipe trains nothing", remedy="name what it trains")
 
 
@@ -112,9 +128,10 @@ def _follow_sequence(
     from edgehaul_tools.train.sequence.training import train_sequence  # noqa: PLC0415 - as above
 
     recordings = read_traces(dataset)
-    given = recipe.split.source == "given"
-    parts = given_traces(recordings, dataset) if given else split_traces(recordings, recipe.split)
-    if this_process().leads:
-        write_trace_split(out, parts)
+    made = recipe.split.source == "made"
+    parts = split_traces(recordings, recipe.split) if made else given_traces(recordings, dataset)
+    named = zip(PARTS, parts, strict=True)
+    split = split_of_recordings({name: [one.name for one in part] for name, part in named})
+    split.refuse_another(out)
     train, val, _test = parts
-    return train_sequence(recipe, train, val, out, progress, resume=resume)
+    return train_sequence(recipe, train, val, out, progress, resume=resume, split=split)

@@ -57,7 +57,8 @@ def on_tensorboard(folder: Path, progress: Progress) -> Iterator[Progress]:
     """Write every epoch's figures for TensorBoard, too.
 
     Args:
-        folder: Where its files go.
+        folder: Where its files go; it is made at the first epoch's end, not for a training that
+            is refused.
         progress: Is told of every epoch as before.
 
     Raises:
@@ -70,9 +71,12 @@ def on_tensorboard(folder: Path, progress: Progress) -> Iterator[Progress]:
             f"--tensorboard needs the package {error.name}, which is not installed",
             remedy="run: pip install 'edgehaul[tensorboard]'",
         ) from error
-    writer = SummaryWriter(str(folder))
+    writers: list[SummaryWriter] = []
 
     def note(report: EpochReport) -> None:
+        if not writers:
+            writers.append(SummaryWriter(str(folder)))
+        writer = writers[0]
         values = {"loss": report.loss, "learning_rate": report.learning_rate, **report.figures}
         for name, value in values.items():
             writer.add_scalar(name, value, report.epoch)
@@ -82,4 +86,5 @@ def on_tensorboard(folder: Path, progress: Progress) -> Iterator[Progress]:
     try:
         yield note
     finally:
-        writer.close()
+        for writer in writers:
+            writer.close()

@@ -26,7 +26,8 @@ from edgehaul.config.recipe import Recipe
 from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import ModelError
 from edgehaul_tools.train.damage import DAMAGE, reason_of
-from edgehaul_tools.train.durable import save_tensors, write_whole
+from edgehaul_tools.train.durable import remove_durably, tensors_at_hand, write_whole
+from edgehaul_tools.train.kept_split import NO_SPLIT, KeptSplit
 from edgehaul_tools.train.loop.checkpoint import CHECKPOINT_FILE
 from edgehaul_tools.train.loop.optimization import has_bfloat16
 from edgehaul_tools.train.loop.processes import processor_threads, this_process
@@ -91,7 +92,7 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kind: What was trained.
         spec: What goes into the model and comes out of it.
-        recipe: The recipe that was followed.
+        recipe: The recipe that was followed; its ``dataset`` is what was learnt from.
         metrics: Figures on the validation part, by name.
         history: Figures of each epoch.
         counts: Number of samples by part.
@@ -115,11 +116,18 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, str] = {}
 
 
-def write_run(folder: Path, run: TrainingRun, network: nn.Module) -> None:
-    """Write a run directory; what stood there under the same names is replaced."""
+def write_run(
+    folder: Path, run: TrainingRun, network: nn.Module, split: KeptSplit = NO_SPLIT
+) -> None:
+    """Write a run directory; what stood there under the same names is replaced.
+
+    While it is replaced there is no ``run.json``: no model is ever beside another one's split.
+    """
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_tensors(folder / WEIGHTS_FILE, weights)
     text = msgspec.json.format(msgspec.json.encode(run), indent=2)
+    with tensors_at_hand(folder / WEIGHTS_FILE, weights):
+        remove_durably(folder / RUN_FILE)
+        split.write(folder)
     write_whole(folder / RUN_FILE, text + b"\n")
 
 
@@ -137,7 +145,7 @@ def write_metrics(folder: Path, history: Sequence[EpochRecord]) -> None:
     write_whole(folder / METRICS_FILE, stream.getvalue().encode())
 
 
-def keep_run(
+def keep_run(  # noqa: PLR0913, PLR0917 - all that a run is
     folder: Path,
     kind: Kind,
     spec: ModelSpec,
@@ -145,6 +153,7 @@ def keep_run(
     fitted: Fitted[Network],
     counts: dict[str, int],
     started: Started,
+    split: KeptSplit = NO_SPLIT,
 ) -> TrainingRun:
     """Write a finished training as a run directory and return what ``run.json`` says."""
     run = TrainingRun(
@@ -164,7 +173,7 @@ def keep_run(
         from edgehaul_tools.train.curves import write_curves  # noqa: PLC0415 - matplotlib, for this alone
 
         write_curves(folder, fitted.history)
-        write_run(folder, run, fitted.network)
+        write_run(folder, run, fitted.network, split)
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return run
 

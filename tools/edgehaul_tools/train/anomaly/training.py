@@ -13,6 +13,7 @@ from edgehaul.errors import DatasetError
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample
 from edgehaul_tools.train.anomaly.deployed import anomaly_network
 from edgehaul_tools.train.anomaly.task import AnomalyTask
+from edgehaul_tools.train.kept_split import NO_SPLIT, KeptSplit
 from edgehaul_tools.train.loop.checkpoint import as_digested, training_digest
 from edgehaul_tools.train.loop.fit import Plan, fit
 from edgehaul_tools.train.loop.optimization import Progress, no_progress, seeded_torch
@@ -28,6 +29,7 @@ def train_anomaly(
     progress: Progress = no_progress,
     *,
     resume: bool = False,
+    split: KeptSplit = NO_SPLIT,
 ) -> TrainingRun:
     """Train an autoencoder on normal pictures and write its run directory.
 
@@ -40,6 +42,7 @@ def train_anomaly(
         out: The run directory.
         progress: Called after each epoch.
         resume: Whether to go on from the checkpoint in ``out``, if there is one.
+        split: Which split is kept beside the model.
 
     Raises:
         DatasetError: There is nothing to learn or to choose the threshold by, or a picture
@@ -66,7 +69,8 @@ def train_anomaly(
     )
     spec = ModelSpec(task="anomaly", input=canvas, output=output)
     counts = {"train": len(parts[0]), "val": len(parts[1])}
-    return keep_run(out, "anomaly", spec, Recipe(anomaly=recipe), fitted, counts, started)
+    followed = Recipe(anomaly=recipe)
+    return keep_run(out, "anomaly", spec, followed, fitted, counts, started, split)
 
 
 def _canvas(recipe: AnomalyRecipe) -> ImageInput:

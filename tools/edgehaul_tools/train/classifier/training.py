@@ -19,6 +19,7 @@ from edgehaul_tools.dataset.samples import DetectionDataset, Sample
 from edgehaul_tools.train.architectures.published import load_published
 from edgehaul_tools.train.architectures.table import build_classifier
 from edgehaul_tools.train.classifier.task import ClassifiedSet, ClassifierTask
+from edgehaul_tools.train.kept_split import NO_SPLIT, KeptSplit
 from edgehaul_tools.train.loop.checkpoint import as_digested, training_digest
 from edgehaul_tools.train.loop.fit import Plan, fit
 from edgehaul_tools.train.loop.optimization import (
@@ -54,6 +55,7 @@ def train_classifier(
     progress: Progress = no_progress,
     *,
     resume: bool = False,
+    split: KeptSplit = NO_SPLIT,
 ) -> TrainingRun:
     """Train a classifier of whole pictures and write its run directory.
 
@@ -65,6 +67,7 @@ def train_classifier(
         out: The run directory.
         progress: Called after each epoch.
         resume: Whether to go on from the checkpoint in ``out``, if there is one.
+        split: Which split is kept beside the model.
 
     Raises:
         DatasetError: A picture has no class or cannot be read, a class has no picture, or
@@ -97,7 +100,8 @@ def train_classifier(
     output = OutputSpec(head="classify", labels=labels, score_threshold=recipe.score_threshold)
     spec = ModelSpec("classify", canvas, output)
     counts = {"train": len(parts[0]), "val": len(parts[1])}
-    return keep_run(out, "classifier", spec, Recipe(classifier=recipe), fitted, counts, started)
+    followed = Recipe(classifier=recipe)
+    return keep_run(out, "classifier", spec, followed, fitted, counts, started, split)
 
 
 def checked_classes(dataset: DetectionDataset, labels: tuple[str, ...]) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from edgehaul.errors import DatasetError
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.train.architectures.detector import STRIDES, DetectorNetwork, shape_of
 from edgehaul_tools.train.detector.task import DetectorTask, detect_canvases
+from edgehaul_tools.train.kept_split import NO_SPLIT, KeptSplit
 from edgehaul_tools.train.loop.checkpoint import as_digested, training_digest
 from edgehaul_tools.train.loop.fit import Plan, fit
 from edgehaul_tools.train.loop.optimization import (
@@ -61,6 +62,7 @@ def train_detector(
     progress: Progress = no_progress,
     *,
     resume: bool = False,
+    split: KeptSplit = NO_SPLIT,
 ) -> TrainingRun:
     """Train a detector and write its run directory.
 
@@ -71,6 +73,7 @@ def train_detector(
         out: The run directory.
         progress: Called after each epoch.
         resume: Whether to go on from the checkpoint in ``out``, if there is one.
+        split: Which split is kept beside the model.
 
     Raises:
         DatasetError: There is nothing to learn, or nothing of a class; labels are out of
@@ -90,7 +93,8 @@ def train_detector(
         recipe, spec, parts["train"], parts["val"], progress, folder=out, resume=resume
     )
     counts = {name: len(part) for name, part in parts.items()}
-    return keep_run(out, "detector", spec, Recipe(detector=recipe), fitted, counts, started)
+    followed = Recipe(detector=recipe)
+    return keep_run(out, "detector", spec, followed, fitted, counts, started, split)
 
 
 def fit_detector(

@@ -19,6 +19,7 @@ from edgehaul_tools.train.architectures.adversarial import Generator
 from edgehaul_tools.train.generator.crops import LEAST_SIDE_PX, Crops, cut_crops
 from edgehaul_tools.train.generator.duel import Duel, Round
 from edgehaul_tools.train.generator.samples import write_grid
+from edgehaul_tools.train.kept_split import NO_SPLIT, KeptSplit
 from edgehaul_tools.train.loop.checkpoint import (
     CHECKPOINT_FILE,
     Checkpoints,
@@ -52,7 +53,7 @@ _GRIDS = 8
 """So many grids of drawn pictures are written in a training."""
 
 
-def train_generator(
+def train_generator(  # noqa: PLR0913 - as the others, and how often it is kept
     recipe: GeneratorRecipe,
     train: DetectionDataset,
     val: DetectionDataset,
@@ -60,6 +61,7 @@ def train_generator(
     progress: Progress = no_progress,
     *,
     resume: bool = False,
+    split: KeptSplit = NO_SPLIT,
     checkpoint_s: float = 60.0,
 ) -> TrainingRun:
     """Train a conditional GAN on the objects of a dataset and write its run directory.
@@ -78,6 +80,7 @@ def train_generator(
         out: The run directory.
         progress: Called after each epoch.
         resume: Whether to go on from the checkpoint in ``out``, if there is one.
+        split: Which split is kept beside the model.
         checkpoint_s: As of :class:`~edgehaul_tools.train.loop.fit.Plan`.
 
     Raises:
@@ -110,7 +113,8 @@ def train_generator(
     counts = {"train": len(crops), "val": len(val)}
     for class_id, label in enumerate(train.labels):
         counts[LEARNT_FROM + label] = int((crops.classes == class_id).sum())
-    return keep_run(out, "generator", spec, Recipe(generator=recipe), fitted, counts, started)
+    followed = Recipe(generator=recipe)
+    return keep_run(out, "generator", spec, followed, fitted, counts, started, split)
 
 
 def _require_classes(crops: Crops, dataset: DetectionDataset) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from edgehaul.bundle.spec import ModelSpec, OutputSpec
 from edgehaul.config.recipe import Recipe, SequenceRecipe
 from edgehaul.errors import DatasetError
+from edgehaul_tools.train.kept_split import NO_SPLIT, KeptSplit
 from edgehaul_tools.train.loop.checkpoint import as_digested, training_digest
 from edgehaul_tools.train.loop.fit import Plan, fit
 from edgehaul_tools.train.loop.optimization import (
@@ -52,6 +53,7 @@ def train_sequence(
     progress: Progress = no_progress,
     *,
     resume: bool = False,
+    split: KeptSplit = NO_SPLIT,
 ) -> TrainingRun:
     """Train a model of windows and write its run directory.
 
@@ -63,6 +65,7 @@ def train_sequence(
         out: The run directory.
         progress: Called after each epoch.
         resume: Whether to go on from the checkpoint in ``out``, if there is one.
+        split: Which split is kept beside the model.
 
     Raises:
         DatasetError: There is nothing to learn.
@@ -78,7 +81,8 @@ def train_sequence(
         output = msgspec.structs.replace(spec.output, score_threshold=fitted.metrics["threshold"])
         spec = msgspec.structs.replace(spec, output=output)
     counts = {"train": len(learnt), "val": len(measured)}
-    return keep_run(out, "sequence", spec, Recipe(sequence=recipe), fitted, counts, started)
+    followed = Recipe(sequence=recipe)
+    return keep_run(out, "sequence", spec, followed, fitted, counts, started, split)
 
 
 def fit_sequence(
