@@ -1,6 +1,7 @@
 """A tiny thing to learn: noisy points on a curve, by a small network with a batch norm."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +86,32 @@ def train_long(folder: Path) -> dict[str, Tensor]:
     return fit(CurveTask(dropout=0.1), plan).network.state_dict()
 
 
+class StoppedError(Exception):
+    """The training was stopped from outside."""
+
+
+class StoppingTask(CurveTask):
+    """Is stopped at its seventh step, within the second epoch."""
+
+    steps = 0
+
+    def loss(self, network: nn.Module, batch: Points) -> Tensor:
+        self.steps += network.training
+        if self.steps == 7:
+            raise StoppedError
+        return super().loss(network, batch)
+
+
+def train_stopped(folder: Path) -> None:
+    """Begin as :func:`train_short` does, and leave a checkpoint within an epoch."""
+    plan = Plan(SHORT, threads=1, precision="float32", folder=folder, checkpoint_s=0.0)
+    with suppress(StoppedError):
+        fit(StoppingTask(36), plan)
+
+
 def train_short(folder: Path, *, broken: int | None = None) -> None:
     """Train on 36 points, which batches and two processes cannot share evenly."""
-    plan = Plan(SHORT, threads=1, precision="float32", folder=folder)
+    plan = Plan(SHORT, threads=1, precision="float32", folder=folder, resume=True)
     network = fit(CurveTask(36, broken=broken), plan).network
     torch.save(network.state_dict(), folder / f"process{this_process().rank}.pt")
 
@@ -96,6 +120,8 @@ def main(task: str, folder: Path) -> None:
     """Do one of the trainings above, in a process of its own."""
     if task == "long":
         train_long(folder)
+    elif task == "stopped":
+        train_stopped(folder)
     else:
         train_short(folder, broken=5 if task == "broken" else None)
 

@@ -27,7 +27,7 @@ LIMIT_S = 120.0
 
 def torchrun(task: str, folder: Path) -> list[str]:
     """Return the command that starts two processes on this host."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     return [*launcher, "--nproc-per-node", "2", "-m", "tests.fakes.tasks", task, str(folder)]
 
@@ -88,6 +88,22 @@ def test_two_processes_train_the_detector_that_one_would(tmp_path: Path, reposit
     )
     for name, value in alone.items():
         assert torch.allclose(value.float(), shared[name].float(), atol=2e-4), name
+
+
+@pytest.mark.slow
+def test_the_loss_of_an_epoch_that_two_processes_resume_is_that_of_the_whole_epoch(
+    tmp_path: Path, repository: Path
+) -> None:
+    (tmp_path / "one").mkdir()
+    train_short(tmp_path / "one")
+    for task in ("stopped", "short"):
+        command = torchrun(task, tmp_path / "two")
+        subprocess.run(command, cwd=repository, check=True, timeout=LIMIT_S, capture_output=True)
+        kept = tmp_path / "two" / "checkpoint.pt"
+        if task == "stopped":
+            assert torch.load(kept, weights_only=True)["steps"] % 4 != 0
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert two == pytest.approx(one, rel=1e-5)
 
 
 @pytest.mark.slow
