@@ -93,13 +93,7 @@ def train_generator(  # noqa: PLR0913 - as the others, and how often it is kept
     if this_process().count > 1:
         raise UsageError("a generator trains in one process", remedy="start it without torchrun")
     refuse_unfinished(out, resume=resume)
-    canvas = ImageInput(
-        width=recipe.width,
-        height=recipe.height,
-        resize=recipe.resize,
-        color=recipe.color,
-        name="image",
-    )
+    canvas = _canvas(recipe)
     crops = cut_crops(train, canvas)
     _require_classes(crops, train)
     digest = training_digest(as_digested(recipe), crops.images.tobytes(), crops.classes.tobytes())
@@ -115,6 +109,16 @@ def train_generator(  # noqa: PLR0913 - as the others, and how often it is kept
         counts[LEARNT_FROM + label] = int((crops.classes == class_id).sum())
     followed = Recipe(generator=recipe)
     return keep_run(out, "generator", spec, followed, fitted, counts, started, split)
+
+
+def _canvas(recipe: GeneratorRecipe) -> ImageInput:
+    return ImageInput(
+        width=recipe.width,
+        height=recipe.height,
+        resize=recipe.resize,
+        color=recipe.color,
+        name="image",
+    )
 
 
 def _require_classes(crops: Crops, dataset: DetectionDataset) -> None:
