@@ -18,13 +18,15 @@ from edgehaul_tools.cli import main
 from edgehaul_tools.dataset.coco import write_coco
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
 from edgehaul_tools.dataset.series import Series, write_series_dataset
-from edgehaul_tools.dataset.traces import AnomalySpan
+from edgehaul_tools.dataset.traces import AnomalySpan, read_truck_dataset
 from edgehaul_tools.evaluate.candidates import open_candidates
 from edgehaul_tools.evaluate.detection import DetectionScores
 from edgehaul_tools.evaluate.detectors import detector_points, pooled_curve
 from edgehaul_tools.evaluate.evaluate import Measured, Options, evaluate_models
 from edgehaul_tools.evaluate.matching import match_classes
+from edgehaul_tools.evaluate.material import learnt_from, read_recordings
 from edgehaul_tools.evaluate.result import Evaluation
+from edgehaul_tools.train.kept_split import split_of_recordings
 from tests.fakes.answering import (
     COLORS,
     write_brightness_anomaly,
@@ -420,3 +422,21 @@ def test_a_model_of_filtered_fixes_is_measured_on_filtered_fixes(
         errors.append(value(measured, "mae"))
     # Speeding up by 15 m/s at once is more than a filter follows at once.
     assert errors[0] < errors[1] < errors[0] + 2.0
+
+
+def test_trips_of_another_dataset_with_the_same_names_are_new(trips: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    recorded = read_truck_dataset(trips)
+    split_of_recordings((recorded[:3], recorded[3:4], recorded[4:])).write(run)
+    names = [trip.name for trip in recorded]
+    assert learnt_from(run, names, recorded) == 3
+    assert len(read_recordings(trips, "test", run).content) == 2
+    for path in (trips / "trips").iterdir():
+        path.write_text(path.read_text().replace(",8.0,", ",9.0,"))
+    other = read_truck_dataset(trips)
+    assert [trip.name for trip in other] == names
+    assert learnt_from(run, names, other) == 0
+    found = read_recordings(trips, "", run)
+    assert (found.part, len(found.content)) == ("all", 6)
+    assert "all of it is new" in found.notes[0]

@@ -39,7 +39,8 @@ def test_a_truck_recipe_is_followed_and_its_model_exported(tmp_path: Path) -> No
     assert summary["kind"] == "sequence"
     assert summary["labels"][0] == "normal"
     names = json.loads((tmp_path / "run" / "split.json").read_text())
-    assert sorted(len(part) for part in names.values()) == [1, 1, 1]
+    assert [len(names[part]) for part in ("train", "val", "test")] == [1, 1, 1]
+    assert sorted(names["sha256"]) == sorted(names["train"] + names["val"] + names["test"])
     report = json.loads(
         run(export, tmp_path / "run", "--out", tmp_path / "m.onnx", "--json").stdout
     )

@@ -140,7 +140,7 @@ def evaluate_models(
         warnings=(
             *answers.material.notes,
             *answers.notes,
-            *_leaks(answers.examined),
+            *_leaks(answers),
             *_few_units(units, answers.unit),
         ),
     )
@@ -241,16 +241,16 @@ def _sliced(examined: Examined, options: Options) -> tuple[Slice, ...]:
     return tuple(slices)
 
 
-def _leaks(examined: Sequence[Examined]) -> list[str]:
+def _leaks(answers: _Answers) -> list[str]:
     """Return a warning for each run that learnt from what it is measured on."""
     warnings = []
-    for one in examined:
+    for one in answers.examined:
         path = one.candidate.path
         if not is_run(path):
             continue
         try:
             names = sorted(set(one.names))
-            seen = learnt_from(path, names)
+            seen = learnt_from(path, names, answers.material.content)
         except DatasetError:
             continue  # it does not say what it learnt from
         if seen:

@@ -18,7 +18,7 @@ from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.dataset.series import is_series_dataset, read_series_dataset
 from edgehaul_tools.dataset.split import parts_of
 from edgehaul_tools.dataset.traces import read_truck_dataset
-from edgehaul_tools.train.kept_split import RECORDING_SPLIT
+from edgehaul_tools.train.kept_split import RECORDING_SPLIT, RecordingSplit, recording_digest
 from edgehaul_tools.train.sequence.windows import Recording
 
 Content = TypeVar("Content", bound=Sized)
@@ -87,8 +87,10 @@ def read_recordings(data: Path, part: str, split_from: Path | None) -> Recording
     series = is_series_dataset(data)
     every: tuple[Recording, ...] = read_series_dataset(data) if series else read_truck_dataset(data)
     if split_from is not None:
-        named = _run_recordings(split_from)
-        parts = {n: tuple(r for r in every if r.name in names) for n, names in named.items()}
+        kept, marks = _run_recordings(split_from), [(r, recording_digest(r)) for r in every]
+        parts: dict[str, tuple[Recording, ...]] = {
+            part: tuple(r for r, mark in marks if kept.holds(part, r.name, mark)) for part in PARTS
+        }
         return _chosen(data, every, part, parts, split_from)
     if part in PARTS:
         raise UsageError(
@@ -99,11 +101,18 @@ def read_recordings(data: Path, part: str, split_from: Path | None) -> Recording
     return _chosen(data, every, part, {}, None)
 
 
-def learnt_from(run: Path, names: Iterable[str | Path]) -> int:
-    """Return how many of these pictures or recordings a run's training learnt from."""
-    if (run / RECORDING_SPLIT).is_file():
-        trained = _run_recordings(run)["train"]
-        return sum(str(name) in trained for name in names)
+def learnt_from(run: Path, names: Iterable[str], content: Content) -> int:
+    """Return how many of these pictures or recordings a run's training learnt from.
+
+    Args:
+        run: The run directory.
+        names: Of the samples that are measured on.
+        content: What they are of.
+    """
+    if isinstance(content, tuple):
+        kept = _run_recordings(run)
+        marks = {recording.name: recording_digest(recording) for recording in content}
+        return sum(kept.holds("train", name, marks[name]) for name in names)
     pictures = _run_pictures(run)["train"]
     return sum(Path(name).resolve() in pictures for name in names)
 
@@ -151,16 +160,15 @@ def _run_pictures(run: Path) -> dict[str, set[Path]]:
     }
 
 
-def _run_recordings(run: Path) -> dict[str, set[str]]:
+def _run_recordings(run: Path) -> RecordingSplit:
     try:
-        named = msgspec.json.decode((run / RECORDING_SPLIT).read_bytes(), type=dict[str, list[str]])
+        return msgspec.json.decode((run / RECORDING_SPLIT).read_bytes(), type=RecordingSplit)
     except FileNotFoundError:
         raise _no_split(run) from None
     except (OSError, *UNREADABLE_JSON) as error:
         raise DatasetError(
             f"the split cannot be read: {error}", where=run / RECORDING_SPLIT, remedy="train again"
         ) from error
-    return {name: set(named.get(name, ())) for name in PARTS}
 
 
 def _no_split(run: Path) -> DatasetError:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from edgehaul.config.recipe import Recipe, SequenceRecipe
 from edgehaul.errors import DatasetError, UsageError
-from edgehaul_tools.dataset.parts import PARTS
 from edgehaul_tools.dataset.read import read_dataset
 from edgehaul_tools.dataset.recordings import read_traces
 from edgehaul_tools.dataset.split import Splits, parts_of
@@ -130,8 +129,7 @@ def _follow_sequence(
     recordings = read_traces(dataset)
     made = recipe.split.source == "made"
     parts = split_traces(recordings, recipe.split) if made else given_traces(recordings, dataset)
-    named = zip(PARTS, parts, strict=True)
-    split = split_of_recordings({name: [one.name for one in part] for name, part in named})
+    split = split_of_recordings(parts)
     split.refuse_another(out)
     train, val, _test = parts
     return train_sequence(recipe, train, val, out, progress, resume=resume, split=split)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
 from edgehaul.errors import DatasetError
 from edgehaul_tools.dataset.parts import PARTS
+from edgehaul_tools.dataset.samples import Part
+from edgehaul_tools.dataset.series import Series
 from edgehaul_tools.dataset.split import Splits, write_splits
+from edgehaul_tools.dataset.traces import LabelledTrace
 from edgehaul_tools.train.durable import write_whole
 
 RECORDING_SPLIT = "split.json"
@@ -63,9 +67,45 @@ def split_of_pictures(parts: Splits) -> KeptSplit:
     return KeptSplit(files, lambda folder: write_splits(parts, folder))
 
 
-def split_of_recordings(names: Mapping[str, Sequence[str]]) -> KeptSplit:
-    """Return a split that is kept as the names of trips or series, by part."""
-    text = msgspec.json.format(msgspec.json.encode(names)) + b"\n"
+class RecordingSplit(msgspec.Struct, frozen=True):
+    """What ``split.json`` holds.
+
+    Attributes:
+        train: Names of the trips or series that were learnt from.
+        val: Of those that were measured on meanwhile.
+        test: Of those that nothing has looked at.
+        sha256: Of what each one holds, by name: another dataset may have the same names.
+    """
+
+    train: tuple[str, ...] = ()
+    val: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    sha256: dict[str, str] = {}
+
+    def holds(self, part: Part, name: str, digest: str) -> bool:
+        """Return whether a recording is of a part.
+
+        Args:
+            part: The part.
+            name: Of the recording.
+            digest: From :func:`recording_digest`.
+        """
+        named: tuple[str, ...] = getattr(self, part)
+        return name in named and self.sha256.get(name, digest) == digest
+
+
+def recording_digest(recording: LabelledTrace | Series) -> str:
+    """Return the SHA-256 of what was recorded; labels, which may be corrected, left out."""
+    if isinstance(recording, LabelledTrace):
+        return sha256(msgspec.json.encode(recording.fixes)).hexdigest()
+    return sha256(recording.time_s.tobytes() + recording.values.tobytes()).hexdigest()
+
+
+def split_of_recordings(parts: Sequence[Sequence[LabelledTrace | Series]]) -> KeptSplit:
+    """Return the split of trips or series: train, val and test."""
+    train, val, test = (tuple(one.name for one in part) for part in parts)
+    marks = {one.name: recording_digest(one) for part in parts for one in part}
+    text = msgspec.json.format(msgspec.json.encode(RecordingSplit(train, val, test, marks))) + b"\n"
     return KeptSplit(
         frozenset((RECORDING_SPLIT,)), lambda folder: write_whole(folder / RECORDING_SPLIT, text)
     )
