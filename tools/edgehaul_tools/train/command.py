@@ -45,7 +45,11 @@ from edgehaul_tools.train.run_directory import TrainingRun
     type=click.Path(path_type=Path, dir_okay=False),
     help="Published weights for a classifier to start from.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the unfinished training in --out.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the unfinished training in --out; its learning rate may be another one.",
+)
 @click.option("--tensorboard", is_flag=True, help="Write OUT/tensorboard, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def train(  # noqa: PLR0913 - one for each option
