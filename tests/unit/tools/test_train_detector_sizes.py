@@ -15,6 +15,7 @@ from edgehaul.errors import DatasetError, ModelError
 from edgehaul_tools.train.architectures.detector import (
     SIZES,
     STRIDES,
+    DetectorHead,
     DetectorNetwork,
     cell_centers,
     shape_of,
@@ -48,6 +49,18 @@ def canvases(count: int = 8) -> CanvasSet:
     classes = tuple(np.array([number % 2], dtype=np.int64) for number in range(count))
     names = tuple(f"{number}.png" for number in range(count))
     return CanvasSet(images, tuple(boxes), classes, names=names)
+
+
+def test_fine_and_coarse_features_are_normed_apart() -> None:
+    torch.manual_seed(0)
+    head = DetectorHead(8, 2, two_towers=True)
+    fine, coarse = torch.randn(4, 8, 12, 16), 5 + 3 * torch.randn(4, 8, 6, 8)
+    for _ in range(60):  # the running figures settle
+        learnt = [head(fine, 0), head(coarse, 1)]
+    head.eval()
+    for in_training, afterwards in zip(learnt, [head(fine, 0), head(coarse, 1)], strict=True):
+        for before, after in zip(in_training, afterwards, strict=True):
+            torch.testing.assert_close(after, before, rtol=0.01, atol=0.01)
 
 
 @pytest.mark.parametrize(("size", "most"), [("nano", 0.5e6), ("small", 1.5e6), ("medium", 5.5e6)])

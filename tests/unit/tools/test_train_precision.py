@@ -38,8 +38,9 @@ class WatchedTask(CurveTask):
         self.seen: set[torch.dtype] = set()
 
     def loss(self, network: nn.Module, batch: Points) -> Tensor:
-        def note(_layer: nn.Module, _given: object, answer: Tensor) -> None:
-            self.seen.add(answer.dtype)
+        def note(layer: nn.Module, _given: object, answer: Tensor) -> None:
+            if layer.training:  # figures of the averaged weights are taken in float32
+                self.seen.add(answer.dtype)
 
         linear = next(layer for layer in network.modules() if isinstance(layer, nn.Linear))
         with linear.register_forward_hook(note):

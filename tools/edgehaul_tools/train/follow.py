@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from edgehaul.config.recipe import Recipe, SequenceRecipe
 from edgehaul.errors import DatasetError, UsageError
 from edgehaul_tools.dataset.read import read_dataset
