@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from edgehaul.errors import DatasetError
+from edgehaul_tools.dataset.manifest import SPLIT_FILE
 from edgehaul_tools.dataset.parts import PARTS
 from edgehaul_tools.dataset.samples import Part
 from edgehaul_tools.dataset.series import Series
@@ -17,7 +18,7 @@ from edgehaul_tools.dataset.split import Splits, write_splits
 from edgehaul_tools.dataset.traces import LabelledTrace
 from edgehaul_tools.train.durable import write_whole
 
-RECORDING_SPLIT = "split.json"
+RECORDING_SPLIT = SPLIT_FILE
 """Names the trips or series of each part."""
 _EVERY_FILE = (*(f"{part}.json" for part in PARTS), RECORDING_SPLIT)
 
