@@ -275,7 +275,9 @@ def test_trips_are_learnt_from_as_their_split_says(tmp_path: Path) -> None:
     named = {"train": names[2:], "val": names[1:2], "test": names[:1]}
     (tmp_path / "truck" / "split.json").write_text(json.dumps(named))
     run(train, recipe, "--out", tmp_path / "run")
-    assert json.loads((tmp_path / "run" / "split.json").read_text()) == named
+    kept = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert {part: kept[part] for part in named} == named
+    assert sorted(kept["sha256"]) == names
 
 
 def test_trips_are_divided_and_never_lost() -> None:
