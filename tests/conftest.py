@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,15 @@ SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 NO_DATA = f"the real data is not there: {SHARED_DATA}"
 MUST_HAVE = os.environ.get("CI") == "true"
 """On CI a missing broker is a failure: a skipped test proves nothing."""
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs under test.
+
+    What a shell starts in the background ignores it, and so would all that it starts.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier  # type: ignore[import-untyped]  # has no types
 from sklearn.metrics import f1_score  # type: ignore[import-untyped]  # has no types
 from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]  # has no types
-from threadpoolctl import threadpool_limits  # type: ignore[import-not-found,import-untyped,unused-ignore]
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
 
 from edgehaul_tools.dataset.feature_windows import FeatureWindows
 
