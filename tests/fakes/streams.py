@@ -102,6 +102,10 @@ class ListFixes:
             if self._clock is not None:
                 self._clock.sleep(1.0)
 
+    def bad(self) -> int:
+        """Return 0."""
+        return 0
+
 
 class ScriptedModel:
     """A picture model that answers by the number of the frame in :class:`ListFrames`."""

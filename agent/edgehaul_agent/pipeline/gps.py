@@ -95,8 +95,11 @@ class GpsPipeline:
         return 0
 
     def bad(self) -> int:
-        """Fixes without a time or a place. Others that are not believed are told as not valid."""
-        return self._bad
+        """Rows that are no fix, and fixes without a time or a place.
+
+        Others that are not believed are told as not valid.
+        """
+        return self._source.bad() + self._bad
 
     def _process(self, fix: Fix) -> None:
         taken_at_s = self._clock.monotonic_s()

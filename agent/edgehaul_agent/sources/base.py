@@ -86,6 +86,10 @@ class FixSource(Protocol):
         """
         ...
 
+    def bad(self) -> int:
+        """Rows or sentences so far that were no fix."""
+        ...
+
 
 @contextmanager
 def refusals(path: Path) -> Iterator[None]:

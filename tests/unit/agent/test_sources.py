@@ -198,6 +198,17 @@ def test_a_trace_is_read(tmp_path: Path, clock: FakeClock) -> None:
     assert clock.passed_s == pytest.approx(5)
 
 
+def test_a_row_that_is_no_fix_is_counted_and_passed_over(tmp_path: Path, clock: FakeClock) -> None:
+    (tmp_path / "trip.csv").write_text(
+        "time,lat,lon\n2026-01-01T00:00:00Z,1,2\n2026-01-01T00:00:05Z,nan,2\nnoon,1,2\n"
+        "2026-01-01T00:00:10Z,1,2.002\n"
+    )
+    config = GpsConfig(name="truck", source=TraceSource(path="trip.csv"))
+    with fix_source(config, folder=tmp_path, clock=clock) as source:
+        assert [f.longitude_deg for f in source.fixes()] == [2, 2.002]
+        assert source.bad() == 2
+
+
 def test_a_missing_or_broken_trace_is_named(tmp_path: Path, clock: FakeClock) -> None:
     config = GpsConfig(name="truck", source=TraceSource(path="trip.csv"))
     with pytest.raises(SourceError, match=r"trip\.csv: no such trace"):
