@@ -24,6 +24,7 @@ from edgehaul_tools.dataset.traces import (
     read_truck_dataset,
     write_labels,
 )
+from edgehaul_tools.train.kept_split import split_of_recordings
 from tests.unit.tools.test_dataset_series import series
 
 
@@ -144,6 +145,13 @@ def test_a_split_that_does_not_fit_is_refused(
         (tmp_path / "split.json").write_text(content)
     with pytest.raises(DatasetError, match=words):
         given_traces([trip(0), trip(1)], tmp_path)
+
+
+def test_the_split_that_a_run_keeps_can_be_given(tmp_path: Path) -> None:
+    trips = [trip(number) for number in range(8)]
+    parts = split_traces(trips, SplitSection())
+    split_of_recordings(parts).write(tmp_path)
+    assert given_traces(trips, tmp_path) == parts
 
 
 def found(data: Path, kind: str) -> list[Finding]:

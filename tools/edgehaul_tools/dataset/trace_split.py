@@ -140,12 +140,14 @@ def read_trace_split(folder: Path, known: Collection[str]) -> dict[str, str]:
     file = folder / SPLIT_FILE
     remedy = f"run: edgehaul data split {folder} --out {folder}"
     try:
-        named = msgspec.json.decode(file.read_bytes(), type=dict[str, list[str]])
+        given = msgspec.json.decode(file.read_bytes(), type=dict[str, list[str] | dict[str, str]])
     except FileNotFoundError as error:
         told = "it does not come in parts: nothing says which trips are for train, val, test"
         raise DatasetError(told, where=file, remedy=remedy) from error
     except (OSError, *UNREADABLE_JSON) as error:
         raise DatasetError(f"this is no split: {error}", where=file, remedy=remedy) from error
+    # A run's own split also says what each recording holds.
+    named = {part: names for part, names in given.items() if isinstance(names, list)}
     places = Counter(name for part in PARTS for name in named.get(part, ()))
     wrong = [
         *(f"{part} is no part" for part in named if part not in PARTS),
