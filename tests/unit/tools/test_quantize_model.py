@@ -14,9 +14,12 @@ from edgehaul_tools.cli import main
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.pack.pack import Label, pack_directory
 from edgehaul_tools.quantize.directory import describe_variant, read_directory, write_json
+from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.graph import clean, divide, float_region, load_model
+from edgehaul_tools.quantize.plan import Plan
 from edgehaul_tools.quantize.quantize import Options, quantize_model
-from edgehaul_tools.quantize.search import Search, Trial, worth
+from edgehaul_tools.quantize.quantizer import Quantizer
+from edgehaul_tools.quantize.search import Trial, worth
 from edgehaul_tools.quantize.static import guard_float_nodes, quantize_static
 from edgehaul_tools.verify.verify import Gate, read_verification, verify_directory
 from tests.fakes.detectors import SPEC, write_detector, write_pictures
@@ -189,17 +192,19 @@ def test_guard_keeps_float_layers_in_float() -> None:
 def test_sensitive_layers_are_left_in_float_until_the_answers_agree(
     model: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    _, report = quantize_model(model, tmp_path / "out", pictures, Options(target=1.0))
-    tried = [len(trial.float_units) for trial in report.trials]
+    _, report = quantize_model(model, tmp_path / "out", pictures, Options(min_agreement=1.0))
+    first = report.trials[0].plan.form
+    tried = [len(t.plan.float_units) for t in report.trials if t.plan.form == first]
     assert tried == sorted(tried)
     assert len(set(tried)) == len(tried)
+    assert report.agreement is not None
     assert 0 <= report.agreement <= 1
-    assert set(report.float_units) <= set(report.noise)
+    assert set(report.plan.float_units) <= set(report.noise)
 
 
 def test_a_quick_timing_never_outweighs_the_agreement() -> None:
     def trial(agreement: float, latency_ratio: float) -> Trial:
-        return Trial("minmax", (), 0.0, agreement, latency_ratio)
+        return Trial(Plan(Form(), "minmax"), 0.0, agreement, latency_ratio)
 
     faster_but_wrong, right = trial(0.957, 0.98), trial(0.981, 1.01)
     assert worth(right, 0.98) > worth(faster_but_wrong, 0.98)
@@ -216,7 +221,7 @@ def test_nothing_to_quantize_is_said() -> None:
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     with pytest.raises(ModelError, match="no layer that int8 could speed up"):
-        Search(made, SPEC, lambda: iter(()), 0.9, lambda _line: None)
+        Quantizer(made, SPEC, lambda: iter(()), lambda _line: None)
 
 
 def write(path: Path, content: bytes) -> Path:

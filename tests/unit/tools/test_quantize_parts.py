@@ -14,7 +14,8 @@ from edgehaul.values import Fix
 from edgehaul_tools.export.runtime import interleaved_medians_ms, runner
 from edgehaul_tools.quantize.answers import Answers, Distance, Prepared, prepare
 from edgehaul_tools.quantize.calibrate import Histograms, activation_tensors
-from edgehaul_tools.quantize.dynamic import quantize_recurrent
+from edgehaul_tools.quantize.dynamic import quantize_dynamically
+from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.graph import clean, divide, is_recurrent, load_model
 from edgehaul_tools.quantize.inputs import open_inputs
 from edgehaul_tools.quantize.pictures import Pictures
@@ -154,7 +155,7 @@ def write_lstm(path: Path) -> onnx.ModelProto:
 def test_recurrent_models_become_dynamic_int8(tmp_path: Path) -> None:
     model = write_lstm(tmp_path / "lstm.onnx")
     assert is_recurrent(model)
-    int8 = quantize_recurrent(model, weight_bits_here())
+    int8 = quantize_dynamically(model, Form("dynamic", weight_bits=weight_bits_here()))
     assert "DynamicQuantizeLSTM" in {node.op_type for node in int8.graph.node}
     assert int8.ByteSize() < 0.5 * model.ByteSize()
     tensor = np.random.default_rng(1).normal(0, 1, (1, 10, 5)).astype(np.float32)
@@ -176,7 +177,7 @@ def test_large_products_overflow_on_no_processor() -> None:
     ranges = {"x": (0.0, 1.0), "y": (0.0, 64.0)}
 
     def answer(bits: WeightBits) -> float:
-        int8 = quantize_static(model, ranges, float_nodes=(), weight_bits=bits)
+        int8 = quantize_static(model, ranges, float_nodes=(), form=Form(weight_bits=bits))
         return float(runner(int8)(np.ones((4, 64), np.float32))[0].min())
 
     assert answer(7) == pytest.approx(64, rel=0.01)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from edgehaul_tools.export.onnx_model import TensorNames, export_module
 from edgehaul_tools.export.runtime import interleaved_medians_ms, runner
 from edgehaul_tools.quantize.calibrate import Histograms, activation_tensors
-from edgehaul_tools.quantize.dynamic import quantize_recurrent
+from edgehaul_tools.quantize.dynamic import quantize_dynamically
+from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.graph import clean, divide, float_region, is_recurrent, load_model
 from edgehaul_tools.quantize.static import quantize_static
 from edgehaul_tools.train.architectures.architecture import Architecture
@@ -123,7 +124,11 @@ def _timed(
     inputs += [
         random.random(inputs[0].shape, dtype=np.float32) for _ in range(_CALIBRATION_INPUTS - 1)
     ]
-    int8 = quantize_recurrent(fp32) if is_recurrent(fp32) else _quantized(fp32, inputs)
+    int8 = (
+        quantize_dynamically(fp32, Form("dynamic"))
+        if is_recurrent(fp32)
+        else _quantized(fp32, inputs)
+    )
     fp32_ms, int8_ms = interleaved_medians_ms([runner(fp32), runner(int8)], inputs[0], rounds)
     return (fp32.ByteSize(), int8.ByteSize()), (fp32_ms, int8_ms)
 

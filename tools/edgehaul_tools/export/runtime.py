@@ -36,11 +36,31 @@ def open_model(model: onnx.ModelProto | Path, *, where: Path | None = None) -> A
     Raises:
         ModelError: ONNX Runtime refuses it.
     """
+    return _opened(model, _options(), where)
+
+
+def open_optimized(model: onnx.ModelProto, out: Path) -> None:
+    """Let ONNX Runtime optimize a model and write what it will run, apart from layouts.
+
+    Raises:
+        ModelError: ONNX Runtime refuses it.
+    """
+    options = _options()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(out)
+    _opened(model, options, None)
+
+
+def _options() -> Any:  # noqa: ANN401 - onnxruntime has no types
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _opened(model: onnx.ModelProto | Path, options: Any, where: Path | None) -> Any:  # noqa: ANN401 - onnxruntime has no types
     content = str(model) if isinstance(model, Path) else model.SerializeToString()
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -8,20 +8,27 @@ from typing import get_args
 import click
 import msgspec
 
+from edgehaul.errors import UsageError
 from edgehaul_tools.export.spec_choice import read_labels
+from edgehaul_tools.quantize.calibrate import Method
 from edgehaul_tools.quantize.directory import ModelDirectory
+from edgehaul_tools.quantize.family import ROUTES
+from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.quantize import (
+    DEFAULT_AGREEMENT,
     DEFAULT_LIMIT,
-    DEFAULT_TARGET,
     Options,
     QuantizeReport,
     quantize_model,
 )
 from edgehaul_tools.quantize.saturation import WeightBits
+from edgehaul_tools.quantize.search import METHODS
+from edgehaul_tools.quantize.target import HERE, TARGETS, target_named
 
 _PATH = click.Path(path_type=Path)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _BITS: dict[str, WeightBits] = {str(bits): bits for bits in get_args(WeightBits)}
+_METHOD: dict[str, Method] = {method: method for method in get_args(Method)}
 
 
 @click.command()
@@ -41,11 +48,36 @@ _BITS: dict[str, WeightBits] = {str(bits): bits for bits in get_args(WeightBits)
     help="Most inputs to calibrate on.",
 )
 @click.option(
-    "--target",
+    "--min-agreement",
     type=click.FloatRange(0, 1),
-    default=DEFAULT_TARGET,
+    default=DEFAULT_AGREEMENT,
     show_default=True,
     help="Agreement with fp32 to search for.",
+)
+@click.option(
+    "--target",
+    type=click.Choice([HERE, *TARGETS]),
+    default=HERE,
+    show_default=True,
+    help="Kind of processor that the model is for; auto: as here.",
+)
+@click.option(
+    "--form",
+    type=click.Choice(["auto", "u8s8", "s8s8", "u8u8", "dynamic"]),
+    default="auto",
+    show_default=True,
+    help="Numbers of activations and weights; auto: those that are fast on the target.",
+)
+@click.option("--per-tensor", is_flag=True, help="One scale a layer; only with --form.")
+@click.option(
+    "--qoperator", is_flag=True, help="Integer operators in place of QDQ; only with --form."
+)
+@click.option(
+    "--method",
+    type=click.Choice(["auto", *get_args(Method)]),
+    default="auto",
+    show_default=True,
+    help="Choice of the activations' ranges; auto: the one that keeps the answers best.",
 )
 @click.option(
     "--weight-bits",
@@ -63,9 +95,14 @@ def quantize(  # noqa: PLR0913, PLR0917 - one for each option
     labels: Path | None,
     name: str,
     images: int,
-    target: float,
+    min_agreement: float,
+    target: str,
+    form: str,
+    method: str,
     weight_bits: str,
     *,
+    per_tensor: bool,
+    qoperator: bool,
     as_json: bool,
 ) -> None:
     """Make an int8 model of any ONNX MODEL.
@@ -77,8 +114,11 @@ def quantize(  # noqa: PLR0913, PLR0917 - one for each option
         spec_file=spec,
         labels=read_labels(labels) if labels else (),
         limit=images,
-        target=target,
+        min_agreement=min_agreement,
+        target=target_named(target),
+        form=_form(form, per_tensor=per_tensor, qoperator=qoperator),
         weight_bits=_BITS.get(weight_bits),
+        methods=METHODS if method == "auto" else (_METHOD[method],),
     )
     directory, report = quantize_model(
         model, out, calib, options, progress=lambda line: click.echo(line, err=True)
@@ -89,17 +129,36 @@ def quantize(  # noqa: PLR0913, PLR0917 - one for each option
         _print(out, directory, report)
 
 
+def _form(name: str, *, per_tensor: bool, qoperator: bool) -> Form | None:
+    if name == "auto":
+        if per_tensor or qoperator:
+            given = "--per-tensor" if per_tensor else "--qoperator"
+            raise UsageError(f"{given} needs a --form", remedy="give --form u8s8, say")
+        return None
+    if name == "dynamic":
+        return Form("dynamic", per_channel=not per_tensor)
+    return Form(
+        "qoperator" if qoperator else "qdq",
+        activations="u8" if name.startswith("u8") else "s8",
+        weights="s8" if name.endswith("s8") else "u8",
+        per_channel=not per_tensor,
+    )
+
+
 def _print(out: Path, directory: ModelDirectory, report: QuantizeReport) -> None:
     spec = msgspec.json.format(msgspec.json.encode(directory.spec.input), indent=0).decode()
-    head = directory.spec.output
+    head, plan = directory.spec.output, report.plan
     click.echo(
         f"spec            {directory.spec.task}, head {head.head}, {len(head.labels)} labels"
     )
     click.echo(f"input           {' '.join(spec.split())}")
-    click.echo(f"calibration     {report.method}, {report.inputs} inputs")
-    click.echo(f"weights         {report.weight_bits} bits")
-    click.echo(f"left in float   {len(report.float_units)} of {report.layers} layers")
-    if report.method != "dynamic":
+    click.echo(f"network         {report.family}: {ROUTES[report.family].why}")
+    click.echo(f"target          {report.target}: {TARGETS[report.target].why}")
+    click.echo(f"int8            {plan.summary}; weights of {plan.form.weight_bits} bits")
+    click.echo(f"calibration     {report.inputs} inputs")
+    click.echo(f"left in float   {len(plan.float_units)} of {report.layers} layers")
+    click.echo(f"int8 kernels    {report.fusion.integer}")
+    if report.agreement is not None and report.latency_ratio is not None:
         click.echo(f"agreement       {report.agreement:.3f} (calibration inputs)")
         click.echo(f"time            {report.latency_ratio:.2f} of fp32 (roughly)")
     click.echo(f"size            {report.size_ratio:.2f} of fp32")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ from edgehaul.errors import DataError, ModelError
 from edgehaul.reporting import remedy_for_writing
 from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.export.spec_choice import check_answers, choose_spec
+from edgehaul_tools.quantize.calibrate import Method
 from edgehaul_tools.quantize.directory import (
     DIRECTORY_NAME,
     REPORT_NAME,
@@ -26,20 +26,23 @@ from edgehaul_tools.quantize.directory import (
     sha256_of,
     write_json,
 )
-from edgehaul_tools.quantize.dynamic import quantize_recurrent
-from edgehaul_tools.quantize.graph import clean, is_recurrent, load_model
-from edgehaul_tools.quantize.inputs import open_inputs
-from edgehaul_tools.quantize.saturation import WeightBits, weight_bits_here
-from edgehaul_tools.quantize.search import Progress, Search, Trial
-
-_log = logging.getLogger(__name__)
+from edgehaul_tools.quantize.dynamic import quantize_dynamically
+from edgehaul_tools.quantize.family import Family, advice_for, family_of
+from edgehaul_tools.quantize.form import Form
+from edgehaul_tools.quantize.fusion import Fusion, fusion_of
+from edgehaul_tools.quantize.graph import clean, load_model
+from edgehaul_tools.quantize.inputs import InputSource, open_inputs
+from edgehaul_tools.quantize.plan import Plan
+from edgehaul_tools.quantize.quantizer import Progress, Quantizer
+from edgehaul_tools.quantize.routes import first_plans
+from edgehaul_tools.quantize.saturation import WeightBits
+from edgehaul_tools.quantize.search import METHODS, Trial, search
+from edgehaul_tools.quantize.target import Target, target_here
 
 FEW_INPUTS = 100
 DEFAULT_LIMIT = 200
-DEFAULT_TARGET = 0.97
+DEFAULT_AGREEMENT = 0.97
 FP32 = "fp32"
-STATIC = "int8-u8s8"
-DYNAMIC = "int8-dynamic"
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -50,46 +53,53 @@ class Options(msgspec.Struct, frozen=True):
         spec_file: The spec, where the model does not carry one.
         labels: Names of the classes.
         limit: Most calibration inputs.
-        target: Agreement with fp32 that is searched for on the calibration inputs.
-        weight_bits: Width of the weights; none takes what is right on this machine's processor.
+        min_agreement: Agreement with fp32 that is searched for on the calibration inputs.
+        target: Kind of processor; none is this machine's.
+        form: The int8 form; none tries those that suit the network and the target.
+        weight_bits: Width of the weights; none takes what is right on the target.
+        methods: Choices of the activation ranges to try.
     """
 
     name: str = ""
     spec_file: Path | None = None
     labels: Sequence[str] = ()
     limit: int = DEFAULT_LIMIT
-    target: float = DEFAULT_TARGET
+    min_agreement: float = DEFAULT_AGREEMENT
+    target: Target | None = None
+    form: Form | None = None
     weight_bits: WeightBits | None = None
+    methods: Sequence[Method] = METHODS
 
 
 class QuantizeReport(msgspec.Struct, frozen=True):
     """What was done, as ``quantize.json`` keeps it.
 
     Attributes:
-        method: How the activations were ranged: ``minmax``, ``percentile``, ``mse`` or
-            ``dynamic``.
+        plan: How the int8 model was made.
+        family: What kind of network it is.
+        target: The processors that it was made for.
         inputs: Number of calibration inputs.
         skipped: Files that could not be read.
-        float_units: Layers left in float, the most sensitive first.
         layers: Number of layers with weights.
-        agreement: With fp32, on the calibration inputs.
+        agreement: With fp32, on the calibration inputs; none where there were none.
         latency_ratio: int8 time / fp32 time there; ``edgehaul verify`` measures it well.
         size_ratio: int8 bytes / fp32 bytes.
-        weight_bits: 7 where the processor's products would overflow with 8.
+        fusion: What ONNX Runtime makes of the int8 graph.
         trials: Every form that was tried.
         noise: How far the answers move when one layer alone is quantized.
         warnings: What the user should know.
     """
 
-    method: str
+    plan: Plan
+    family: Family
+    target: str
     inputs: int
-    skipped: tuple[str, ...]
-    float_units: tuple[str, ...]
     layers: int
-    agreement: float
-    latency_ratio: float
-    size_ratio: float
-    weight_bits: WeightBits
+    fusion: Fusion
+    skipped: tuple[str, ...] = ()
+    agreement: float | None = None
+    latency_ratio: float | None = None
+    size_ratio: float = 1.0
     trials: tuple[Trial, ...] = ()
     noise: dict[str, float] = {}
     warnings: tuple[str, ...] = ()
@@ -123,21 +133,21 @@ def quantize_model(
     )
     progress(f"spec from {spec_source}")
     model = clean(source, where=path)
-    weight_bits = options.weight_bits or weight_bits_here()
+    target = options.target or target_here()
+    plans = first_plans(model, spec, [target], options.form, options.weight_bits)
     with directory_to_write(out):
-        if is_recurrent(model):
-            variant = DYNAMIC
-            int8, report = _dynamic(model, path, spec, weight_bits)
+        if calibration is None and plans[0].method is None:
+            int8, report = _unmeasured(model, path, spec, plans[0], target)
         else:
-            variant = STATIC
-            int8, report = _static(model, path, spec, calibration, options, progress)
+            made = _Quantization(model, path, spec, calibration, options, target, progress)
+            int8, report = made.run(plans)
         (out / VERIFY_NAME).unlink(missing_ok=True)  # it proves other files than these
-        variants = _write_models(out, model, variant, int8)
+        variants = _write_models(out, model, report.plan.form.name, int8)
     report = msgspec.structs.replace(
         report, size_ratio=variants[1].size_bytes / variants[0].size_bytes
     )
     directory = ModelDirectory(
-        name=options.name or _name_of(path),
+        name=options.name or name_of(path),
         spec=spec,
         spec_source=spec_source,
         source_sha256=sha256_of(path),
@@ -149,77 +159,98 @@ def quantize_model(
     return directory, report
 
 
-def _static(
-    model: onnx.ModelProto,
-    path: Path,
-    spec: ModelSpec,
-    calibration: Path | None,
-    options: Options,
-    progress: Progress,
-) -> tuple[onnx.ModelProto, QuantizeReport]:
-    if calibration is None:
-        raise DataError(
-            "static int8 needs inputs to calibrate on",
-            where=path,
-            remedy="give a folder of images or a video with --calib",
+class _Quantization:
+    """One run of the search, with inputs to calibrate on."""
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        path: Path,
+        spec: ModelSpec,
+        calibration: Path | None,
+        options: Options,
+        target: Target,
+        progress: Progress,
+    ) -> None:
+        if calibration is None:
+            raise DataError(
+                "static int8 needs inputs to calibrate on",
+                where=path,
+                remedy="give a folder of images or a video with --calib",
+            )
+        self._options, self._target, self._progress = options, target, progress
+        self._source = open_inputs(calibration, spec, options.limit)
+        self._warnings = list(input_warnings(self._source, calibration))
+        for line in self._warnings:
+            progress(f"warning: {line}")
+        self._quantizer = Quantizer(model, spec, self._source.prepared, progress, path)
+
+    def run(self, plans: Sequence[Plan]) -> tuple[onnx.ModelProto, QuantizeReport]:
+        quantizer, options = self._quantizer, self._options
+        found = search(quantizer, plans, options.min_agreement, self._progress, options.methods)
+        chosen = found.chosen
+        fusion = fusion_of(found.model, quantizer.float_nodes(chosen.plan))
+        report = QuantizeReport(
+            plan=chosen.plan,
+            family=family_of(quantizer.model, quantizer.spec),
+            target=self._target.name,
+            inputs=self._source.count,
+            layers=len(quantizer.division.units),
+            fusion=fusion,
+            skipped=self._source.skipped,
+            agreement=chosen.agreement,
+            latency_ratio=chosen.latency_ratio,
+            trials=tuple(found.trials),
+            noise=found.noise,
+            warnings=(*self._warnings, *self._remarks(chosen, fusion)),
         )
-    inputs = open_inputs(calibration, spec, options.limit)
-    warnings = _warnings(inputs.count, inputs.skipped, calibration)
-    for line in warnings:
-        progress(f"warning: {line}")
-    weight_bits = options.weight_bits or weight_bits_here()
-    found = Search(model, spec, inputs.prepared, options.target, progress, weight_bits, path).run()
-    chosen = found.chosen
-    if chosen.agreement < options.target:
-        short = f"agreement {chosen.agreement:.3f} is below the target of {options.target}"
-        warnings += (f"{short} on the calibration inputs; edgehaul verify decides",)
-    if chosen.latency_ratio >= 1:
-        warnings += ("int8 is no faster than fp32 on this machine: keep fp32",)
-    report = QuantizeReport(
-        method=chosen.method,
-        inputs=inputs.count,
-        skipped=inputs.skipped,
-        float_units=chosen.float_units,
-        layers=found.layers,
-        agreement=chosen.agreement,
-        latency_ratio=chosen.latency_ratio,
-        size_ratio=1.0,
-        weight_bits=weight_bits,
-        trials=tuple(found.trials),
-        noise=found.noise,
-        warnings=warnings,
-    )
-    return found.model, report
+        return found.model, report
+
+    def _remarks(self, chosen: Trial, fusion: Fusion) -> Iterator[str]:
+        wanted = self._options.min_agreement
+        if chosen.agreement < wanted:
+            short = f"agreement {chosen.agreement:.3f} is below the wanted {wanted}"
+            yield f"{short} on the calibration inputs; edgehaul verify decides"
+        if chosen.latency_ratio >= 1 and self._target == target_here():
+            yield "int8 is no faster than fp32 on this machine: keep fp32"
+        yield from (f"fusion: {line}" for line in (*fusion.failures, *fusion.remarks))
+        advice = advice_for(self._quantizer.model)
+        if advice:
+            yield advice
 
 
-def _dynamic(
-    model: onnx.ModelProto, path: Path, spec: ModelSpec, weight_bits: WeightBits
+def _unmeasured(
+    model: onnx.ModelProto, path: Path, spec: ModelSpec, plan: Plan, target: Target
 ) -> tuple[onnx.ModelProto, QuantizeReport]:
+    """Quantize a model dynamically without any input to measure it on."""
     dtype = spec.input.dtype if isinstance(spec.input, ImageInput) else "float32"
     nothing = np.zeros(spec.input.tensor_shape, dtype)
     check_answers(runner(model, where=path), nothing, spec, where=path)
+    int8 = quantize_dynamically(model, plan.form)
+    advice = advice_for(model)
     report = QuantizeReport(
-        method="dynamic",
+        plan=plan,
+        family=family_of(model, spec),
+        target=target.name,
         inputs=0,
-        skipped=(),
-        float_units=(),
         layers=0,
-        agreement=1.0,
-        latency_ratio=1.0,
-        size_ratio=1.0,
-        weight_bits=weight_bits,
-        warnings=("recurrent layers: dynamic int8; agreement and time are measured by verify",),
+        fusion=fusion_of(int8, ()),
+        warnings=(
+            "without --calib nothing was measured: edgehaul verify does",
+            *([advice] if advice else []),
+        ),
     )
-    return quantize_recurrent(model, weight_bits), report
+    return int8, report
 
 
-def _warnings(count: int, skipped: tuple[str, ...], where: Path) -> tuple[str, ...]:
-    lines = []
-    if count < FEW_INPUTS:
-        lines.append(f"{where}: {count} inputs are few to calibrate on; give {FEW_INPUTS} or more")
-    if skipped:
-        lines.append(f"{where}: {len(skipped)} unreadable files skipped, first {skipped[0]}")
-    return tuple(lines)
+def input_warnings(source: InputSource, where: Path) -> Iterator[str]:
+    """Yield what is to be said about calibration inputs."""
+    if source.count < FEW_INPUTS:
+        few = f"{source.count} inputs are few to calibrate on"
+        yield f"{where}: {few}; give {FEW_INPUTS} or more"
+    if source.skipped:
+        names = f"{len(source.skipped)} unreadable files skipped, first {source.skipped[0]}"
+        yield f"{where}: {names}"
 
 
 def _write_models(
@@ -240,6 +271,7 @@ def _write_models(
     )
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
+    """Return a model's name by its file."""
     kept = [c if c.isalnum() or c in "._-" else "-" for c in path.stem.lower()]
     return "".join(kept).strip("._-")[:64] or "model"

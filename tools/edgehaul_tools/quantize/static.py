@@ -1,22 +1,27 @@
-"""Static int8 (QDQ): activations U8 per tensor, weights S8 per channel."""
+"""Static int8: activations with one range each, measured beforehand."""
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import onnx
 from onnxruntime.quantization import CalibrationMethod, QuantType  # type: ignore[import-untyped]  # no stubs
 from onnxruntime.quantization.calibrate import TensorData, TensorsData  # type: ignore[import-untyped]  # no stubs
+from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer  # type: ignore[import-untyped]  # no stubs
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer  # type: ignore[import-untyped]  # no stubs
+from onnxruntime.quantization.quant_utils import QuantizationMode  # type: ignore[import-untyped]  # no stubs
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry  # type: ignore[import-untyped]  # no stubs
 
 from edgehaul_tools.quantize.calibrate import Ranges
+from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.graph import consumers_of
-from edgehaul_tools.quantize.saturation import NARROW, WeightBits
 
+U8S8 = Form()
+"""The fastest for convolutions on x86."""
 _GUARDED_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MaxPool"})
 
 
@@ -25,46 +30,68 @@ def quantize_static(
     ranges: Ranges,
     *,
     float_nodes: Iterable[str],
-    weight_bits: WeightBits = 8,
+    form: Form = U8S8,
 ) -> onnx.ModelProto:
-    """Return the model with QuantizeLinear/DequantizeLinear pairs around its int8 nodes.
+    """Return the model in int8, but for its float nodes.
 
     Args:
         model: A cleaned float model.
         ranges: Range of every activation.
         float_nodes: Names of the nodes that stay in float.
-        weight_bits: 7 for processors whose products overflow; see
-            :mod:`edgehaul_tools.quantize.saturation`.
+        form: Which numbers, scales and operators; not ``dynamic``.
     """
+    kept = set(float_nodes)
+    source = onnx.ModelProto()
+    source.CopyFrom(model)
+    quantizer = _quantizer(source, ranges, kept, form)
+    with quiet_quantizer():
+        quantizer.quantize_model()
+    result: onnx.ModelProto = quantizer.model.model
+    if form.representation == "qdq":
+        guard_float_nodes(result, kept)
+    return result
+
+
+def _quantizer(
+    model: onnx.ModelProto, ranges: Ranges, kept: set[str], form: Form
+) -> QDQQuantizer | ONNXQuantizer:
     data = {
         name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
         for name, (low, high) in ranges.items()
     }
-    kept = set(float_nodes)
-    source = onnx.ModelProto()
-    source.CopyFrom(model)
+    signed = {"u8": QuantType.QUInt8, "s8": QuantType.QInt8}
+    options = {
+        "per_channel": form.per_channel,
+        "reduce_range": form.reduce_range,
+        "weight_qType": signed[form.weights],
+        "activation_qType": signed[form.activations],
+        "tensors_range": TensorsData(CalibrationMethod.MinMax, data),
+        "nodes_to_quantize": [],
+        "nodes_to_exclude": sorted(kept),
+        "extra_options": {},
+    }
+    if form.representation == "qoperator":
+        return ONNXQuantizer(
+            model,
+            mode=QuantizationMode.QLinearOps,
+            static=True,
+            op_types_to_quantize=sorted(QLinearOpsRegistry),
+            **options,
+        )
+    every = sorted({*QLinearOpsRegistry, *QDQRegistry})
+    return QDQQuantizer(model, op_types_to_quantize=every, **options)
+
+
+@contextmanager
+def quiet_quantizer() -> Iterator[None]:
+    """Keep ONNX Runtime's quantizer, which logs through the root logger, from the operator."""
     root = logging.getLogger()
     level = root.level
-    root.setLevel(logging.ERROR)  # ONNX Runtime's quantizer logs through the root logger
+    root.setLevel(logging.ERROR)
     try:
-        quantizer = QDQQuantizer(
-            source,
-            per_channel=True,
-            reduce_range=weight_bits == NARROW,
-            weight_qType=QuantType.QInt8,
-            activation_qType=QuantType.QUInt8,
-            tensors_range=TensorsData(CalibrationMethod.MinMax, data),
-            nodes_to_quantize=[],
-            nodes_to_exclude=sorted(kept),
-            op_types_to_quantize=sorted({*QLinearOpsRegistry, *QDQRegistry}),
-            extra_options={},
-        )
-        quantizer.quantize_model()
+        yield
     finally:
         root.setLevel(level)
-    result: onnx.ModelProto = quantizer.model.model
-    guard_float_nodes(result, kept)
-    return result
 
 
 def guard_float_nodes(model: onnx.ModelProto, float_nodes: Container[str]) -> int:

@@ -194,7 +194,7 @@ def raise_unless_passed(proof: Verification, folder: Path) -> None:
         raise GateError(
             "; ".join(proof.failures),
             where=folder,
-            remedy="calibrate on more pictures like these, raise --target, or keep fp32",
+            remedy="calibrate on more pictures like these, raise --min-agreement, or keep fp32",
         )
 
 
