@@ -13,7 +13,7 @@ from edgehaul.errors import DatasetError, SpecMismatchError
 from edgehaul.vision.preprocess import Preprocessor
 from edgehaul.vision.verdicts import NORMAL_LABEL, anomaly_score
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample
-from edgehaul_tools.evaluate.candidates import Candidate
+from edgehaul_tools.evaluate.candidate import Candidate
 from edgehaul_tools.evaluate.crops import enlarged, heat
 from edgehaul_tools.evaluate.examined import Examined, Exhibit
 from edgehaul_tools.evaluate.picture_slices import read_picture, slice_pictures, units_of

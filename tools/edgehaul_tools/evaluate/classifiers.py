@@ -13,7 +13,7 @@ from edgehaul.errors import DatasetError, SpecMismatchError
 from edgehaul.vision.decode import classify
 from edgehaul.vision.preprocess import Preprocessor
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample
-from edgehaul_tools.evaluate.candidates import Candidate
+from edgehaul_tools.evaluate.candidate import Candidate
 from edgehaul_tools.evaluate.classification import NO_ANSWER, ClassScores, class_figures
 from edgehaul_tools.evaluate.crops import enlarged
 from edgehaul_tools.evaluate.examined import Examined, Exhibit, defined

@@ -12,16 +12,16 @@ import numpy as np
 from edgehaul.errors import DatasetError, SpecMismatchError
 from edgehaul.vision.decode import Detections
 from edgehaul_tools.dataset.samples import DetectionDataset, TrueBox
-from edgehaul_tools.evaluate.candidates import Candidate
+from edgehaul_tools.evaluate.candidate import Candidate
 from edgehaul_tools.evaluate.crops import close_up
 from edgehaul_tools.evaluate.detection import DetectionScores
 from edgehaul_tools.evaluate.examined import Examined, Exhibit, SliceOf, defined
+from edgehaul_tools.evaluate.labelled import detect_in
 from edgehaul_tools.evaluate.matching import SIZES, match_classes
 from edgehaul_tools.evaluate.mistakes import SAME_OBJECT_IOU, Mistake, judge, worst
 from edgehaul_tools.evaluate.picture_slices import read_picture, slice_pictures, units_of
 from edgehaul_tools.evaluate.ranking import Curve, OperatingPoint, choices
 from edgehaul_tools.evaluate.result import ClassRow
-from edgehaul_tools.verify.labelled import detect_in
 
 MAIN = "map50"
 _KINDS = {

@@ -13,7 +13,7 @@ from edgehaul.errors import DatasetError, SpecMismatchError
 from edgehaul.motion.windows import to_tensor
 from edgehaul.vision.verdicts import ANOMALY_LABEL, NORMAL_LABEL, anomaly_score, named_values
 from edgehaul_tools.evaluate.anomalies import anomaly_warnings, reported_confusion
-from edgehaul_tools.evaluate.candidates import Candidate
+from edgehaul_tools.evaluate.candidate import Candidate
 from edgehaul_tools.evaluate.classification import ClassScores
 from edgehaul_tools.evaluate.classifiers import (
     class_confusion,
