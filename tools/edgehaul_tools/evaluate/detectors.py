@@ -93,7 +93,7 @@ def examine_detector(
         ModelError: The model cannot be run.
     """
     raw = detect_in(candidate.run, candidate.spec, dataset)
-    found = [_usable(one) for one in raw]
+    found = [usable(one) for one in raw]
     lost = sum(map(len, raw)) - sum(map(len, found))
     threshold = candidate.spec.output.score_threshold
     units, _ = units_of(dataset.samples)
@@ -142,7 +142,8 @@ def pooled_curve(scores: DetectionScores) -> Curve:
     )
 
 
-def _usable(found: Detections) -> Detections:
+def usable(found: Detections) -> Detections:
+    """Return those detections whose score is a number."""
     chosen = np.isfinite(found.scores)
     return Detections(found.boxes[chosen], found.scores[chosen], found.class_ids[chosen])
 
