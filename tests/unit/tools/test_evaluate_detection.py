@@ -13,11 +13,11 @@ from pycocotools.cocoeval import COCOeval
 from edgehaul.geometry import Box
 from edgehaul.vision.decode import Detections
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
+from edgehaul_tools.evaluate.accuracy import measure_accuracy
 from edgehaul_tools.evaluate.detection import DetectionScores
 from edgehaul_tools.evaluate.detectors import detector_points
 from edgehaul_tools.evaluate.matching import EVERY_SIZE, SIZES, match_classes
 from edgehaul_tools.evaluate.mistakes import judge, worst
-from edgehaul_tools.verify.accuracy import measure_accuracy
 
 LABELS = ("parcel", "damaged", "pallet")
 CROWD = Box(200, 200, 330, 330)

@@ -13,7 +13,7 @@ from edgehaul.errors import DatasetError, SpecMismatchError
 from edgehaul.vision.preprocess import Preprocessor
 from edgehaul.vision.verdicts import NORMAL_LABEL, anomaly_score
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample
-from edgehaul_tools.evaluate.candidates import Candidate
+from edgehaul_tools.evaluate.candidate import Candidate
 from edgehaul_tools.evaluate.crops import enlarged, heat
 from edgehaul_tools.evaluate.examined import Examined, Exhibit
 from edgehaul_tools.evaluate.picture_slices import read_picture, slice_pictures, units_of
@@ -45,7 +45,7 @@ def examine_anomalies(
         DataError: A picture cannot be decoded.
         ModelError: The model cannot be run.
     """
-    truth = _truth(candidate, dataset, normal)
+    truth = are_anomalies(candidate, dataset, normal)
     units, _ = units_of(dataset.samples)
     raw = np.array([_score(candidate, sample)[0] for sample in dataset.samples])
     scores = AnomalyScores(units, truth, raw, candidate.spec.output.score_threshold)
@@ -91,7 +91,14 @@ def reported_confusion(scores: AnomalyScores) -> Confusion:
     return Confusion(("normal", "anomaly"), ("not reported", "reported"), counts)
 
 
-def _truth(candidate: Candidate, dataset: DetectionDataset, normal: str) -> NDArray[np.bool_]:
+def are_anomalies(
+    candidate: Candidate, dataset: DetectionDataset, normal: str
+) -> NDArray[np.bool_]:
+    """Return (n,) which pictures are not of the normal class; see :func:`examine_anomalies`.
+
+    Raises:
+        DatasetError: Nothing says which pictures are normal.
+    """
     if dataset.task != "classify":
         raise DatasetError(
             "these pictures do not each have a class, so nothing says which are normal",

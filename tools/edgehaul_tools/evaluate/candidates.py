@@ -4,41 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # has no stubs
 
-from edgehaul.bundle.spec import ModelSpec
-from edgehaul.config.recipe import Recipe
 from edgehaul.errors import ModelError, UsageError
+from edgehaul_tools.evaluate.candidate import Candidate
 from edgehaul_tools.export.run import export_run
-from edgehaul_tools.export.runtime import Run, runner
+from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.export.spec_choice import choose_spec
 from edgehaul_tools.quantize.directory import DIRECTORY_NAME, read_directory, sha256_of
 from edgehaul_tools.train.run_directory import RUN_FILE, read_run
-
-
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """One model that is measured.
-
-    Attributes:
-        name: Differs from those of the others.
-        path: What the user named.
-        sha256: Of the ONNX file.
-        spec: What goes in and comes out.
-        run: Runs it on one input.
-        recipe: By which it was trained, where its run directory was named.
-    """
-
-    name: str
-    path: Path
-    sha256: str
-    spec: ModelSpec
-    run: Run
-    recipe: Recipe | None = None
 
 
 def open_candidates(paths: Sequence[Path], scratch: Path) -> tuple[Candidate, ...]:

@@ -124,7 +124,10 @@ class ClassScores:
 
     def figures(self, weights: NDArray[np.float64]) -> dict[str, float]:
         """Return the figures of :func:`summary`; see :class:`Scores`."""
-        matrix = self.matrix(weights)
+        return self.figures_of(self.matrix(weights))
+
+    def figures_of(self, matrix: NDArray[np.float64]) -> dict[str, float]:
+        """Return the same of a confusion matrix (C, C + 1)."""
         found = summary(matrix)
         if self.normal >= 0:
             events = np.delete(class_figures(matrix).f1, self.normal)

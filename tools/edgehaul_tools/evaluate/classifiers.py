@@ -13,7 +13,7 @@ from edgehaul.errors import DatasetError, SpecMismatchError
 from edgehaul.vision.decode import classify
 from edgehaul.vision.preprocess import Preprocessor
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample
-from edgehaul_tools.evaluate.candidates import Candidate
+from edgehaul_tools.evaluate.candidate import Candidate
 from edgehaul_tools.evaluate.classification import NO_ANSWER, ClassScores, class_figures
 from edgehaul_tools.evaluate.crops import enlarged
 from edgehaul_tools.evaluate.examined import Examined, Exhibit, defined
@@ -76,10 +76,12 @@ def examine_classifier(
     """
     labels = candidate.spec.output.labels
     units, _ = units_of(dataset.samples)
-    scores = ClassScores(units, _true(dataset, labels), _probabilities(candidate, dataset.samples))
+    scores = ClassScores(
+        units, true_classes(dataset, labels), _probabilities(candidate, dataset.samples)
+    )
     fit_on = None
     if val is not None:
-        fit_on = (_probabilities(candidate, val.samples), _true(val, labels))
+        fit_on = (_probabilities(candidate, val.samples), true_classes(val, labels))
     return Examined(
         candidate=candidate,
         labels=labels,
@@ -153,7 +155,8 @@ def _class(sample: Sample) -> int:
     return sample.class_id
 
 
-def _true(dataset: DetectionDataset, labels: Sequence[str]) -> NDArray[np.int64]:
+def true_classes(dataset: DetectionDataset, labels: Sequence[str]) -> NDArray[np.int64]:
+    """Return the class (n,) of each picture by the model's numbers."""
     ids = [labels.index(dataset.labels[_class(sample)]) for sample in dataset.samples]
     return np.array(ids, dtype=np.int64)
 

@@ -18,7 +18,8 @@ from edgehaul_tools.evaluate.bootstrap import (
     holm,
     short,
 )
-from edgehaul_tools.evaluate.candidates import Candidate, question_of
+from edgehaul_tools.evaluate.candidate import Candidate
+from edgehaul_tools.evaluate.candidates import question_of
 from edgehaul_tools.evaluate.classification import ClassScores
 from edgehaul_tools.evaluate.examined import LOWER_IS_BETTER, Examined
 from edgehaul_tools.evaluate.result import Comparison

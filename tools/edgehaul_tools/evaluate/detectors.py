@@ -12,16 +12,16 @@ import numpy as np
 from edgehaul.errors import DatasetError, SpecMismatchError
 from edgehaul.vision.decode import Detections
 from edgehaul_tools.dataset.samples import DetectionDataset, TrueBox
-from edgehaul_tools.evaluate.candidates import Candidate
+from edgehaul_tools.evaluate.candidate import Candidate
 from edgehaul_tools.evaluate.crops import close_up
 from edgehaul_tools.evaluate.detection import DetectionScores
 from edgehaul_tools.evaluate.examined import Examined, Exhibit, SliceOf, defined
+from edgehaul_tools.evaluate.labelled import detect_in
 from edgehaul_tools.evaluate.matching import SIZES, match_classes
 from edgehaul_tools.evaluate.mistakes import SAME_OBJECT_IOU, Mistake, judge, worst
 from edgehaul_tools.evaluate.picture_slices import read_picture, slice_pictures, units_of
 from edgehaul_tools.evaluate.ranking import Curve, OperatingPoint, choices
 from edgehaul_tools.evaluate.result import ClassRow
-from edgehaul_tools.verify.labelled import detect_in
 
 MAIN = "map50"
 _KINDS = {
@@ -93,7 +93,7 @@ def examine_detector(
         ModelError: The model cannot be run.
     """
     raw = detect_in(candidate.run, candidate.spec, dataset)
-    found = [_usable(one) for one in raw]
+    found = [usable(one) for one in raw]
     lost = sum(map(len, raw)) - sum(map(len, found))
     threshold = candidate.spec.output.score_threshold
     units, _ = units_of(dataset.samples)
@@ -142,7 +142,8 @@ def pooled_curve(scores: DetectionScores) -> Curve:
     )
 
 
-def _usable(found: Detections) -> Detections:
+def usable(found: Detections) -> Detections:
+    """Return those detections whose score is a number."""
     chosen = np.isfinite(found.scores)
     return Detections(found.boxes[chosen], found.scores[chosen], found.class_ids[chosen])
 

@@ -16,7 +16,8 @@ from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.evaluate.anomalies import anomaly_points, examine_anomalies
 from edgehaul_tools.evaluate.bootstrap import Estimate, draws_of, estimate, estimates_of
 from edgehaul_tools.evaluate.calibrate import calibrate
-from edgehaul_tools.evaluate.candidates import Candidate, is_run
+from edgehaul_tools.evaluate.candidate import Candidate
+from edgehaul_tools.evaluate.candidates import is_run
 from edgehaul_tools.evaluate.classification import ClassScores
 from edgehaul_tools.evaluate.classifiers import examine_classifier, known_pictures
 from edgehaul_tools.evaluate.compare import Draws, compare_all, require_comparable

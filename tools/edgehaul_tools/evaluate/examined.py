@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehaul_tools.evaluate.bootstrap import Scores
-from edgehaul_tools.evaluate.candidates import Candidate
+from edgehaul_tools.evaluate.candidate import Candidate
 from edgehaul_tools.evaluate.result import ClassRow, Confusion, Events
 
 Image = NDArray[np.uint8]

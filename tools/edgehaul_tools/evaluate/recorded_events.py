@@ -13,7 +13,7 @@ from edgehaul.config.recipe import SequenceRecipe
 from edgehaul.vision.verdicts import ANOMALY_LABEL
 from edgehaul_tools.dataset.series import Series
 from edgehaul_tools.dataset.traces import AnomalySpan
-from edgehaul_tools.evaluate.candidates import Candidate
+from edgehaul_tools.evaluate.candidate import Candidate
 from edgehaul_tools.evaluate.classification import ClassScores
 from edgehaul_tools.evaluate.examined import Exhibit, SliceOf
 from edgehaul_tools.evaluate.result import Events

@@ -7,13 +7,11 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgehaul.errors import DatasetError, SpecMismatchError
 from edgehaul.motion.windows import to_tensor
-from edgehaul.vision.verdicts import ANOMALY_LABEL, NORMAL_LABEL, anomaly_score, named_values
+from edgehaul.vision.verdicts import ANOMALY_LABEL, NORMAL_LABEL, anomaly_score
 from edgehaul_tools.evaluate.anomalies import anomaly_warnings, reported_confusion
-from edgehaul_tools.evaluate.candidates import Candidate
+from edgehaul_tools.evaluate.candidate import Candidate
 from edgehaul_tools.evaluate.classification import ClassScores
 from edgehaul_tools.evaluate.classifiers import (
     class_confusion,
@@ -22,6 +20,14 @@ from edgehaul_tools.evaluate.classifiers import (
     probabilities_of,
 )
 from edgehaul_tools.evaluate.examined import Examined, no_exhibits
+from edgehaul_tools.evaluate.labelled_windows import (
+    class_windows,
+    main_of_classes,
+    move_answer,
+    moved_windows,
+    normal_class,
+    surprise_windows,
+)
 from edgehaul_tools.evaluate.ranking import AnomalyScores
 from edgehaul_tools.evaluate.recorded_events import (
     as_anomalies,
@@ -34,21 +40,8 @@ from edgehaul_tools.evaluate.recorded_events import (
 )
 from edgehaul_tools.evaluate.regression import RegressionScores
 from edgehaul_tools.evaluate.spans import joined
-from edgehaul_tools.evaluate.windowed import (
-    canvas_of,
-    cut_all,
-    recipe_of,
-    run_windows,
-    stretches,
-)
-from edgehaul_tools.train.sequence.moves import MOVE_LABELS, load_moves
-from edgehaul_tools.train.sequence.windows import (
-    UNDECIDED,
-    Recording,
-    check_any,
-    load_surprises,
-    load_windows,
-)
+from edgehaul_tools.evaluate.windowed import canvas_of, cut_all, run_windows
+from edgehaul_tools.train.sequence.windows import UNDECIDED, Recording, load_windows
 
 
 def examine_sequence(
@@ -84,16 +77,12 @@ def _examine_classes(
     val: Sequence[Recording] | None,
     kinds: Collection[str],
 ) -> Examined:
-    recipe, labels = recipe_of(candidate), candidate.spec.output.labels
-    cut = cut_all(recordings, recipe, partial(load_windows, recipe=recipe, labels=labels))
+    windows, labels = class_windows(candidate, recordings), candidate.spec.output.labels
+    recipe, cut, decided, units = windows.recipe, windows.cut, windows.decided, windows.units
     probabilities = run_windows(
         candidate, cut.features, partial(probabilities_of, candidate=candidate)
     )
-    decided = cut.classes != UNDECIDED
-    if not decided.any():
-        raise DatasetError("no window of these recordings has a class that the model knows")
-    normal = labels.index(recipe.normal_label) if recipe.normal_label in labels else -1
-    units = stretches(cut.recording, len(recordings))[0]
+    normal = normal_class(recipe, labels)
     every = ClassScores(units, cut.classes, probabilities, normal)
     scores = replace(
         every,
@@ -117,7 +106,7 @@ def _examine_classes(
         candidate=candidate,
         labels=labels,
         scores=scores,
-        main="event_f1" if normal >= 0 else "macro_f1",
+        main=main_of_classes(normal),
         names=tuple(recordings[i].name for i in cut.recording[decided]),
         slices=window_slices(recordings, cut, decided, kinds),
         classes=class_rows(scores, labels),
@@ -134,8 +123,8 @@ def _examine_classes(
 def _examine_surprises(
     candidate: Candidate, recordings: Sequence[Recording], kinds: Collection[str]
 ) -> Examined:
-    recipe = recipe_of(candidate)
-    cut = cut_all(recordings, recipe, partial(load_surprises, recipe=recipe))
+    windows = surprise_windows(candidate, recordings)
+    recipe, cut, decided, units = windows.recipe, windows.cut, windows.decided, windows.units
     canvas = canvas_of(candidate)
     raw = np.array(
         [
@@ -143,11 +132,7 @@ def _examine_surprises(
             for tensor in (to_tensor(window, canvas) for window in cut.features)
         ]
     )
-    decided = cut.classes != UNDECIDED
-    if not decided.any():
-        raise DatasetError("no window of these recordings is either normal or not")
     threshold = candidate.spec.output.score_threshold
-    units = stretches(cut.recording, len(recordings))[0]
     scores = AnomalyScores(units[decided], cut.classes[decided] == 1, raw[decided], threshold)
     reports = []
     for number in range(len(recordings)):
@@ -173,29 +158,13 @@ def _examine_surprises(
 def _examine_moves(
     candidate: Candidate, recordings: Sequence[Recording], kinds: Collection[str]
 ) -> Examined:
-    labels = candidate.spec.output.labels
-    if labels != MOVE_LABELS:
-        raise SpecMismatchError(
-            f"the model answers with {', '.join(labels)}, of which the recordings do not tell "
-            "the truth",
-            where=candidate.path,
-            remedy=f"only {', '.join(MOVE_LABELS)} can be measured (goal 'next_position')",
-        )
-    recipe = recipe_of(candidate)
-    sets = [load_moves([recording], recipe) for recording in recordings]
-    check_any(sum(map(len, sets)), recipe, recordings)
-    number = np.repeat(np.arange(len(sets)), [len(one) for one in sets])
-    features = np.concatenate([one.features for one in sets])
-    true = np.concatenate([one.moves_m for one in sets]).astype(np.float64)
-    straight = np.concatenate([one.constant_velocity_m for one in sets]).astype(np.float64)
-
-    def values(outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-        return np.array([named_values(outputs, candidate.spec)[label] for label in labels])
-
-    answered = run_windows(candidate, features, values)
-    units = stretches(number, len(recordings))[0]
-    scores = RegressionScores(units, labels, true, answered)
-    naive = RegressionScores(units, labels, true, straight).figures(np.ones(len(true)))
+    windows, labels = moved_windows(candidate, recordings), candidate.spec.output.labels
+    answered = run_windows(candidate, windows.features, partial(move_answer, spec=candidate.spec))
+    scores = RegressionScores(windows.units, labels, windows.moves_m, answered)
+    true, number = windows.moves_m, windows.recording
+    naive = RegressionScores(windows.units, labels, true, windows.straight_m).figures(
+        np.ones(len(true))
+    )
     lost = int((~np.isfinite(answered).all(axis=1)).sum())
     warnings = (f"{lost} answers are no numbers and left out of the errors",) if lost else ()
     return Examined(

@@ -12,7 +12,7 @@ from edgehaul.bundle.spec import SequenceInput
 from edgehaul.config.recipe import SequenceRecipe
 from edgehaul.errors import SpecMismatchError
 from edgehaul.motion.windows import to_tensor
-from edgehaul_tools.evaluate.candidates import Candidate
+from edgehaul_tools.evaluate.candidate import Candidate
 from edgehaul_tools.train.sequence.windows import (
     Recording,
     WindowSet,

@@ -13,6 +13,8 @@ from edgehaul.bundle.spec import ModelSpec
 from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DataError, GateError, ModelError, SpecMismatchError
 from edgehaul_tools.dataset.samples import DetectionDataset
+from edgehaul_tools.evaluate.accuracy import DetectorAccuracy, measure_accuracy
+from edgehaul_tools.evaluate.labelled import detect_in
 from edgehaul_tools.export.runtime import Run, interleaved_medians_ms, runner
 from edgehaul_tools.export.spec_choice import check_answers
 from edgehaul_tools.quantize.answers import Agreement, Answers
@@ -23,8 +25,6 @@ from edgehaul_tools.quantize.directory import (
     write_json,
 )
 from edgehaul_tools.quantize.inputs import InputSource, open_inputs
-from edgehaul_tools.verify.accuracy import DetectorAccuracy, measure_accuracy
-from edgehaul_tools.verify.labelled import detect_in
 from edgehaul_tools.verify.torch_record import TorchParity
 
 LATENCY_ROUNDS = 50

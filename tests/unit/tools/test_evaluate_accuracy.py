@@ -13,7 +13,7 @@ from edgehaul.errors import DatasetError
 from edgehaul.geometry import Box
 from edgehaul.vision.decode import Detections
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
-from edgehaul_tools.verify.accuracy import _answers, _truth, measure_accuracy
+from edgehaul_tools.evaluate.accuracy import _answers, _truth, measure_accuracy
 
 LABELS = ("parcel", "damaged", "pallet")
 
