@@ -8,14 +8,22 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehaul.bundle.spec import ImageInput
+from edgehaul.bundle.spec import ImageInput, ModelSpec
 from edgehaul.vision.preprocess import Placement, Preprocessor
 from edgehaul_tools.quantize.answers import Prepared
+from edgehaul_tools.quantize.inputs import InputSource
 
 Picture = NDArray[np.uint8]
 
 CACHE_BYTES = 256 << 20
 """What all canvases together may take in memory; more pictures are read again each time."""
+
+
+def kept_inputs(source: InputSource, spec: ModelSpec) -> Callable[[], Iterator[Prepared]]:
+    """Return what gives the inputs of a folder, a video or traces, pictures kept as above."""
+    if not isinstance(spec.input, ImageInput):
+        return source.prepared
+    return Canvases(source.raw, source.count, spec.input).__iter__
 
 
 class Canvases:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from edgehaul.bundle.spec import ImageInput
-from edgehaul.errors import SpecMismatchError
+from edgehaul.errors import DatasetError, SpecMismatchError
 from edgehaul.vision.decode import Detections
 from edgehaul.vision.verdicts import anomaly_score
 from edgehaul_tools.dataset.samples import DetectionDataset
@@ -56,6 +56,13 @@ def picture_truth(candidate: Candidate, dataset: DetectionDataset, normal: str =
 
 def _detection_truth(candidate: Candidate, dataset: DetectionDataset) -> GroundTruth:
     decode = dataset_decoder(candidate.spec, dataset)
+    marks = [mark.class_id for sample in dataset.samples for mark in sample.boxes]
+    if not marks:
+        raise DatasetError(
+            "no object is marked in these pictures, so accuracy cannot be measured",
+            where=dataset.root,
+            remedy="give labelled pictures",
+        )
     units, unit = units_of(dataset.samples)
     threshold = candidate.spec.output.score_threshold
 
@@ -68,7 +75,6 @@ def _detection_truth(candidate: Candidate, dataset: DetectionDataset) -> GroundT
         matches = match_classes(found, dataset.samples, len(dataset.labels))
         return DetectionScores(units, dataset.labels, matches, threshold)
 
-    marks = [mark.class_id for sample in dataset.samples for mark in sample.boxes]
     return GroundTruth(
         main=detectors.MAIN,
         class_figure="ap50",

@@ -97,7 +97,14 @@ def runner(model: onnx.ModelProto | Path, *, where: Path | None = None) -> Run:
 
 
 def interleaved_medians_ms(runs: Sequence[Run], tensor: NDArray[Any], rounds: int) -> list[float]:
-    """Return the median processor time of each run; they take turns.
+    """Return the median of each run's :func:`interleaved_times_ms`."""
+    return [float(np.median(taken)) for taken in interleaved_times_ms(runs, tensor, rounds)]
+
+
+def interleaved_times_ms(
+    runs: Sequence[Run], tensor: NDArray[Any], rounds: int
+) -> list[NDArray[np.float64]]:
+    """Return the processor times (rounds,) of each run; they take turns.
 
     The models run on the calling thread alone, so that its processor time is what they take
     on an idle machine: other programs do not count.
@@ -114,7 +121,7 @@ def interleaved_medians_ms(runs: Sequence[Run], tensor: NDArray[Any], rounds: in
             run(tensor)
             if turn > 1:
                 taken.append((time.thread_time() - started) * 1000)
-    return [float(np.median(taken)) for taken in times]
+    return [np.array(taken) for taken in times]
 
 
 def first_line(error: Exception) -> str:

@@ -1,0 +1,48 @@
+"""Peak memory of models in processes of their own."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgehaul.errors import ModelError
+from edgehaul_tools.verify.memory import peak_increases
+
+TENSOR = np.ones((1, 1024), np.float32)
+
+
+def write_dense(path: Path, columns: int) -> Path:
+    """Write one layer with 1024 x ``columns`` float32 weights."""
+    weights = np.full((1024, columns), 0.5, np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "dense",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1024])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, columns])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
+    return path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
+def test_weights_are_seen_in_the_peak_and_this_process_is_not(tmp_path: Path) -> None:
+    # This process is made larger than any of the children, which must not inherit that.
+    ballast = np.ones(16 << 20, np.float64)
+    large, small = write_dense(tmp_path / "l.onnx", 16384), write_dense(tmp_path / "s.onnx", 16)
+    peaks = peak_increases([large, small], TENSOR, rounds=1, runs=1)
+    assert ballast.sum() == 16 << 20
+    assert peaks is not None
+    assert 50e6 <= peaks[0] <= 250e6
+    assert 0 <= peaks[1] <= 30e6
+
+
+def test_a_model_that_cannot_run_is_named(tmp_path: Path) -> None:
+    model = write_dense(tmp_path / "m.onnx", 4)
+    with pytest.raises(ModelError, match=r"m\.onnx: a fresh process cannot run the model"):
+        peak_increases([model], np.ones((1, 7), np.float32), rounds=1, runs=1)
