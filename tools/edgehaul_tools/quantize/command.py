@@ -10,6 +10,7 @@ import msgspec
 
 from edgehaul_tools.export.spec_choice import read_labels
 from edgehaul_tools.quantize.directory import ModelDirectory
+from edgehaul_tools.quantize.limits import Limits
 from edgehaul_tools.quantize.quantize import (
     DEFAULT_LIMIT,
     DEFAULT_TARGET,
@@ -54,6 +55,19 @@ _BITS: dict[str, WeightBits] = {str(bits): bits for bits in get_args(WeightBits)
     show_default=True,
     help="7 for x86 boxes without VNNI, where sums of wider products overflow; auto: as here.",
 )
+@click.option(
+    "--trial-seconds",
+    type=click.FloatRange(0, min_open=True, max=86_400),
+    default=Limits().seconds,
+    show_default=True,
+    help="How long the model may take to be read and run once, before anything trusts it.",
+)
+@click.option(
+    "--trial-memory",
+    type=click.FloatRange(0, max=4096),
+    default=0.0,
+    help="Memory for that, in GB; 0: 4 and 12 times the model, at most what is free.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def quantize(  # noqa: PLR0913, PLR0917 - one for each option
     model: Path,
@@ -65,6 +79,8 @@ def quantize(  # noqa: PLR0913, PLR0917 - one for each option
     images: int,
     target: float,
     weight_bits: str,
+    trial_seconds: float,
+    trial_memory: float,
     *,
     as_json: bool,
 ) -> None:
@@ -79,6 +95,7 @@ def quantize(  # noqa: PLR0913, PLR0917 - one for each option
         limit=images,
         target=target,
         weight_bits=_BITS.get(weight_bits),
+        limits=Limits(trial_seconds, int(trial_memory * 1e9)),
     )
     directory, report = quantize_model(
         model, out, calib, options, progress=lambda line: click.echo(line, err=True)

@@ -11,10 +11,12 @@ import numpy as np
 import onnx
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec
+from edgehaul.config.loader import load
 from edgehaul.errors import DataError, ModelError
 from edgehaul.reporting import remedy_for_writing
 from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.export.spec_choice import check_answers, choose_spec
+from edgehaul_tools.quantize.contained import tried
 from edgehaul_tools.quantize.directory import (
     DIRECTORY_NAME,
     REPORT_NAME,
@@ -27,8 +29,9 @@ from edgehaul_tools.quantize.directory import (
     write_json,
 )
 from edgehaul_tools.quantize.dynamic import quantize_recurrent
-from edgehaul_tools.quantize.graph import clean, is_recurrent, load_model
+from edgehaul_tools.quantize.graph import is_recurrent
 from edgehaul_tools.quantize.inputs import open_inputs
+from edgehaul_tools.quantize.limits import Limits
 from edgehaul_tools.quantize.saturation import WeightBits, weight_bits_here
 from edgehaul_tools.quantize.search import Progress, Search, Trial
 
@@ -52,6 +55,7 @@ class Options(msgspec.Struct, frozen=True):
         limit: Most calibration inputs.
         target: Agreement with fp32 that is searched for on the calibration inputs.
         weight_bits: Width of the weights; none takes what is right on this machine's processor.
+        limits: What the model may take when it is first read and run.
     """
 
     name: str = ""
@@ -60,6 +64,7 @@ class Options(msgspec.Struct, frozen=True):
     limit: int = DEFAULT_LIMIT
     target: float = DEFAULT_TARGET
     weight_bits: WeightBits | None = None
+    limits: Limits = Limits()
 
 
 class QuantizeReport(msgspec.Struct, frozen=True):
@@ -117,12 +122,15 @@ def quantize_model(
         SpecMismatchError: The model does not fit its spec.
         DataError: There is nothing to calibrate on.
     """
-    source = load_model(path)
+    given = load(options.spec_file, ModelSpec) if options.spec_file else None
+    found = tried(path, options.limits, spec=given)
     spec, spec_source = choose_spec(
-        source, where=path, file=options.spec_file, labels=options.labels
+        found.header, where=path, file=options.spec_file, labels=options.labels
     )
     progress(f"spec from {spec_source}")
-    model = clean(source, where=path)
+    for note in found.notes:
+        progress(f"note: {note}")
+    model = found.model
     weight_bits = options.weight_bits or weight_bits_here()
     with directory_to_write(out):
         if is_recurrent(model):
