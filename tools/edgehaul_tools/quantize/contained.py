@@ -163,12 +163,16 @@ def _broken(status: int, last_words: str, path: Path, limits: Limits) -> ModelEr
             where=path,
             remedy=f"if you trust it, {_RAISE}; else {_REMEDY_UNTRUSTED}",
         )
-    if status < 0:
-        name = signal.Signals(-status).name if -status in set(signal.Signals) else f"{-status}"
-        how = f"crash ({name})"
-    else:
-        how = f"fail unexpectedly ({last_words or f'exit code {status}'})"
-    return ModelError(f"the model makes its trial {how}", where=path, remedy=_REMEDY_UNTRUSTED)
+    if status >= 0:
+        return ModelError(
+            f"the trial of the model failed: {last_words or f'exit code {status}'}",
+            where=path,
+            remedy="export or download it again; if others can use it, report this as a defect",
+        )
+    name = signal.Signals(-status).name if -status in set(signal.Signals) else f"{-status}"
+    return ModelError(
+        f"the model makes its trial crash (signal {name})", where=path, remedy=_REMEDY_UNTRUSTED
+    )
 
 
 def _without_memory(path: Path, memory_bytes: int) -> ModelError:

@@ -261,6 +261,16 @@ def _refuse_values(model: onnx.ModelProto, path: Path) -> None:
             _refuse_broken(name, tensor, readers[name], path)
 
 
+def _refuse_broken_attributes(node: onnx.NodeProto, path: Path) -> None:
+    for attribute in node.attribute:
+        if any(map(math.isnan, (attribute.f, *attribute.floats))):
+            raise ModelError(
+                f"attribute {shown(attribute.name)} of a {shown(node.op_type)} is NaN",
+                where=path,
+                remedy=_REMEDY_DAMAGED,
+            )
+
+
 def _refuse_broken(name: str, tensor: onnx.TensorProto, readers: Iterable[str], path: Path) -> None:
     try:
         values = np.asarray(numpy_helper.to_array(tensor))
