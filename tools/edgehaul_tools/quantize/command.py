@@ -14,6 +14,7 @@ from edgehaul_tools.quantize.calibrate import Method
 from edgehaul_tools.quantize.directory import ModelDirectory
 from edgehaul_tools.quantize.family import ROUTES
 from edgehaul_tools.quantize.form import Form
+from edgehaul_tools.quantize.limits import Limits
 from edgehaul_tools.quantize.quantize import (
     DEFAULT_AGREEMENT,
     DEFAULT_LIMIT,
@@ -86,6 +87,19 @@ _METHOD: dict[str, Method] = {method: method for method in get_args(Method)}
     show_default=True,
     help="7 for x86 boxes without VNNI, where sums of wider products overflow; auto: as here.",
 )
+@click.option(
+    "--trial-seconds",
+    type=click.FloatRange(0, min_open=True, max=86_400),
+    default=Limits().seconds,
+    show_default=True,
+    help="How long the model may take to be read and run once, before anything trusts it.",
+)
+@click.option(
+    "--trial-memory",
+    type=click.FloatRange(0, max=4096),
+    default=0.0,
+    help="Memory for that, in GB; 0: 4 and 12 times the model, at most what is free.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def quantize(  # noqa: PLR0913, PLR0917 - one for each option
     model: Path,
@@ -100,6 +114,8 @@ def quantize(  # noqa: PLR0913, PLR0917 - one for each option
     form: str,
     method: str,
     weight_bits: str,
+    trial_seconds: float,
+    trial_memory: float,
     *,
     per_tensor: bool,
     qoperator: bool,
@@ -119,6 +135,7 @@ def quantize(  # noqa: PLR0913, PLR0917 - one for each option
         form=_form(form, per_tensor=per_tensor, qoperator=qoperator),
         weight_bits=_BITS.get(weight_bits),
         methods=METHODS if method == "auto" else (_METHOD[method],),
+        limits=Limits(trial_seconds, int(trial_memory * 1e9)),
     )
     directory, report = quantize_model(
         model, out, calib, options, progress=lambda line: click.echo(line, err=True)

@@ -9,7 +9,8 @@ import onnx
 
 from edgehaul.bundle.spec import ModelSpec
 from edgehaul.vision.verdicts import ANOMALY_HEADS
-from edgehaul_tools.quantize.graph import RECURRENT_OPS, divide
+from edgehaul_tools.quantize.graph import divide
+from edgehaul_tools.quantize.refusals import RECURRENT_OPS
 
 Family = Literal["convolutional", "detector", "autoencoder", "attention", "recurrent", "dense"]
 Route = Literal["static", "dynamic"]

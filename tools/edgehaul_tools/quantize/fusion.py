@@ -16,7 +16,8 @@ import msgspec
 import onnx
 
 from edgehaul_tools.export.runtime import open_optimized
-from edgehaul_tools.quantize.graph import WEIGHTED_OPS, consumers_of
+from edgehaul_tools.quantize.graph import consumers_of
+from edgehaul_tools.quantize.refusals import WEIGHTED_OPS
 
 INTEGER_OPS = frozenset(
     {

@@ -1,4 +1,4 @@
-"""An ONNX model as a graph: read without trust, cleaned up, and divided for quantization."""
+"""An ONNX model as a graph: cleaned up, and divided for quantization."""
 
 from __future__ import annotations
 
@@ -8,28 +8,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
-import onnxslim  # type: ignore[import-untyped]  # has no stubs
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # has no stubs
-from onnx import numpy_helper, version_converter
+from onnx import version_converter
 
 from edgehaul.errors import ModelError
 from edgehaul_tools.export.runtime import first_line
+from edgehaul_tools.quantize.half_precision import is_half, to_single
+from edgehaul_tools.quantize.loading import load_model as load_model  # noqa: PLC0414 - the pair of clean
+from edgehaul_tools.quantize.refusals import RECURRENT_OPS, WEIGHTED_OPS
 
 _log = logging.getLogger(__name__)
 
 MINIMUM_OPSET = 13
 """Per-channel QuantizeLinear came with opset 13."""
-MAX_MODEL_BYTES = 2_000_000_000
 
-WEIGHTED_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-RECURRENT_OPS = frozenset({"LSTM", "GRU", "RNN"})
 _ACTIVATIONS = frozenset(
     {"Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Mul"}
-)
-_QUANTIZED_OPS = frozenset(
-    {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger"}
 )
 _SLIM_ERRORS = (
     IndexError,
@@ -41,7 +35,6 @@ _SLIM_ERRORS = (
 )
 """What onnxslim raises on graphs that it does not expect. Of a valid one the rest can be done
 without it; an invalid one is refused by the checker."""
-_FOREIGN_DOMAINS = frozenset({"com.microsoft.nchwc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,52 +74,20 @@ class Division:
     tail: tuple[str, ...]
 
 
-def load_model(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file and refuse what cannot be quantized.
-
-    Raises:
-        ModelError: It is no ONNX file, is truncated, too large, or already quantized.
-    """
-    try:
-        if path.stat().st_size > MAX_MODEL_BYTES:
-            raise ModelError(
-                "the model is larger than 2 GB", where=path, remedy="use a smaller model"
-            )
-        model = onnx.load(str(path), load_external_data=True)
-    except OSError as error:
-        raise ModelError(
-            f"cannot read the model: {error.strerror or error}",
-            where=path,
-            remedy="check the path, and that its external data lies beside it",
-        ) from error
-    except onnx.checker.ValidationError as error:
-        raise ModelError(
-            f"its weights lie in another file, which cannot be read: {first_line(error)}",
-            where=path,
-            remedy="put the file with the external data beside the model",
-        ) from error
-    except (DecodeError, ValueError) as error:
-        raise ModelError(
-            "this is no ONNX file, or it is truncated",
-            where=path,
-            remedy="export or download the model again",
-        ) from error
-    _refuse_unusable(model, path)
-    return model
-
-
 def clean(model: onnx.ModelProto, *, where: Path) -> onnx.ModelProto:
     """Return the same computation in the form that quantizes best.
 
-    Initializers leave the inputs, unused operator sets go, constants and batch
+    fp16 becomes fp32, initializers leave the inputs, unused operator sets go, constants and batch
     normalisation are folded, the opset is raised to the oldest with per-channel scales,
-    shapes are inferred and every node has a name.
+    shapes are inferred and every node has a name of its own.
 
     Raises:
         ModelError: The graph is invalid or its opset cannot be raised.
     """
     cleaned = onnx.ModelProto()
     cleaned.CopyFrom(model)
+    if is_half(cleaned):
+        to_single(cleaned)
     _drop_initializers_from_inputs(cleaned.graph)
     _drop_unused_opsets(cleaned)
     cleaned = _slimmed(_with_newer_opset(cleaned, where), where)
@@ -137,13 +98,24 @@ def clean(model: onnx.ModelProto, *, where: Path) -> onnx.ModelProto:
         raise ModelError(
             f"the graph is invalid: {first_line(error)}", where=where, remedy="export it again"
         ) from error
-    for index, node in enumerate(cleaned.graph.node):
-        if not node.name:
-            node.name = f"{node.op_type}_{index}"
+    _name_nodes(cleaned.graph)
     return cleaned
 
 
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    """Name each node otherwise than all others: the standard allows one name for several."""
+    taken: set[str] = set()
+    for index, node in enumerate(graph.node):
+        if not node.name or node.name in taken:
+            node.name = f"{node.name or node.op_type}_{index}"
+        while node.name in taken:
+            node.name += "_"
+        taken.add(node.name)
+
+
 def _slimmed(model: onnx.ModelProto, where: Path) -> onnx.ModelProto:
+    import onnxslim  # type: ignore[import-untyped] # noqa: PLC0415 - no stubs; 0.8 s to import
+
     try:
         slimmed: onnx.ModelProto = onnxslim.slim(model)
     except _SLIM_ERRORS as error:
@@ -241,60 +213,6 @@ def _unit_of(node: onnx.NodeProto, consumers: defaultdict[str, list[onnx.NodePro
 
 def _is_weighted(node: onnx.NodeProto, weights: set[str]) -> bool:
     return node.op_type in WEIGHTED_OPS and any(name in weights for name in node.input[:2])
-
-
-def _refuse_unusable(model: onnx.ModelProto, path: Path) -> None:
-    graph = model.graph
-    if not graph.node or not graph.output:
-        raise ModelError(
-            "this is no ONNX model: it has no nodes or outputs",
-            where=path,
-            remedy="export or download the model again",
-        )
-    weights = {tensor.name for tensor in graph.initializer}
-    inputs = [value.name for value in graph.input if value.name not in weights]
-    if len(inputs) != 1:
-        raise ModelError(
-            f"the model takes {len(inputs)} inputs ({', '.join(inputs)}); only one is supported",
-            where=path,
-            remedy="export it with the picture or the window as its only input",
-        )
-    kinds = {node.op_type for node in graph.node}
-    if kinds & _QUANTIZED_OPS:
-        raise ModelError(
-            "the model is already quantized", where=path, remedy="start from the float model"
-        )
-    foreign = {node.domain for node in graph.node} & _FOREIGN_DOMAINS
-    if foreign:
-        raise ModelError(
-            f"the model was optimized for one processor (nodes of {min(foreign)})",
-            where=path,
-            remedy="start from the model before ONNX Runtime's layout optimization",
-        )
-    for tensor in graph.initializer:
-        if tensor.data_type == onnx.TensorProto.FLOAT16:
-            raise ModelError(
-                "the model is fp16", where=path, remedy="export it in fp32, then quantize"
-            )
-        if tensor.data_type == onnx.TensorProto.FLOAT:
-            _refuse_broken_weights(tensor, path)
-
-
-def _refuse_broken_weights(tensor: onnx.TensorProto, path: Path) -> None:
-    try:
-        values = numpy_helper.to_array(tensor)
-    except ValueError as error:
-        raise ModelError(
-            f"weight {tensor.name!r} does not have the bytes that its shape needs",
-            where=path,
-            remedy="the file is truncated or damaged: export or download it again",
-        ) from error
-    if not np.isfinite(values).all():
-        raise ModelError(
-            f"weight {tensor.name!r} holds NaN or infinite values",
-            where=path,
-            remedy="the training diverged: train again",
-        )
 
 
 def _drop_initializers_from_inputs(graph: onnx.GraphProto) -> None:

@@ -10,11 +10,13 @@ import numpy as np
 import onnx
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec
+from edgehaul.config.loader import load
 from edgehaul.errors import DataError, ModelError
 from edgehaul.reporting import remedy_for_writing
 from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.export.spec_choice import check_answers, choose_spec
 from edgehaul_tools.quantize.calibrate import Method
+from edgehaul_tools.quantize.contained import tried
 from edgehaul_tools.quantize.directory import (
     DIRECTORY_NAME,
     REPORT_NAME,
@@ -30,8 +32,8 @@ from edgehaul_tools.quantize.dynamic import quantize_dynamically
 from edgehaul_tools.quantize.family import Family, advice_for, family_of
 from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.fusion import Fusion, fusion_of
-from edgehaul_tools.quantize.graph import clean, load_model
 from edgehaul_tools.quantize.inputs import InputSource, open_inputs
+from edgehaul_tools.quantize.limits import Limits
 from edgehaul_tools.quantize.plan import Plan
 from edgehaul_tools.quantize.quantizer import Progress, Quantizer
 from edgehaul_tools.quantize.routes import first_plans
@@ -58,6 +60,7 @@ class Options(msgspec.Struct, frozen=True):
         form: The int8 form; none tries those that suit the network and the target.
         weight_bits: Width of the weights; none takes what is right on the target.
         methods: Choices of the activation ranges to try.
+        limits: What the model may take when it is first read and run.
     """
 
     name: str = ""
@@ -69,6 +72,7 @@ class Options(msgspec.Struct, frozen=True):
     form: Form | None = None
     weight_bits: WeightBits | None = None
     methods: Sequence[Method] = METHODS
+    limits: Limits = Limits()
 
 
 class QuantizeReport(msgspec.Struct, frozen=True):
@@ -127,12 +131,15 @@ def quantize_model(
         SpecMismatchError: The model does not fit its spec.
         DataError: There is nothing to calibrate on.
     """
-    source = load_model(path)
+    given = load(options.spec_file, ModelSpec) if options.spec_file else None
+    found = tried(path, options.limits, spec=given)
     spec, spec_source = choose_spec(
-        source, where=path, file=options.spec_file, labels=options.labels
+        found.header, where=path, file=options.spec_file, labels=options.labels
     )
     progress(f"spec from {spec_source}")
-    model = clean(source, where=path)
+    for note in found.notes:
+        progress(f"note: {note}")
+    model = found.model
     target = options.target or target_here()
     plans = first_plans(model, spec, [target], options.form, options.weight_bits)
     with directory_to_write(out):
