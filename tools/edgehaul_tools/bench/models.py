@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ import onnxruntime  # type: ignore[import-untyped]  # no stubs
 import torch
 from numpy.typing import NDArray
 
+from edgehaul_tools.export.machine import machine
 from edgehaul_tools.export.onnx_model import TensorNames, export_module
 from edgehaul_tools.export.runtime import interleaved_medians_ms, runner
 from edgehaul_tools.quantize.calibrate import Histograms, activation_tensors
@@ -167,19 +167,6 @@ def markdown_page(costs: Iterable[ModelCost]) -> str:
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def machine() -> str:
-    """Return the processor's name, and whether it has the instructions that int8 gains by."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        return platform.processor() or platform.machine()
-    facts = {key.strip(): value.strip() for key, _, value in (s.partition(":") for s in lines)}
-    known = facts.get("flags", facts.get("Features", "")).split()
-    quick = sorted({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"} & set(known))
-    name = facts.get("model name") or platform.machine()
-    return f"{name} ({', '.join(quick) or 'without integer dot products'})"
 
 
 def times_shown(cost: ModelCost) -> tuple[str, str, str]:

@@ -1,0 +1,255 @@
+"""From any model to the fastest form of it that is as good, or to the advice to keep fp32."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import onnxruntime  # type: ignore[import-untyped]  # no stubs
+
+from edgehaul.bundle.spec import ModelSpec
+from edgehaul.config.loader import load
+from edgehaul.errors import DataError
+from edgehaul_tools.compress.candidate import GIVEN, Candidate, Key, Wanted
+from edgehaul_tools.compress.choice import judged, variants_for
+from edgehaul_tools.compress.explorer import Budget, Explorer
+from edgehaul_tools.compress.journal import Journal, search_digest
+from edgehaul_tools.compress.material import Material
+from edgehaul_tools.compress.measuring import Measuring, Told
+from edgehaul_tools.compress.networks import Network, changed_networks
+from edgehaul_tools.compress.options import Options
+from edgehaul_tools.compress.result import RESULT_NAME, Compression, Sensitivity
+from edgehaul_tools.compress.verdict import verdict_of
+from edgehaul_tools.compress.writing import variant_name, write_directory
+from edgehaul_tools.export.machine import machine
+from edgehaul_tools.export.spec_choice import choose_spec
+from edgehaul_tools.quantize.contained import tried
+from edgehaul_tools.quantize.directory import directory_to_write, sha256_of, write_json
+from edgehaul_tools.quantize.family import advice_for, family_of
+from edgehaul_tools.quantize.inputs import InputSource, open_inputs
+from edgehaul_tools.quantize.quantize import input_warnings, name_of
+from edgehaul_tools.quantize.quantizer import Progress, Quantizer
+from edgehaul_tools.quantize.routes import first_plans
+from edgehaul_tools.quantize.target import target_here
+from edgehaul_tools.verify.measure import Yardstick
+from edgehaul_tools.verify.verify import Gate, verify_directory
+
+_RETRIES = 4
+"""So many choices may fail on the data of the proof before fp32 is kept."""
+
+
+def compress(
+    material: Material,
+    out: Path,
+    options: Options,
+    progress: Progress = lambda _line: None,
+    told: Told = lambda _one: None,
+) -> Compression:
+    """Search for the fastest form of a model that is as good, and write its model directory.
+
+    Every candidate is measured on the same data against the model that was given. What is chosen
+    is proved on the data of the proof, and is dropped if it fails there. Where nothing is left,
+    the directory holds fp32 alone and the result says why.
+
+    Args:
+        material: The model and its data.
+        out: The model directory to write.
+        options: What must be reached, and how long it may take.
+        progress: Told what is done, in words.
+        told: Called with each candidate as soon as it is measured.
+
+    Raises:
+        ModelError: The model cannot be used, or ``out`` cannot be written.
+        SpecMismatchError: The model does not fit its spec.
+        DataError: There is nothing to measure on.
+        UsageError: Another or an unfinished search is in ``out``.
+    """
+    with directory_to_write(out):
+        return _Compression(material, out, options, progress, told).run()
+
+
+class _Compression:
+    """One search, from the model to the directory."""
+
+    def __init__(
+        self, material: Material, out: Path, options: Options, progress: Progress, told: Told
+    ) -> None:
+        self._started_s = time.monotonic()
+        self._budget = Budget(options.budget_s)
+        self._material, self._out, self._options = material, out, options
+        self._progress, self._told = progress, told
+        self._targets = tuple(options.targets) or (target_here(),)
+        self._warnings = list(material.warnings)
+        self._spec, self._spec_source, self._given = self._open()
+        self._wanted = Wanted(
+            max_drop=options.max_drop,
+            min_agreement=options.agreement_for(self._spec),
+            min_speedup=options.min_speedup or 1.0,
+            sure=options.sure,
+            timed=target_here() in self._targets,
+        )
+        given = self._given
+        inputs = self._compared()
+        self._yardstick = Yardstick(
+            self._spec,
+            given.quantizer.fp32,
+            labelled=material.labelled,
+            inputs=inputs.prepared if inputs is not None else None,
+            where=material.model,
+        )
+        self._journal = Journal(out, self._digest(), resume=options.resume)
+        self._refused: dict[Key, str] = {}
+
+    def run(self) -> Compression:
+        networks, candidates = self._explored()
+        chosen = self._proved(networks, candidates)
+        result = Compression(
+            model=self._options.name or name_of(self._material.model),
+            family=family_of(self._given.quantizer.model, self._spec),
+            targets=tuple(target.name for target in self._targets),
+            machine=machine(),
+            runtime=onnxruntime.__version__,
+            wanted=self._wanted,
+            metric=candidates[0].metric,
+            fp32_value=candidates[0].value,
+            fp32_bytes=candidates[0].size_bytes,
+            judged=judged(candidates, chosen, self._refused, self._wanted),
+            sensitivity=self._sensitivity(candidates),
+            verdict=verdict_of(candidates, chosen, self._wanted),
+            finished=not self._budget.is_spent,
+            elapsed_s=round(time.monotonic() - self._started_s, 1),
+            warnings=tuple(self._warnings),
+        )
+        write_json(self._out / RESULT_NAME, result)
+        self._journal.close()
+        return result
+
+    def _open(self) -> tuple[ModelSpec, str, Network]:
+        """Return the spec, where it is from, and the network that was given."""
+        path, options = self._material.model, self._options
+        asked = load(options.spec_file, ModelSpec) if options.spec_file else None
+        found = tried(path, options.limits, spec=asked)
+        spec, source = choose_spec(
+            found.header, where=path, file=options.spec_file, labels=options.labels
+        )
+        self._progress(f"spec from {source}")
+        for note in found.notes:
+            self._progress(f"note: {note}")
+        if self._material.calibration is None:
+            raise DataError(
+                "there is nothing to measure on",
+                where=path,
+                remedy="give a folder of images or a video with --calib, or labelled data with "
+                "--data",
+            )
+        inputs = open_inputs(self._material.calibration, spec, options.limit)
+        self._warnings += input_warnings(inputs, self._material.calibration)
+        self._inputs = inputs
+        quantizer = Quantizer(
+            found.model, spec, inputs.prepared, self._progress, path, header=found.header
+        )
+        return spec, source, Network(GIVEN, quantizer)
+
+    def _compared(self) -> InputSource | None:
+        """Return inputs without labels to compare on; none where labelled ones are enough."""
+        if self._material.labelled is not None:
+            return None
+        frames = self._material.frames
+        return open_inputs(frames, self._spec, self._options.limit) if frames else self._inputs
+
+    def _digest(self) -> str:
+        data = self._material
+        named = (data.calibration, data.frames, data.labelled and data.labelled.root)
+        return search_digest(
+            sha256_of(data.model).encode(), repr(named).encode(), self._options.identity
+        )
+
+    def _explored(self) -> tuple[dict[str, Network], list[Candidate]]:
+        networks = {GIVEN: self._given}
+        candidates = self._explore(self._given)
+        for network in changed_networks(
+            self._material, self._options, self._spec, self._inputs, self._progress
+        ):
+            networks[network.name] = network
+            candidates += self._explore(network)
+        return networks, candidates
+
+    def _explore(self, network: Network) -> list[Candidate]:
+        quantizer = network.quantizer
+        given_bytes = self._given.quantizer.model.ByteSize()
+        measure = Measuring(
+            network.name,
+            quantizer,
+            self._yardstick,
+            self._given.quantizer.fp32,
+            given_bytes,
+            self._given.quantizer.probes[0].tensor,
+            self._journal,
+            self._told,
+        )
+        as_float = measure(None)
+        explorer = Explorer(quantizer, measure, self._wanted, self._budget, self._progress)
+        explorer.run(first_plans(quantizer.model, self._spec, self._targets, qoperator=True))
+        return [as_float, *explorer.tried]
+
+    def _proved(
+        self, networks: dict[str, Network], candidates: Sequence[Candidate]
+    ) -> tuple[Candidate, ...]:
+        """Write what is chosen; drop what fails on the data of the proof, and choose again."""
+        chosen: tuple[Candidate, ...] = ()
+        for _ in range(_RETRIES):
+            left = [one for one in candidates if one.key not in self._refused]
+            chosen = variants_for(left, self._targets, self._wanted)
+            self._write(networks, chosen)
+            failures = dict(self._failures(chosen))
+            if not failures:
+                return chosen
+            self._refused |= failures
+        self._write(networks, ())
+        self._failures(())
+        return ()
+
+    def _write(self, networks: dict[str, Network], chosen: Sequence[Candidate]) -> None:
+        write_directory(
+            self._out,
+            self._material.model,
+            self._options.name or name_of(self._material.model),
+            (self._spec, self._spec_source),
+            self._given.quantizer.model,
+            chosen,
+            lambda one: networks[one.network].model_of(one.plan),
+            self._material.calibration,
+        )
+
+    def _failures(self, chosen: Sequence[Candidate]) -> Iterator[tuple[Key, str]]:
+        """Prove the directory; yield what fails there, and how."""
+        self._progress("proving the choice")
+        proof = verify_directory(
+            self._out,
+            frames=None if self._material.proof is not None else self._frames(),
+            data=self._material.proof,
+            run=self._material.run,
+            gate=Gate(self._wanted.max_drop, self._wanted.min_agreement),
+            limit=self._options.limit,
+            progress=self._progress,
+        )
+        names = {variant_name(one): one for one in chosen}
+        for variant in proof.models.values():
+            if variant.failures and variant.name in names:
+                yield names[variant.name].key, "; ".join(variant.failures)
+
+    def _frames(self) -> Path | None:
+        return self._material.frames or self._material.calibration
+
+    def _sensitivity(self, candidates: Sequence[Candidate]) -> tuple[Sensitivity, ...]:
+        """Return how much each layer suffers, in the fastest all-int8 form."""
+        plans = [one.plan for one in candidates if one.network == GIVEN and one.plan is not None]
+        static = next((plan for plan in plans if plan.method is not None), None)
+        if static is None:
+            return ()
+        noise = self._given.quantizer.noise_of(static)
+        sqnr = self._given.quantizer.sqnr_of(static)
+        order = sorted(noise, key=noise.__getitem__, reverse=True)
+        return tuple(Sensitivity(layer, noise[layer], sqnr.get(layer)) for layer in order)

@@ -1,0 +1,150 @@
+"""Tries int8 forms of one network, from the likeliest to the dearest, until one is good enough."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from edgehaul_tools.compress.candidate import Candidate, Wanted
+from edgehaul_tools.quantize.calibrate import Method
+from edgehaul_tools.quantize.plan import Plan
+from edgehaul_tools.quantize.quantizer import Progress, Quantizer
+
+METHODS: tuple[Method, ...] = ("minmax", "percentile", "mse", "entropy")
+MOST_FLOAT = 0.6
+"""With more of the layers in float there is nothing left to gain."""
+Measure = Callable[[Plan], Candidate]
+"""Makes and measures the int8 model that a plan describes."""
+
+
+class Budget:
+    """How long a search may still go on.
+
+    Args:
+        seconds: From now.
+        clock: Tells the seconds.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._end_s = clock, clock() + seconds
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the time is over."""
+        return self._clock() >= self._end_s
+
+
+class Explorer:
+    """Tries forms of one network.
+
+    All-int8 comes first in every form that is right on the target. Where its answers are not
+    good enough, the cheap repairs follow (equal channels, corrected biases), which cost no time
+    on the box; then the most sensitive layers are left in float, as few as meet the gate.
+
+    Args:
+        quantizer: Makes the models.
+        measure: Measures one.
+        wanted: What must be reached.
+        budget: How long it may take.
+        progress: Told what is done, in words.
+    """
+
+    def __init__(
+        self,
+        quantizer: Quantizer,
+        measure: Measure,
+        wanted: Wanted,
+        budget: Budget,
+        progress: Progress,
+    ) -> None:
+        self._quantizer, self._measure, self._wanted = quantizer, measure, wanted
+        self._budget, self._progress = budget, progress
+        self.tried: list[Candidate] = []
+
+    def run(self, plans: Sequence[Plan]) -> None:
+        """Try all-int8 plans, and repair those that are fast and not good enough."""
+        firsts = [self._try(plan) for first in plans for plan in self._best_method(first)]
+        for first in sorted(firsts, key=lambda one: one.latency_ratio):
+            if self._is_found() or self._budget.is_spent:
+                return
+            if not self._wanted.slowness_of(first):
+                self._repair(first)
+
+    def _is_found(self) -> bool:
+        return any(not self._wanted.refusal_of(one) for one in self.tried)
+
+    def _best_method(self, plan: Plan) -> Iterator[Plan]:
+        """Yield the plan with the ranges that keep the probes' answers best."""
+        if self.tried and self._budget.is_spent:
+            return
+        if plan.method is None:
+            yield plan
+            return
+        learnt: tuple[Method, ...] = ("learnt",) if self._quantizer.has_learnt_ranges else ()
+        yield min(
+            (msgspec.structs.replace(plan, method=method) for method in (*learnt, *METHODS)),
+            key=self._distance,
+        )
+
+    def _distance(self, plan: Plan) -> float:
+        return self._quantizer.distance_of(self._quantizer.build(plan))
+
+    def _try(self, plan: Plan) -> Candidate:
+        one = self._measure(plan)
+        self.tried.append(one)
+        return one
+
+    def _repair(self, first: Candidate) -> None:
+        assert first.plan is not None  # noqa: S101 - a first one is a plan's
+        best = first
+        if first.plan.method is not None:
+            for plan in self._free_repairs(first.plan):
+                if self._budget.is_spent:
+                    return
+                repaired = self._try(plan)
+                if repaired.loss < best.loss:
+                    best = repaired
+                if not self._wanted.refusal_of(repaired):
+                    return
+        if best.plan is not None:
+            self._leave_in_float(best.plan)
+
+    def _free_repairs(self, plan: Plan) -> Iterator[Plan]:
+        """Yield plans that cost no time on the box, if they bring the probes' answers nearer."""
+        before = self._distance(plan)
+        equalized = msgspec.structs.replace(plan, equalized=True)
+        if self._quantizer.can_equalize:
+            self._progress("making the channels of following layers alike")
+            distance = self._distance(equalized)
+            if distance < before:
+                plan, before = equalized, distance
+                yield plan
+        self._progress("correcting the biases layer by layer")
+        corrected = msgspec.structs.replace(plan, bias_corrected=True)
+        if self._distance(corrected) < before:
+            yield corrected
+
+    def _leave_in_float(self, plan: Plan) -> None:
+        """Find the fewest layers in float that meet the gate: doubled, then halved between."""
+        order = self._quantizer.by_sensitivity(plan)
+        most = int(MOST_FLOAT * len(order))
+        failed, count = 0, 1
+        while count <= most and not self._budget.is_spent:
+            one = self._try(msgspec.structs.replace(plan, float_units=order[:count]))
+            if self._wanted.slowness_of(one):
+                return  # more layers in float are slower still
+            if not self._wanted.fault_of(one):
+                self._narrow(plan, order, failed, count)
+                return
+            failed, count = count, count * 2
+
+    def _narrow(self, plan: Plan, order: tuple[str, ...], failed: int, passed: int) -> None:
+        while passed - failed > 1 and not self._budget.is_spent:
+            middle = (failed + passed) // 2
+            one = self._try(msgspec.structs.replace(plan, float_units=order[:middle]))
+            if self._wanted.fault_of(one):
+                failed = middle
+            else:
+                passed = middle

@@ -1,0 +1,62 @@
+"""What a search is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgehaul.bundle.spec import ModelSpec
+from edgehaul_tools.quantize.quantize import DEFAULT_LIMIT
+from edgehaul_tools.quantize.target import Target
+
+DEFAULT_BUDGET_S = 900.0
+DEFAULT_MAX_DROP_POINTS = 0.5
+_DETECTIONS, _OTHERS = 0.97, 0.99
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How to compress.
+
+    Attributes:
+        name: Name of the model; empty takes the file's.
+        spec_file: The spec, where the model does not carry one.
+        labels: Names of the classes.
+        limit: Most inputs to calibrate and, without labels, to compare on.
+        max_drop: Largest loss against fp32; 0.01 is one point.
+        min_agreement: Least agreement with fp32; none is 0.97 of detections, 0.99 of others.
+        min_speedup: fp32 time / int8 time to reach; None keeps whatever is faster than fp32.
+        sure: Whether the whole interval of the drop must be within ``max_drop``.
+        targets: Kinds of processors; one variant at least for each. Empty is this machine's.
+        budget_s: Time for the search.
+        prune: Shares of the channels to try without; only of a run directory.
+        qat_epochs: Epochs to train on with int8 in the loop; 0 does not; only of a run directory.
+        resume: Whether to go on with an unfinished search.
+    """
+
+    name: str = ""
+    spec_file: Path | None = None
+    labels: Sequence[str] = ()
+    limit: int = DEFAULT_LIMIT
+    max_drop: float = DEFAULT_MAX_DROP_POINTS / 100
+    min_agreement: float | None = None
+    min_speedup: float | None = None
+    sure: bool = False
+    targets: Sequence[Target] = ()
+    budget_s: float = DEFAULT_BUDGET_S
+    prune: Sequence[float] = ()
+    qat_epochs: int = 0
+    resume: bool = False
+
+    def agreement_for(self, spec: ModelSpec) -> float:
+        """Return the least agreement for a model of this kind."""
+        if self.min_agreement is not None:
+            return self.min_agreement
+        return _DETECTIONS if spec.task == "detect" else _OTHERS
+
+    @property
+    def identity(self) -> bytes:
+        """What of the options decides which figures are measured, and which are enough."""
+        lasting = msgspec.structs.replace(self, resume=False, budget_s=0.0, name="")
+        return msgspec.json.encode(lasting, enc_hook=str, order="sorted")

@@ -1,0 +1,88 @@
+"""The model directory that a search leaves: fp32, the chosen forms, and their proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import onnx
+
+from edgehaul.bundle.spec import ModelSpec
+from edgehaul.errors import GateError, ModelError
+from edgehaul.reporting import remedy_for_writing
+from edgehaul_tools.compress.candidate import GIVEN, Candidate
+from edgehaul_tools.quantize.directory import (
+    DIRECTORY_NAME,
+    VERIFY_NAME,
+    DirectoryVariant,
+    ModelDirectory,
+    describe_variant,
+    sha256_of,
+    write_json,
+)
+from edgehaul_tools.quantize.quantize import FP32
+
+Build = Callable[[Candidate], onnx.ModelProto]
+"""Makes the model of a candidate anew."""
+
+
+def variant_name(one: Candidate) -> str:
+    """Return the name of a candidate's variant, such as ``int8-u8s8`` or ``pruned30-int8-u8s8``."""
+    form = one.plan.form.name if one.plan is not None else FP32
+    return form if one.network == GIVEN else f"{one.network}-{form}"
+
+
+def write_directory(
+    out: Path,
+    source: Path,
+    name: str,
+    spec: tuple[ModelSpec, str],
+    model: onnx.ModelProto,
+    chosen: Sequence[Candidate],
+    build: Build,
+    calibration: Path | None,
+) -> ModelDirectory:
+    """Write the model directory; model files of an earlier search are replaced or removed.
+
+    Args:
+        out: The directory.
+        source: The ONNX file that was given.
+        name: Name of the model.
+        spec: Its spec, and where that is from.
+        model: The cleaned fp32 model.
+        chosen: What becomes a variant, the preferred one first.
+        build: Makes their models.
+        calibration: What ranges were measured on.
+
+    Raises:
+        ModelError: It cannot be written.
+    """
+    try:
+        for old in (VERIFY_NAME, DIRECTORY_NAME):
+            (out / old).unlink(missing_ok=True)  # they tell of other files than these
+        for file in out.glob("*int8*.onnx"):
+            file.unlink()
+        variants = [_written(out, FP32, model)]
+        variants += [_written(out, variant_name(one), build(one)) for one in chosen]
+    except OSError as error:
+        raise ModelError(
+            f"cannot write the models: {error.strerror or error}",
+            where=out,
+            remedy=remedy_for_writing(error),
+        ) from error
+    directory = ModelDirectory(
+        name=name,
+        spec=spec[0],
+        spec_source=spec[1],
+        source_sha256=sha256_of(source),
+        variants=tuple(variants),
+        calibration=str(calibration or ""),
+    )
+    write_json(out / DIRECTORY_NAME, directory)
+    return directory
+
+
+def _written(out: Path, name: str, model: onnx.ModelProto) -> DirectoryVariant:
+    path = f"{name}.onnx"
+    onnx.save(model, str(out / path))
+    return describe_variant(out, name, path, "fp32" if name.endswith(FP32) else "int8")
