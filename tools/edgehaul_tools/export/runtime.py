@@ -30,14 +30,21 @@ Run = Callable[[NDArray[Any]], Sequence[NDArray[Any]]]
 """Runs a model on its input tensor and returns its outputs in the model's order."""
 
 
-def open_model(model: onnx.ModelProto | Path, *, where: Path | None = None) -> Any:  # noqa: ANN401 - onnxruntime has no types
-    """Open a model on one thread of the processor, as an ``onnxruntime.InferenceSession``.
+def open_model(
+    model: onnx.ModelProto | Path, *, where: Path | None = None, threads: int = 1
+) -> Any:  # noqa: ANN401 - onnxruntime has no types
+    """Open a model on the processor, as an ``onnxruntime.InferenceSession``.
+
+    Args:
+        model: The model or its file.
+        where: Its file, for errors.
+        threads: More than one only where no time is measured.
 
     Raises:
         ModelError: ONNX Runtime refuses it.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -52,13 +59,13 @@ def open_model(model: onnx.ModelProto | Path, *, where: Path | None = None) -> A
         ) from error
 
 
-def runner(model: onnx.ModelProto | Path, *, where: Path | None = None) -> Run:
-    """Open a model and return how to run it.
+def runner(model: onnx.ModelProto | Path, *, where: Path | None = None, threads: int = 1) -> Run:
+    """Open a model and return how to run it; the arguments are those of :func:`open_model`.
 
     Raises:
         ModelError: ONNX Runtime refuses the model, or later the input.
     """
-    session = open_model(model, where=where)
+    session = open_model(model, where=where, threads=threads)
     feed = session.get_inputs()[0].name
     place = model if isinstance(model, Path) else (where or "model")
 
