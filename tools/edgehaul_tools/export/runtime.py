@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -57,6 +58,14 @@ def open_model(
             where=model if isinstance(model, Path) else (where or "model"),
             remedy="export the model again, or update onnxruntime",
         ) from error
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
 
 
 def runner(model: onnx.ModelProto | Path, *, where: Path | None = None, threads: int = 1) -> Run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgehaul_tools.export.runtime import runner
+from edgehaul_tools.export.runtime import processors, runner
 from edgehaul_tools.quantize.graph import consumers_of
 from edgehaul_tools.quantize.histogram import Histogram
 from edgehaul_tools.quantize.ranging import SMOOTHING, Method, range_of
@@ -65,7 +64,7 @@ class Histograms:
         self._names = sorted(set(self._source_of.values()))
         self._histograms = {name: Histogram(SMOOTHING) for name in self._names}
         exposed = _exposing_too(model, self._names)
-        self._run = runner(exposed, threads=_processors())
+        self._run = runner(exposed, threads=processors())
         self._fetched = [output.name for output in exposed.graph.output]
         self._outputs = len(model.graph.output)
         self._seen = 0
@@ -182,10 +181,3 @@ def _sources(graph: onnx.GraphProto, names: Sequence[str]) -> dict[str, str]:
         return source(following) if following in known else name
 
     return {name: source(name) for name in names}
-
-
-def _processors() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
