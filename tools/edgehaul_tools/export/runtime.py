@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,8 +31,15 @@ Run = Callable[[NDArray[Any]], Sequence[NDArray[Any]]]
 """Runs a model on its input tensor and returns its outputs in the model's order."""
 
 
-def open_model(model: onnx.ModelProto | Path, *, where: Path | None = None) -> Any:  # noqa: ANN401 - onnxruntime has no types
-    """Open a model on one thread of the processor, as an ``onnxruntime.InferenceSession``.
+def open_model(
+    model: onnx.ModelProto | Path, *, where: Path | None = None, threads: int = 1
+) -> Any:  # noqa: ANN401 - onnxruntime has no types
+    """Open a model on the processor, as an ``onnxruntime.InferenceSession``.
+
+    Args:
+        model: The model or its file.
+        where: Its file, for errors.
+        threads: More than one only where no time is measured.
 
     Raises:
         ModelError: ONNX Runtime refuses it.
@@ -53,7 +61,7 @@ def open_optimized(model: onnx.ModelProto, out: Path) -> None:
 
 def _options() -> Any:  # noqa: ANN401 - onnxruntime has no types
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -72,13 +80,21 @@ def _opened(model: onnx.ModelProto | Path, options: Any, where: Path | None) -> 
         ) from error
 
 
-def runner(model: onnx.ModelProto | Path, *, where: Path | None = None) -> Run:
-    """Open a model and return how to run it.
+def processors() -> int:
+    """Return how many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+def runner(model: onnx.ModelProto | Path, *, where: Path | None = None, threads: int = 1) -> Run:
+    """Open a model and return how to run it; the arguments are those of :func:`open_model`.
 
     Raises:
         ModelError: ONNX Runtime refuses the model, or later the input.
     """
-    session = open_model(model, where=where)
+    session = open_model(model, where=where, threads=threads)
     feed = session.get_inputs()[0].name
     place = model if isinstance(model, Path) else (where or "model")
 
