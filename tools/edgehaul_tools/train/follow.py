@@ -12,10 +12,12 @@ from edgehaul_tools.dataset.read import read_dataset
 from edgehaul_tools.dataset.recordings import read_traces
 from edgehaul_tools.dataset.split import Splits, parts_of
 from edgehaul_tools.dataset.trace_split import given_traces, split_traces
+from edgehaul_tools.train.continued import Parts, kept_pictures, kept_recordings
 from edgehaul_tools.train.kept_split import split_of_pictures, split_of_recordings
 from edgehaul_tools.train.loop.checkpoint import CHECKPOINT_FILE, refuse_unfinished
 from edgehaul_tools.train.loop.optimization import Progress, no_progress
 from edgehaul_tools.train.run_directory import RUN_FILE, TrainingRun, read_run
+from edgehaul_tools.train.start import AFRESH, Start
 
 
 def follow_recipe(
@@ -25,6 +27,8 @@ def follow_recipe(
     progress: Progress = no_progress,
     *,
     resume: bool = False,
+    start: Start = AFRESH,
+    split_from: Path | None = None,
 ) -> TrainingRun:
     """Train what a recipe says and write the run directory.
 
@@ -40,6 +44,9 @@ def follow_recipe(
         progress: Called after each epoch.
         resume: Whether to go on from the checkpoint in ``out``; without one the training
             begins, and one that is finished is returned as it is.
+        start: What is begun with, in place of a random network; not for a generator.
+        split_from: A finished run on the same dataset, whose very parts are taken in place of
+            those that the recipe asks for; its test part stays unseen.
 
     Raises:
         UsageError: The split is impossible, or ``out`` holds a training that is unfinished,
@@ -51,19 +58,24 @@ def follow_recipe(
     used = msgspec.structs.replace(recipe.training, dataset=str(dataset.resolve()))
     recipe = recipe.with_training(used)
     if resume and not (out / CHECKPOINT_FILE).exists() and (out / RUN_FILE).exists():
-        return _finished(recipe, out)
+        return _finished(recipe, out, start)
     if recipe.sequence is not None:
-        return _follow_sequence(recipe.sequence, dataset, out, progress, resume=resume)
-    return _follow_pictures(recipe, dataset, out, progress, resume=resume)
+        recordings = _recordings(recipe.sequence, dataset, split_from)
+        return _train_sequence(recipe.sequence, recordings, out, progress, start, resume=resume)
+    parts = _pictures(recipe, dataset, split_from)
+    split_of_pictures(parts).refuse_another(out)
+    return _train_pictures(recipe, parts, out, progress, start, resume=resume)
 
 
-def _finished(recipe: Recipe, out: Path) -> TrainingRun:
+def _finished(recipe: Recipe, out: Path, start: Start) -> TrainingRun:
     run = read_run(out)
     learnt_from = run.recipe.training.dataset
     same_data = msgspec.structs.replace(recipe.training, dataset=learnt_from)
     other = ""
     if run.recipe != recipe.with_training(same_data):
         other = "followed another recipe"
+    elif run.origin != start.origin:
+        other = "began with another network, or learnt from it in another way"
     elif learnt_from != recipe.training.dataset:
         other = f"learnt from another dataset, {learnt_from}"
     if other:
@@ -75,9 +87,8 @@ def _finished(recipe: Recipe, out: Path) -> TrainingRun:
     return run
 
 
-def _follow_pictures(
-    recipe: Recipe, dataset: Path, out: Path, progress: Progress, *, resume: bool
-) -> TrainingRun:
+def _pictures(recipe: Recipe, dataset: Path, split_from: Path | None) -> Splits:
+    """Return the parts of a dataset of pictures: a run's own, or those that the recipe wants."""
     training = recipe.training
     if isinstance(training, SequenceRecipe):
         raise TypeError(training)
@@ -88,13 +99,13 @@ def _follow_pictures(
             where=dataset,
             remedy="add COCO, YOLO or VOC labels, or a folder for each class",
         )
-    parts = parts_of(whole, training.split)
-    split_of_pictures(parts).refuse_another(out)
-    return _train_pictures(recipe, parts, out, progress, resume=resume)
+    if split_from is None:
+        return parts_of(whole, training.split)
+    return kept_pictures(whole, split_from)
 
 
 def _train_pictures(
-    recipe: Recipe, parts: Splits, out: Path, progress: Progress, *, resume: bool
+    recipe: Recipe, parts: Splits, out: Path, progress: Progress, start: Start, *, resume: bool
 ) -> TrainingRun:
     """Call the training of the recipe's kind; the others' modules are not imported."""
     train, val, split = parts.train, parts.val, split_of_pictures(parts)
@@ -102,36 +113,53 @@ def _train_pictures(
         from edgehaul_tools.train.detector.training import train_detector  # noqa: PLC0415 - as above
 
         return train_detector(
-            recipe.detector, train, val, out, progress, resume=resume, split=split
+            recipe.detector, train, val, out, progress, resume=resume, split=split, start=start
         )
     if recipe.classifier is not None:
         from edgehaul_tools.train.classifier.training import train_classifier  # noqa: PLC0415 - as above
 
         return train_classifier(
-            recipe.classifier, train, val, out, progress, resume=resume, split=split
+            recipe.classifier, train, val, out, progress, resume=resume, split=split, start=start
         )
     if recipe.anomaly is not None:
         from edgehaul_tools.train.anomaly.training import train_anomaly  # noqa: PLC0415 - as above
 
-        return train_anomaly(recipe.anomaly, train, val, out, progress, resume=resume, split=split)
-    if recipe.generator is not None:
+        return train_anomaly(
+            recipe.anomaly, train, val, out, progress, resume=resume, split=split, start=start
+        )
+    if recipe.generator is not None and start is AFRESH:
         from edgehaul_tools.train.generator.training import train_generator  # noqa: PLC0415 - as above
 
         return train_generator(
             recipe.generator, train, val, out, progress, resume=resume, split=split
         )
-    raise UsageError("the recipe trains nothing", remedy="name what it trains")
+    raise UsageError(f"a {recipe.kind} begins with random weights", remedy="train it by its recipe")
 
 
-def _follow_sequence(
-    recipe: SequenceRecipe, dataset: Path, out: Path, progress: Progress, *, resume: bool
+def _recordings(recipe: SequenceRecipe, dataset: Path, split_from: Path | None) -> Parts:
+    """Return the parts of a dataset of trips or series; see :func:`_pictures`."""
+    recordings = read_traces(dataset)
+    if split_from is not None:
+        return kept_recordings(recordings, split_from, dataset)
+    if recipe.split.source == "made":
+        return split_traces(recordings, recipe.split)
+    return given_traces(recordings, dataset)
+
+
+def _train_sequence(
+    recipe: SequenceRecipe,
+    parts: Parts,
+    out: Path,
+    progress: Progress,
+    start: Start,
+    *,
+    resume: bool,
 ) -> TrainingRun:
     from edgehaul_tools.train.sequence.training import train_sequence  # noqa: PLC0415 - as above
 
-    recordings = read_traces(dataset)
-    made = recipe.split.source == "made"
-    parts = split_traces(recordings, recipe.split) if made else given_traces(recordings, dataset)
     split = split_of_recordings(parts)
     split.refuse_another(out)
     train, val, _test = parts
-    return train_sequence(recipe, train, val, out, progress, resume=resume, split=split)
+    return train_sequence(
+        recipe, train, val, out, progress, resume=resume, split=split, start=start
+    )

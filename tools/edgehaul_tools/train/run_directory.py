@@ -7,6 +7,7 @@ with ``weights_only=True``, so that a run from elsewhere cannot execute anything
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import platform
 import time
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from edgehaul import __version__
-from edgehaul.bundle.spec import ModelSpec
+from edgehaul.bundle.spec import ImageInput, ModelSpec
 from edgehaul.config.recipe import Recipe
 from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import ModelError
@@ -31,6 +32,8 @@ from edgehaul_tools.train.kept_split import NO_SPLIT, KeptSplit
 from edgehaul_tools.train.loop.checkpoint import CHECKPOINT_FILE
 from edgehaul_tools.train.loop.optimization import has_bfloat16
 from edgehaul_tools.train.loop.processes import processor_threads, this_process
+from edgehaul_tools.train.narrowed import ShapeError, answer_shapes, narrow
+from edgehaul_tools.train.origin import Origin
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -101,6 +104,7 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
         cpu_s: Processor time of the training.
         torch_version: Version of torch.
         environment: What it was trained on: versions, processor, threads, processes.
+        origin: What it began with, where that was no random network.
     """
 
     kind: Kind
@@ -114,6 +118,7 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float
     torch_version: str
     environment: dict[str, str] = {}
+    origin: Origin | None = None
 
 
 def write_run(
@@ -154,6 +159,7 @@ def keep_run(  # noqa: PLR0913, PLR0917 - all that a run is
     counts: dict[str, int],
     started: Started,
     split: KeptSplit = NO_SPLIT,
+    origin: Origin | None = None,
 ) -> TrainingRun:
     """Write a finished training as a run directory and return what ``run.json`` says."""
     run = TrainingRun(
@@ -168,6 +174,7 @@ def keep_run(  # noqa: PLR0913, PLR0917 - all that a run is
         cpu_s=round(time.process_time() - started.cpu_s, 2),
         torch_version=str(torch.__version__),
         environment=environment(recipe.training.threads),
+        origin=origin,
     )
     if this_process().leads:
         from edgehaul_tools.train.curves import write_curves  # noqa: PLC0415 - matplotlib, for this alone
@@ -222,14 +229,52 @@ def read_run(folder: Path) -> TrainingRun:
 def load_weights(folder: Path, network: nn.Module) -> None:
     """Load ``weights.pt`` into ``network``.
 
+    Where the run says that it was pruned, layers of the network become as narrow as the weights.
+
+    Args:
+        folder: The run directory.
+        network: As the recipe builds it.
+
     Raises:
         ModelError: The weights are missing, damaged, or of another network.
     """
     path = folder / WEIGHTS_FILE
+    run = read_run(folder) if (folder / RUN_FILE).exists() else None
     try:
         weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(weights)
+        if run is None or run.origin is None or not run.origin.share:
+            network.load_state_dict(weights)
+        else:
+            _load_narrowed(network, weights, run.spec)
     except DAMAGE as error:
         raise ModelError(
             f"the weights cannot be loaded: {reason_of(error)}", where=path, remedy="train again"
+        ) from error
+
+
+def _load_narrowed(network: nn.Module, weights: dict[str, Tensor], spec: ModelSpec) -> None:
+    """Load weights with fewer channels, and see that what remains still fits together."""
+    shape = tuple(spec.input.tensor_shape)
+    if isinstance(spec.input, ImageInput):
+        shape = (1, 3, spec.input.height, spec.input.width)
+    wanted = answer_shapes(network, (1, *shape[1:]))
+    narrow(network, weights)
+    found = answer_shapes(network, (1, *shape[1:]))
+    if found != wanted:
+        raise ShapeError(f"the network answers with {found} in place of {wanted}")
+
+
+def weights_digest(folder: Path) -> str:
+    """Return the SHA-256 of ``weights.pt``.
+
+    Raises:
+        ModelError: The weights cannot be read.
+    """
+    path = folder / WEIGHTS_FILE
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(
+            f"the weights cannot be read: {error.strerror}", where=path, remedy="train again"
         ) from error

@@ -15,13 +15,14 @@ from edgehaul_tools.train.anomaly.deployed import anomaly_network
 from edgehaul_tools.train.anomaly.task import AnomalyTask
 from edgehaul_tools.train.kept_split import NO_SPLIT, KeptSplit
 from edgehaul_tools.train.loop.checkpoint import as_digested, training_digest
-from edgehaul_tools.train.loop.fit import Plan, fit
+from edgehaul_tools.train.loop.fit import Plan
 from edgehaul_tools.train.loop.optimization import Progress, no_progress, seeded_torch
 from edgehaul_tools.train.pictures.canvases import CanvasSet, load_canvases
 from edgehaul_tools.train.run_directory import Started, TrainingRun, keep_run
+from edgehaul_tools.train.start import AFRESH, Start
 
 
-def train_anomaly(
+def train_anomaly(  # noqa: PLR0913 - all that a training is
     recipe: AnomalyRecipe,
     train: DetectionDataset,
     val: DetectionDataset,
@@ -30,6 +31,7 @@ def train_anomaly(
     *,
     resume: bool = False,
     split: KeptSplit = NO_SPLIT,
+    start: Start = AFRESH,
 ) -> TrainingRun:
     """Train an autoencoder on normal pictures and write its run directory.
 
@@ -43,6 +45,7 @@ def train_anomaly(
         progress: Called after each epoch.
         resume: Whether to go on from the checkpoint in ``out``, if there is one.
         split: Which split is kept beside the model.
+        start: What is begun with, in place of a random network.
 
     Raises:
         DatasetError: There is nothing to learn or to choose the threshold by, or a picture
@@ -59,9 +62,9 @@ def train_anomaly(
     _require_normal(int((~is_anomaly).sum()), "validation", recipe, val)
     parts = load_canvases(train.subset(normal), canvas), load_canvases(val, canvas)
     with seeded_torch(recipe.seed, recipe.threads):
-        network = anomaly_network(recipe)
-    plan = _plan(recipe, out, parts, is_anomaly, resume=resume)
-    fitted = fit(AnomalyTask(network, recipe, *parts, is_anomaly), plan, progress)
+        network = start.network(anomaly_network(recipe))
+    plan = _plan(recipe, out, parts, is_anomaly, start, resume=resume)
+    fitted = start.fit(AnomalyTask(network, recipe, *parts, is_anomaly), plan, progress)
     output = OutputSpec(
         head="anomaly",
         normal_label=recipe.normal_label,
@@ -70,7 +73,7 @@ def train_anomaly(
     spec = ModelSpec(task="anomaly", input=canvas, output=output)
     counts = {"train": len(parts[0]), "val": len(parts[1])}
     followed = Recipe(anomaly=recipe)
-    return keep_run(out, "anomaly", spec, followed, fitted, counts, started, split)
+    return keep_run(out, "anomaly", spec, followed, fitted, counts, started, split, start.origin)
 
 
 def _canvas(recipe: AnomalyRecipe) -> ImageInput:
@@ -88,6 +91,7 @@ def _plan(
     out: Path,
     parts: tuple[CanvasSet, CanvasSet],
     is_anomaly: NDArray[np.bool_],
+    start: Start,
     *,
     resume: bool,
 ) -> Plan:
@@ -98,7 +102,11 @@ def _plan(
         precision=recipe.precision,
         folder=out,
         digest=training_digest(
-            as_digested(recipe), parts[0].names, parts[1].names, is_anomaly.tobytes()
+            as_digested(recipe),
+            parts[0].names,
+            parts[1].names,
+            is_anomaly.tobytes(),
+            *start.digested(),
         ),
         resume=resume,
     )

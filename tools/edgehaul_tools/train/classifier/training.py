@@ -21,7 +21,7 @@ from edgehaul_tools.train.architectures.table import build_classifier
 from edgehaul_tools.train.classifier.task import ClassifiedSet, ClassifierTask
 from edgehaul_tools.train.kept_split import NO_SPLIT, KeptSplit
 from edgehaul_tools.train.loop.checkpoint import as_digested, training_digest
-from edgehaul_tools.train.loop.fit import Plan, fit
+from edgehaul_tools.train.loop.fit import Plan
 from edgehaul_tools.train.loop.optimization import (
     Progress,
     no_progress,
@@ -30,6 +30,7 @@ from edgehaul_tools.train.loop.optimization import (
 )
 from edgehaul_tools.train.pictures.canvases import load_canvases
 from edgehaul_tools.train.run_directory import Started, TrainingRun, keep_run
+from edgehaul_tools.train.start import AFRESH, Start
 
 _LOGGER = logging.getLogger(__name__)
 _NAMED = 5
@@ -47,7 +48,7 @@ def classifier_input(recipe: ClassifierRecipe) -> ImageInput:
     )
 
 
-def train_classifier(
+def train_classifier(  # noqa: PLR0913 - all that a training is
     recipe: ClassifierRecipe,
     train: DetectionDataset,
     val: DetectionDataset,
@@ -56,6 +57,7 @@ def train_classifier(
     *,
     resume: bool = False,
     split: KeptSplit = NO_SPLIT,
+    start: Start = AFRESH,
 ) -> TrainingRun:
     """Train a classifier of whole pictures and write its run directory.
 
@@ -68,6 +70,7 @@ def train_classifier(
         progress: Called after each epoch.
         resume: Whether to go on from the checkpoint in ``out``, if there is one.
         split: Which split is kept beside the model.
+        start: What is begun with, in place of a random network.
 
     Raises:
         DatasetError: A picture has no class or cannot be read, a class has no picture, or
@@ -81,7 +84,7 @@ def train_classifier(
     classes = [checked_classes(part, labels) for part in (train, val)]
     _check_enough(recipe, train, classes[0])
     canvas = classifier_input(recipe)
-    network = _network(recipe, len(labels))
+    network = _network(recipe, len(labels), start)
     parts = [
         ClassifiedSet(load_canvases(part, canvas), its_classes)
         for part, its_classes in zip((train, val), classes, strict=True)
@@ -93,15 +96,17 @@ def train_classifier(
         threads=recipe.threads,
         precision=recipe.precision,
         folder=out,
-        digest=training_digest(as_digested(recipe), labels, *_described(train), *_described(val)),
+        digest=training_digest(
+            as_digested(recipe), labels, *_described(train), *_described(val), *start.digested()
+        ),
         resume=resume,
     )
-    fitted = fit(task, plan, progress)
+    fitted = start.fit(task, plan, progress)
     output = OutputSpec(head="classify", labels=labels, score_threshold=recipe.score_threshold)
     spec = ModelSpec("classify", canvas, output)
     counts = {"train": len(parts[0]), "val": len(parts[1])}
     followed = Recipe(classifier=recipe)
-    return keep_run(out, "classifier", spec, followed, fitted, counts, started, split)
+    return keep_run(out, "classifier", spec, followed, fitted, counts, started, split, start.origin)
 
 
 def checked_classes(dataset: DetectionDataset, labels: tuple[str, ...]) -> NDArray[np.int64]:
@@ -169,8 +174,8 @@ def _check_enough(
         )
 
 
-def _network(recipe: ClassifierRecipe, classes: int) -> nn.Module:
-    """Return the network to begin with: random, or with published weights."""
+def _network(recipe: ClassifierRecipe, classes: int, start: Start) -> nn.Module:
+    """Return the network to begin with: random, with published weights, or another start's."""
     with seeded_torch(recipe.seed, recipe.threads):
         network = build_classifier(
             recipe.network, classes, width=recipe.width, height=recipe.height
@@ -183,6 +188,8 @@ def _network(recipe: ClassifierRecipe, classes: int) -> nn.Module:
                 recipe.weights,
                 ", ".join(left_out),
             )
+    with seeded_torch(recipe.seed, recipe.threads):
+        network = start.network(network)
     # Channels last halves the time of a step on a processor.
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # torch's stubs miss it
 

@@ -15,7 +15,7 @@ from edgehaul_tools.train.architectures.detector import STRIDES, DetectorNetwork
 from edgehaul_tools.train.detector.task import DetectorTask, detect_canvases
 from edgehaul_tools.train.kept_split import NO_SPLIT, KeptSplit
 from edgehaul_tools.train.loop.checkpoint import as_digested, training_digest
-from edgehaul_tools.train.loop.fit import Plan, fit
+from edgehaul_tools.train.loop.fit import Plan
 from edgehaul_tools.train.loop.optimization import (
     Progress,
     no_progress,
@@ -24,6 +24,7 @@ from edgehaul_tools.train.loop.optimization import (
 )
 from edgehaul_tools.train.pictures.canvases import IGNORED, CanvasSet, load_canvases
 from edgehaul_tools.train.run_directory import Fitted, Started, TrainingRun, keep_run
+from edgehaul_tools.train.start import AFRESH, Start
 
 __all__ = ["detect_canvases", "detector_spec", "fit_detector", "train_detector"]
 
@@ -54,7 +55,7 @@ def detector_spec(recipe: DetectorRecipe, labels: tuple[str, ...]) -> ModelSpec:
     return ModelSpec(task="detect", input=canvas, output=output)
 
 
-def train_detector(
+def train_detector(  # noqa: PLR0913 - all that a training is
     recipe: DetectorRecipe,
     train: DetectionDataset,
     val: DetectionDataset,
@@ -63,6 +64,7 @@ def train_detector(
     *,
     resume: bool = False,
     split: KeptSplit = NO_SPLIT,
+    start: Start = AFRESH,
 ) -> TrainingRun:
     """Train a detector and write its run directory.
 
@@ -74,6 +76,7 @@ def train_detector(
         progress: Called after each epoch.
         resume: Whether to go on from the checkpoint in ``out``, if there is one.
         split: Which split is kept beside the model.
+        start: What is begun with, in place of a random network.
 
     Raises:
         DatasetError: There is nothing to learn, or nothing of a class; labels are out of
@@ -90,14 +93,21 @@ def train_detector(
     parts = {"train": load_canvases(train, spec.input), "val": load_canvases(val, spec.input)}
     _require_classes(parts["train"], spec.output.labels)
     fitted = fit_detector(
-        recipe, spec, parts["train"], parts["val"], progress, folder=out, resume=resume
+        recipe,
+        spec,
+        parts["train"],
+        parts["val"],
+        progress,
+        folder=out,
+        resume=resume,
+        start=start,
     )
     counts = {name: len(part) for name, part in parts.items()}
     followed = Recipe(detector=recipe)
-    return keep_run(out, "detector", spec, followed, fitted, counts, started, split)
+    return keep_run(out, "detector", spec, followed, fitted, counts, started, split, start.origin)
 
 
-def fit_detector(
+def fit_detector(  # noqa: PLR0913 - all that a training is
     recipe: DetectorRecipe,
     spec: ModelSpec,
     train: CanvasSet,
@@ -106,6 +116,7 @@ def fit_detector(
     *,
     folder: Path | None = None,
     resume: bool = False,
+    start: Start = AFRESH,
 ) -> Fitted[DetectorNetwork]:
     """Train a detector on canvases; see :func:`train_detector`.
 
@@ -117,12 +128,15 @@ def fit_detector(
         progress: Called after each epoch.
         folder: Where checkpoints are kept; none keeps none.
         resume: Whether to go on from the checkpoint in ``folder``, if there is one.
+        start: What is begun with, in place of a random network.
     """
     _require_objects(train, spec)
     _require_labels(train, spec, "training")
     _require_labels(val, spec, "validation")
     with seeded_torch(recipe.seed, recipe.threads):
-        network = DetectorNetwork(shape_of(recipe, len(spec.output.labels)))
+        network = start.network(DetectorNetwork(shape_of(recipe, len(spec.output.labels))))
+    if not isinstance(network, DetectorNetwork):
+        raise TypeError(network)
     # Channels last halves the time of a step on a processor.
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs miss it
     epochs = recipe.optimizer.epochs
@@ -132,24 +146,24 @@ def fit_detector(
         threads=recipe.threads,
         precision=recipe.precision,
         folder=folder,
-        digest=_digest(recipe, spec, train) if folder else "",
+        digest=_digest(recipe, spec, train, start) if folder else "",
         resume=resume,
         evaluate_every=max(1, min(epochs // _MEASURED_SHARE, _LONGEST_PAUSE)),
     )
-    fitted = fit(DetectorTask(network, recipe, spec, train, val), plan, progress)
+    fitted = start.fit(DetectorTask(network, recipe, spec, train, val), plan, progress)
     if not isinstance(fitted.network, DetectorNetwork):
         raise TypeError(fitted.network)
     return Fitted(fitted.network, fitted.history, fitted.metrics)
 
 
-def _digest(recipe: DetectorRecipe, spec: ModelSpec, train: CanvasSet) -> str:
+def _digest(recipe: DetectorRecipe, spec: ModelSpec, train: CanvasSet, start: Start) -> str:
     """Return what makes a training this one; the pictures themselves by names and marks."""
     marks = [
         np.ascontiguousarray(array).tobytes()
         for pair in zip(train.boxes, train.classes, strict=True)
         for array in pair
     ]
-    return training_digest(as_digested(recipe), spec, train.names, *marks)
+    return training_digest(as_digested(recipe), spec, train.names, *marks, *start.digested())
 
 
 def _require_classes(train: CanvasSet, labels: tuple[str, ...]) -> None:

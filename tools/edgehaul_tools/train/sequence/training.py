@@ -14,7 +14,7 @@ from edgehaul.config.recipe import Recipe, SequenceRecipe
 from edgehaul.errors import DatasetError
 from edgehaul_tools.train.kept_split import NO_SPLIT, KeptSplit
 from edgehaul_tools.train.loop.checkpoint import as_digested, training_digest
-from edgehaul_tools.train.loop.fit import Plan, fit
+from edgehaul_tools.train.loop.fit import Plan
 from edgehaul_tools.train.loop.optimization import (
     Progress,
     no_progress,
@@ -41,11 +41,12 @@ from edgehaul_tools.train.sequence.windows import (
     spans_of,
     with_features,
 )
+from edgehaul_tools.train.start import AFRESH, Start
 
 __all__ = ["evaluate_windows", "fit_sequence", "train_sequence"]
 
 
-def train_sequence(
+def train_sequence(  # noqa: PLR0913 - all that a training is
     recipe: SequenceRecipe,
     train: Sequence[Recording],
     val: Sequence[Recording],
@@ -54,6 +55,7 @@ def train_sequence(
     *,
     resume: bool = False,
     split: KeptSplit = NO_SPLIT,
+    start: Start = AFRESH,
 ) -> TrainingRun:
     """Train a model of windows and write its run directory.
 
@@ -66,6 +68,7 @@ def train_sequence(
         progress: Called after each epoch.
         resume: Whether to go on from the checkpoint in ``out``, if there is one.
         split: Which split is kept beside the model.
+        start: What is begun with, in place of a random network.
 
     Raises:
         DatasetError: There is nothing to learn.
@@ -76,16 +79,18 @@ def train_sequence(
     started = Started()
     named = with_features(recipe, [*train, *val])
     spec, learnt, measured = _LEARNT[recipe.goal](named, train, val)
-    fitted = fit_sequence(named, spec, learnt, measured, progress, out=out, resume=resume)
+    fitted = fit_sequence(
+        named, spec, learnt, measured, progress, out=out, resume=resume, start=start
+    )
     if recipe.goal == "anomaly":
         output = msgspec.structs.replace(spec.output, score_threshold=fitted.metrics["threshold"])
         spec = msgspec.structs.replace(spec, output=output)
     counts = {"train": len(learnt), "val": len(measured)}
     followed = Recipe(sequence=recipe)
-    return keep_run(out, "sequence", spec, followed, fitted, counts, started, split)
+    return keep_run(out, "sequence", spec, followed, fitted, counts, started, split, start.origin)
 
 
-def fit_sequence(
+def fit_sequence(  # noqa: PLR0913 - all that a training is
     recipe: SequenceRecipe,
     spec: ModelSpec,
     train: WindowSet | MoveSet,
@@ -94,6 +99,7 @@ def fit_sequence(
     *,
     out: Path | None = None,
     resume: bool = False,
+    start: Start = AFRESH,
 ) -> Fitted[nn.Module]:
     """Train a model on windows; see ``train_sequence``.
 
@@ -105,27 +111,30 @@ def fit_sequence(
         progress: Called after each epoch.
         out: Where checkpoints and ``metrics.csv`` are written; none writes nothing.
         resume: Whether to go on from the checkpoint in ``out``, if there is one.
+        start: What is begun with, in place of a random network.
     """
     undecided = (val.classes == UNDECIDED).sum() if isinstance(val, WindowSet) else 0
     require_measured(recipe.optimizer, len(val) - int(undecided))
     with seeded_torch(recipe.seed, recipe.threads):
-        network = sequence_network(recipe, spec)
+        network = start.network(sequence_network(recipe, spec))
     plan = Plan(
         optimizer=recipe.optimizer,
         seed=recipe.seed,
         threads=recipe.threads,
         precision=recipe.precision,
         folder=out,
-        digest=training_digest(as_digested(recipe), *_bytes(train), *_bytes(val)),
+        digest=training_digest(
+            as_digested(recipe), *_bytes(train), *_bytes(val), *start.digested()
+        ),
         resume=resume,
     )
     if isinstance(train, MoveSet) and isinstance(val, MoveSet) and isinstance(network, RealUnits):
-        return fit(NextPositionTask(network, recipe, spec, train, val), plan, progress)
+        return start.fit(NextPositionTask(network, recipe, spec, train, val), plan, progress)
     if not (isinstance(train, WindowSet) and isinstance(val, WindowSet)):
         raise TypeError(f"goal {recipe.goal!r} learns from other windows than these")
     if isinstance(network, Bounded):
-        return fit(SurpriseTask(network, recipe, spec, train, val), plan, progress)
-    return fit(ClassifyTask(network, recipe, spec, train, val), plan, progress)
+        return start.fit(SurpriseTask(network, recipe, spec, train, val), plan, progress)
+    return start.fit(ClassifyTask(network, recipe, spec, train, val), plan, progress)
 
 
 def _bytes(windows: WindowSet | MoveSet) -> Iterator[bytes]:
