@@ -234,7 +234,8 @@ class Yardstick:
     def _figures_of(self, answered: Answered) -> _Figures:
         scores = self._scores(answered)
         values = scores.figures(np.ones(len(scores.units)))
-        return _Figures(values, draws_of(scores, self._resamples, self._seed))
+        quick = self.truth.to_resample(scores) if self.truth is not None else scores
+        return _Figures(values, draws_of(quick, self._resamples, self._seed))
 
 
 def truth_of(candidate: Candidate, labelled: Labelled, normal: str = "") -> GroundTruth:

@@ -57,7 +57,7 @@ def _row(one: VariantProof, base: VariantProof) -> list[str]:
         f"{_ms(low_ms)}-{_ms(high_ms)}",
         f"{one.latency_ms / base.latency_ms:.2f}",
         f"{one.size_bytes / base.size_bytes:.2f}",
-        _NONE if peak is None else f"{peak / 1e6:.0f} MB",
+        _NONE if peak is None else f"{peak / 1e6:+.0f} MB",
     ]
 
 

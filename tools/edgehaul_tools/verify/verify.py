@@ -203,7 +203,8 @@ def _prove_variants(
     )
     proofs = {}
     for number, variant in enumerate(directory.variants):
-        progress(f"measuring {variant.name}")
+        if number:
+            progress(f"measuring {variant.name}")
         answered = yardstick.answer(runs[number]) if number else yardstick.reference
         latency_ms, spread_ms = _latency(times_ms[number])
         proof = VariantProof(
