@@ -38,8 +38,9 @@ from edgehaul_tools.quantize.quantize import input_warnings, name_of
 from edgehaul_tools.quantize.quantizer import Inputs, Progress, Quantizer
 from edgehaul_tools.quantize.routes import first_plans
 from edgehaul_tools.quantize.target import target_here
+from edgehaul_tools.verify.gate import Gate
 from edgehaul_tools.verify.measure import Yardstick
-from edgehaul_tools.verify.verify import Gate, verify_directory
+from edgehaul_tools.verify.verify import verify_directory
 
 _RETRIES = 4
 """So many choices may fail on the data of the proof before fp32 is kept."""
