@@ -235,7 +235,7 @@ def _with_newer_opset(model: onnx.ModelProto, where: Path) -> onnx.ModelProto:
         return model
     try:
         raised = version_converter.convert_version(model, MINIMUM_OPSET)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, version_converter.ConvertError) as error:
         raise ModelError(
             f"opset {version} cannot be raised to {MINIMUM_OPSET}: {first_line(error)}",
             where=where,

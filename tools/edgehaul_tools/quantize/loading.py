@@ -87,7 +87,7 @@ def with_weights(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     if model.functions:
         try:
             model = inliner.inline_local_functions(model)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
             raise ModelError(
                 f"its local functions cannot be inlined: {first_line(error)}",
                 where=path,
