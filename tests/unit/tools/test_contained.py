@@ -13,12 +13,14 @@ from onnx import helper
 from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec
 from edgehaul.errors import ModelError
 from edgehaul_tools.cli import main
+from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.quantize.contained import tried
 from edgehaul_tools.quantize.graph import clean
 from edgehaul_tools.quantize.limits import Limits, output_limit
 from edgehaul_tools.quantize.loading import load_model
+from edgehaul_tools.quantize.quantize import Options, quantize_model
 from tests.fakes.detectors import SPEC, write_detector, write_pictures
-from tests.fakes.strange_models import classifier, harmful_models, saved
+from tests.fakes.strange_models import classifier, constant, harmful_models, saved, value
 
 RELU = helper.make_node("Relu", ["c"], ["last"], name="relu")
 
@@ -167,3 +169,30 @@ def test_limits_hold_in_the_process(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": paths},
     )
     assert ended.stdout.split() == ["5", "0", "True", str(output_limit(100))]
+
+
+def test_branches_stay_in_float_and_the_rest_is_quantized(tmp_path: Path) -> None:
+    def branch(name: str) -> onnx.GraphProto:
+        node = helper.make_node("Conv", ["r", "w"], [name], pads=[1, 1, 1, 1])
+        return helper.make_graph([node], name, [], [value(name, shape=[1, 3, 32, 32])])
+
+    sides = {"then_branch": branch("then"), "else_branch": branch("other")}
+    model = classifier(
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+        helper.make_node("Greater", ["most", "limit"], ["bright"]),
+        helper.make_node("If", ["bright"], ["side"], **sides),
+        helper.make_node("Conv", ["side", "w"], ["last"], pads=[1, 1, 1, 1]),
+        weights=[constant("limit", 1.5, np.float32)],
+    )
+    path = saved(model, tmp_path / "m.onnx")
+    out = tmp_path / "out"
+    quantize_model(path, out, write_pictures(tmp_path / "p", 4), Options(target=0.0))
+    made = onnx.load(out / "int8.onnx")
+    assert sum(node.op_type == "QuantizeLinear" for node in made.graph.node) >= 2
+    (both,) = [node for node in made.graph.node if node.op_type == "If"]
+    assert [[node.op_type for node in a.g.node] for a in both.attribute] == [["Conv"], ["Conv"]]
+    for scale in (0.3, 1.0):  # one for each branch
+        picture = np.random.default_rng(4).normal(0, scale, (1, 3, 32, 32)).astype(np.float32)
+        expected, got = runner(path)(picture)[0], runner(out / "int8.onnx")(picture)[0]
+        assert np.abs(expected - got).max() < 0.15 * np.abs(expected).max() + 0.02

@@ -173,6 +173,7 @@ def _static(
         )
     inputs = open_inputs(calibration, spec, options.limit)
     warnings = _warnings(inputs.count, inputs.skipped, calibration)
+    warnings += tuple(f"{calibration}: {line}" for line in inputs.warnings)
     for line in warnings:
         progress(f"warning: {line}")
     weight_bits = options.weight_bits or weight_bits_here()
