@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +19,10 @@ from edgehaul_tools.train.anomaly.deployed import deployed_anomaly
 from edgehaul_tools.train.architectures.detector import DeployedDetector
 from edgehaul_tools.train.classifier.deployed import deployed_classifier
 from edgehaul_tools.train.detector.deployed import deployed_detector
+from edgehaul_tools.train.qat.calls import NETWORK_INPUT
+from edgehaul_tools.train.qat.hook import first_input
+from edgehaul_tools.train.qat.marks import mark_ranges
+from edgehaul_tools.train.qat.ranges import LearntRange
 from edgehaul_tools.train.run_directory import TrainingRun
 from edgehaul_tools.train.sequence.deployed import deployed_sequence
 
@@ -40,11 +45,14 @@ class Deployed:
         module: In evaluation mode, taking one tensor.
         names: Names of its tensors.
         inputs: Random inputs to compare on, in two batch sizes.
+        ranges: Ranges that were learnt, of the network that is exported; each one's tensor is
+            marked in ``module``.
     """
 
     module: nn.Module
     names: TensorNames
     inputs: list[NDArray[np.generic]]
+    ranges: tuple[LearntRange, ...] = ()
 
 
 def load_deployed(folder: Path, run: TrainingRun) -> nn.Module:
@@ -86,12 +94,14 @@ def for_export(folder: Path, run: TrainingRun, temperature: float = 1.0) -> Depl
         UsageError: A temperature is given for what is no classifier.
     """
     module = load_deployed(folder, run)
+    inputs = _inputs(run.spec)
+    ranges = _marked(module, run.ranges, inputs[0])
     set_temperature(module, temperature, folder)
     if isinstance(module, DeployedDetector):
-        _fold_scale(module)
+        ranges = _fold_scale(module, ranges)
     default = "image" if isinstance(run.spec.input, ImageInput) else "window"
     names = TensorNames((run.spec.input.name or default,), _OUTPUTS[run.spec.output.head])
-    return Deployed(module, names, _inputs(run.spec))
+    return Deployed(module, names, inputs, ranges)
 
 
 def _inputs(spec: ModelSpec) -> list[NDArray[np.generic]]:
@@ -102,11 +112,39 @@ def _inputs(spec: ModelSpec) -> list[NDArray[np.generic]]:
     return [random.standard_normal((batch, *shape), dtype=np.float32) for batch in _BATCHES]
 
 
-def _fold_scale(detector: DeployedDetector) -> None:
+def _marked(
+    module: nn.Module, ranges: tuple[LearntRange, ...], inputs: NDArray[np.generic]
+) -> tuple[LearntRange, ...]:
+    """Mark the tensors of a deployed model's network whose ranges were learnt."""
+    if ranges:
+        network = module.get_submodule("network")
+        with torch.no_grad(), first_input(network) as given:
+            module(torch.from_numpy(inputs))
+        mark_ranges(network, ranges, given[0])
+    return ranges
+
+
+def _fold_scale(
+    detector: DeployedDetector, ranges: tuple[LearntRange, ...]
+) -> tuple[LearntRange, ...]:
     """Let the first convolution take bytes as they are; its weights change in place.
 
     The step from 0..255 to 0..1 is a factor alone, so nothing is lost, at borders neither.
+
+    Args:
+        detector: The network and its factor.
+        ranges: Learnt ranges of the network.
+
+    Returns:
+        The ranges; that of the network's input is one of bytes now.
     """
+    scale = detector.input_scale
     with torch.no_grad():
-        detector.network.stem[0][0].weight.mul_(detector.input_scale)  # type: ignore[index]  # torch's stubs know no layers by number
+        detector.network.stem[0][0].weight.mul_(scale)  # type: ignore[index]  # torch's stubs know no layers by number
     detector.input_scale = 1.0
+    return tuple(
+        msgspec.structs.replace(one, low=one.low / scale, high=one.high / scale)
+        if one.call == NETWORK_INPUT
+        else one
+        for one in ranges
+    )

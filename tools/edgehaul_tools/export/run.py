@@ -11,6 +11,7 @@ from torch import nn
 
 from edgehaul.errors import EdgeHaulError
 from edgehaul_tools.export.deployed import for_export, load_deployed
+from edgehaul_tools.export.learnt import RANGES_KEY, named_ranges
 from edgehaul_tools.export.metadata import write_spec
 from edgehaul_tools.export.onnx_model import (
     export_module,
@@ -93,6 +94,8 @@ def export_run(
             example = torch.from_numpy(made.inputs[-1])
             exporter = export_module(made.module, example, made.names, partial)
             more = {} if temperature == 1 else {TEMPERATURE_KEY: repr(temperature)}
+            if made.ranges:
+                more[RANGES_KEY] = named_ranges(partial, made.ranges)
             write_spec(partial, run.spec, more)
             # Against the module before the scale was folded: the folding is under test, too.
             parity = measure_parity(reference, partial, made.inputs)

@@ -34,6 +34,7 @@ from edgehaul_tools.train.loop.optimization import has_bfloat16
 from edgehaul_tools.train.loop.processes import processor_threads, this_process
 from edgehaul_tools.train.narrowed import ShapeError, answer_shapes, narrow
 from edgehaul_tools.train.origin import Origin
+from edgehaul_tools.train.qat.ranges import LearntRange
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -74,11 +75,13 @@ class Fitted(Generic[Network]):
         network: The network with the averaged weights, in evaluation mode.
         history: Figures of each epoch.
         metrics: Figures on the validation part; empty without one.
+        ranges: Between which values its tensors are rounded in int8, where that was learnt.
     """
 
     network: Network
     history: tuple[EpochRecord, ...]
     metrics: dict[str, float]
+    ranges: tuple[LearntRange, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
         torch_version: Version of torch.
         environment: What it was trained on: versions, processor, threads, processes.
         origin: What it began with, where that was no random network.
+        ranges: Between which values the tensors of the network are rounded in int8, where that
+            was learnt with the weights.
     """
 
     kind: Kind
@@ -119,6 +124,7 @@ class TrainingRun(msgspec.Struct, frozen=True, kw_only=True):
     torch_version: str
     environment: dict[str, str] = {}
     origin: Origin | None = None
+    ranges: tuple[LearntRange, ...] = ()
 
 
 def write_run(
@@ -175,6 +181,7 @@ def keep_run(  # noqa: PLR0913, PLR0917 - all that a run is
         torch_version=str(torch.__version__),
         environment=environment(recipe.training.threads),
         origin=origin,
+        ranges=fitted.ranges,
     )
     if this_process().leads:
         from edgehaul_tools.train.curves import write_curves  # noqa: PLC0415 - matplotlib, for this alone

@@ -18,6 +18,7 @@ from edgehaul_tools.train.loop.fit import Plan, fit
 from edgehaul_tools.train.loop.optimization import Progress
 from edgehaul_tools.train.loop.task import Task
 from edgehaul_tools.train.origin import Method, Origin
+from edgehaul_tools.train.qat.ranges import LearntRange
 from edgehaul_tools.train.run_directory import Fitted, TrainingRun, weights_digest
 
 _Given = TypeVar("_Given")
@@ -25,6 +26,11 @@ _Given = TypeVar("_Given")
 
 def _as_it_is(given: _Given) -> _Given:
     return given
+
+
+def _none(network: nn.Module) -> tuple[LearntRange, ...]:
+    del network
+    return ()
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,14 @@ class Start:
         origin: Is kept in ``run.json``, and tells two trainings apart that are to go on.
         finish: Given the trained network, in evaluation mode, returns the one to keep; its
             figures are those of the one before.
+        ranges: Given the trained network, returns the ranges that it has learnt for int8.
     """
 
     network: Callable[[nn.Module], nn.Module] = _as_it_is
     task: Callable[[Task[Any]], Task[Any]] = _as_it_is
     origin: Origin | None = None
     finish: Callable[[nn.Module], nn.Module] = _as_it_is
+    ranges: Callable[[nn.Module], tuple[LearntRange, ...]] = _none
 
     def digested(self) -> Iterator[bytes]:
         """Yield what makes a training another one than the recipe's; nothing if it is that."""
@@ -54,7 +62,8 @@ class Start:
     def fit(self, task: Task[Any], plan: Plan, progress: Progress) -> Fitted[nn.Module]:
         """Learn a task; see :func:`~edgehaul_tools.train.loop.fit.fit`."""
         fitted = fit(self.task(task), plan, progress)
-        return Fitted(self.finish(fitted.network), fitted.history, fitted.metrics)
+        ranges = self.ranges(fitted.network)
+        return Fitted(self.finish(fitted.network), fitted.history, fitted.metrics, ranges)
 
 
 AFRESH = Start()

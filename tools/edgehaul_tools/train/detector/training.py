@@ -153,7 +153,7 @@ def fit_detector(  # noqa: PLR0913 - all that a training is
     fitted = start.fit(DetectorTask(network, recipe, spec, train, val), plan, progress)
     if not isinstance(fitted.network, DetectorNetwork):
         raise TypeError(fitted.network)
-    return Fitted(fitted.network, fitted.history, fitted.metrics)
+    return Fitted(fitted.network, fitted.history, fitted.metrics, fitted.ranges)
 
 
 def _digest(recipe: DetectorRecipe, spec: ModelSpec, train: CanvasSet, start: Start) -> str:
