@@ -44,7 +44,7 @@ def open_model(
     Raises:
         ModelError: ONNX Runtime refuses it.
     """
-    return _opened(model, _options(), where)
+    return _opened(model, _options(threads), where)
 
 
 def open_optimized(model: onnx.ModelProto, out: Path) -> None:
@@ -59,7 +59,7 @@ def open_optimized(model: onnx.ModelProto, out: Path) -> None:
     _opened(model, options, None)
 
 
-def _options() -> Any:  # noqa: ANN401 - onnxruntime has no types
+def _options(threads: int = 1) -> Any:  # noqa: ANN401 - onnxruntime has no types
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
