@@ -45,6 +45,7 @@ COMMANDS: dict[str, Entry | Group] = {
     "synthesize": Entry("train.synthesize_command", "synthesize", "Make pictures of rare classes."),
     "export": Entry("export.command", "export", "Export a trained model to ONNX."),
     "quantize": Entry("quantize.command", "quantize", "Make an int8 model of any ONNX model."),
+    "compress": Entry("compress.command", "compress", "Find the fastest form that is as good."),
     "verify": Entry("verify.command", "verify", "Prove that int8 answers as fp32 does."),
     "evaluate": Entry("evaluate.command", "evaluate", "Measure models on labelled data."),
     "pack": Entry("pack.command", "pack", "Pack a verified model as one bundle."),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import msgspec
 import onnxruntime  # type: ignore[import-untyped]  # no stubs
 
 from edgehaul.bundle.spec import ModelSpec
@@ -17,20 +16,26 @@ from edgehaul_tools.compress.choice import judged, variants_for
 from edgehaul_tools.compress.explorer import Budget, Explorer
 from edgehaul_tools.compress.journal import Journal, search_digest
 from edgehaul_tools.compress.material import Material
-from edgehaul_tools.compress.measuring import Measuring, Told
+from edgehaul_tools.compress.measuring import Measuring, Reference, Told
 from edgehaul_tools.compress.networks import Network, changed_networks
 from edgehaul_tools.compress.options import Options
 from edgehaul_tools.compress.result import RESULT_NAME, Compression, Sensitivity
 from edgehaul_tools.compress.verdict import verdict_of
 from edgehaul_tools.compress.writing import variant_name, write_directory
+from edgehaul_tools.evaluate.canvases import kept_inputs
 from edgehaul_tools.export.machine import machine
 from edgehaul_tools.export.spec_choice import choose_spec
 from edgehaul_tools.quantize.contained import tried
-from edgehaul_tools.quantize.directory import directory_to_write, sha256_of, write_json
-from edgehaul_tools.quantize.family import advice_for, family_of
-from edgehaul_tools.quantize.inputs import InputSource, open_inputs
+from edgehaul_tools.quantize.directory import (
+    ModelDirectory,
+    directory_to_write,
+    sha256_of,
+    write_json,
+)
+from edgehaul_tools.quantize.family import family_of
+from edgehaul_tools.quantize.inputs import open_inputs
 from edgehaul_tools.quantize.quantize import input_warnings, name_of
-from edgehaul_tools.quantize.quantizer import Progress, Quantizer
+from edgehaul_tools.quantize.quantizer import Inputs, Progress, Quantizer
 from edgehaul_tools.quantize.routes import first_plans
 from edgehaul_tools.quantize.target import target_here
 from edgehaul_tools.verify.measure import Yardstick
@@ -92,13 +97,16 @@ class _Compression:
         )
         given = self._given
         inputs = self._compared()
-        self._yardstick = Yardstick(
+        yardstick = Yardstick(
             self._spec,
             given.quantizer.fp32,
             labelled=material.labelled,
-            inputs=inputs.prepared if inputs is not None else None,
+            inputs=inputs,
             where=material.model,
         )
+        size_bytes = given.quantizer.model.ByteSize()
+        tensor = given.quantizer.probes[0].tensor
+        self._reference = Reference(given.quantizer.fp32, size_bytes, tensor, yardstick)
         self._journal = Journal(out, self._digest(), resume=options.resume)
         self._refused: dict[Key, str] = {}
 
@@ -106,7 +114,7 @@ class _Compression:
         networks, candidates = self._explored()
         chosen = self._proved(networks, candidates)
         result = Compression(
-            model=self._options.name or name_of(self._material.model),
+            model=self._name,
             family=family_of(self._given.quantizer.model, self._spec),
             targets=tuple(target.name for target in self._targets),
             machine=machine(),
@@ -125,6 +133,10 @@ class _Compression:
         write_json(self._out / RESULT_NAME, result)
         self._journal.close()
         return result
+
+    @property
+    def _name(self) -> str:
+        return self._options.name or name_of(self._material.model)
 
     def _open(self) -> tuple[ModelSpec, str, Network]:
         """Return the spec, where it is from, and the network that was given."""
@@ -146,18 +158,18 @@ class _Compression:
             )
         inputs = open_inputs(self._material.calibration, spec, options.limit)
         self._warnings += input_warnings(inputs, self._material.calibration)
-        self._inputs = inputs
-        quantizer = Quantizer(
-            found.model, spec, inputs.prepared, self._progress, path, header=found.header
-        )
+        self._inputs = kept_inputs(inputs, spec)
+        quantizer = Quantizer(found.model, spec, self._inputs, self._progress, path)
         return spec, source, Network(GIVEN, quantizer)
 
-    def _compared(self) -> InputSource | None:
+    def _compared(self) -> Inputs | None:
         """Return inputs without labels to compare on; none where labelled ones are enough."""
         if self._material.labelled is not None:
             return None
         frames = self._material.frames
-        return open_inputs(frames, self._spec, self._options.limit) if frames else self._inputs
+        if frames is None:
+            return self._inputs
+        return kept_inputs(open_inputs(frames, self._spec, self._options.limit), self._spec)
 
     def _digest(self) -> str:
         data = self._material
@@ -178,17 +190,7 @@ class _Compression:
 
     def _explore(self, network: Network) -> list[Candidate]:
         quantizer = network.quantizer
-        given_bytes = self._given.quantizer.model.ByteSize()
-        measure = Measuring(
-            network.name,
-            quantizer,
-            self._yardstick,
-            self._given.quantizer.fp32,
-            given_bytes,
-            self._given.quantizer.probes[0].tensor,
-            self._journal,
-            self._told,
-        )
+        measure = Measuring(network.name, quantizer, self._reference, self._journal, self._told)
         as_float = measure(None)
         explorer = Explorer(quantizer, measure, self._wanted, self._budget, self._progress)
         explorer.run(first_plans(quantizer.model, self._spec, self._targets, qoperator=True))
@@ -212,15 +214,21 @@ class _Compression:
         return ()
 
     def _write(self, networks: dict[str, Network], chosen: Sequence[Candidate]) -> None:
+        directory = ModelDirectory(
+            name=self._name,
+            spec=self._spec,
+            spec_source=self._spec_source,
+            source_sha256=sha256_of(self._material.model),
+            variants=(),
+            calibration=str(self._material.calibration),
+        )
+        model = self._given.quantizer.model
         write_directory(
             self._out,
-            self._material.model,
-            self._options.name or name_of(self._material.model),
-            (self._spec, self._spec_source),
-            self._given.quantizer.model,
+            directory,
+            model,
             chosen,
             lambda one: networks[one.network].model_of(one.plan),
-            self._material.calibration,
         )
 
     def _failures(self, chosen: Sequence[Candidate]) -> Iterator[tuple[Key, str]]:
@@ -249,7 +257,8 @@ class _Compression:
         static = next((plan for plan in plans if plan.method is not None), None)
         if static is None:
             return ()
-        noise = self._given.quantizer.noise_of(static)
+        assert static.method is not None  # noqa: S101 - it is a static one
+        noise = self._given.quantizer.noise(static.method, static.form.weight_bits)
         sqnr = self._given.quantizer.sqnr_of(static)
         order = sorted(noise, key=noise.__getitem__, reverse=True)
         return tuple(Sensitivity(layer, noise[layer], sqnr.get(layer)) for layer in order)

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from edgehaul_tools.compress.candidate import Candidate, Wanted
-from edgehaul_tools.quantize.calibrate import Method
-from edgehaul_tools.quantize.plan import Plan
+from edgehaul_tools.quantize.plan import Plan, Ranging
 from edgehaul_tools.quantize.quantizer import Progress, Quantizer
 
-METHODS: tuple[Method, ...] = ("minmax", "percentile", "mse", "entropy")
+METHODS: tuple[Ranging, ...] = ("minmax", "percentile", "mse", "entropy")
 MOST_FLOAT = 0.6
 """With more of the layers in float there is nothing left to gain."""
 Measure = Callable[[Plan], Candidate]
@@ -82,7 +81,7 @@ class Explorer:
         if plan.method is None:
             yield plan
             return
-        learnt: tuple[Method, ...] = ("learnt",) if self._quantizer.has_learnt_ranges else ()
+        learnt: tuple[Ranging, ...] = ("learnt",) if self._quantizer.has_learnt_ranges else ()
         yield min(
             (msgspec.structs.replace(plan, method=method) for method in (*learnt, *METHODS)),
             key=self._distance,

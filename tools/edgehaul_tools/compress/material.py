@@ -90,8 +90,8 @@ def _warnings(
         )
     if labelled is None and frames is None:
         lines.append(
-            "without labels int8 is compared with fp32 on the calibration inputs alone: give --data "
-            "or --frames"
+            "without labels int8 is compared with fp32, on the calibration inputs alone: give "
+            "--data or --frames"
         )
     if labelled is not None and calibration is None:
         lines.append("calibrated on the pictures of --data: give --calib to keep them apart")

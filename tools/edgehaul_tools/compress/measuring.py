@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import onnx
@@ -21,6 +22,23 @@ LATENCY_ROUNDS = 21
 Told = Callable[[Candidate], None]
 
 
+@dataclass(frozen=True)
+class Reference:
+    """The fp32 model that was given, which all are measured against.
+
+    Attributes:
+        run: Runs it.
+        size_bytes: Size of its file.
+        tensor: An input to time on.
+        yardstick: Compares with it on the data.
+    """
+
+    run: Run
+    size_bytes: int
+    tensor: NDArray[Any]
+    yardstick: Yardstick
+
+
 class Measuring:
     """Measures candidates of one network against the fp32 model that was given.
 
@@ -29,10 +47,7 @@ class Measuring:
     Args:
         network: Name of the network; ``given`` is the one that was given.
         quantizer: Makes its int8 models.
-        yardstick: Compares with the given fp32 model on the data.
-        reference: Runs the given fp32 model.
-        reference_bytes: Size of its file.
-        tensor: An input to time on.
+        reference: What they are measured against.
         journal: Keeps what was measured.
         told: Called with each candidate.
     """
@@ -41,16 +56,12 @@ class Measuring:
         self,
         network: str,
         quantizer: Quantizer,
-        yardstick: Yardstick,
-        reference: Run,
-        reference_bytes: int,
-        tensor: NDArray[Any],
+        reference: Reference,
         journal: Journal,
         told: Told,
     ) -> None:
-        self._network, self._quantizer, self._yardstick = network, quantizer, yardstick
-        self._reference, self._reference_bytes = reference, reference_bytes
-        self._tensor, self._journal, self._told = tensor, journal, told
+        self._network, self._quantizer = network, quantizer
+        self._reference, self._journal, self._told = reference, journal, told
 
     def __call__(self, plan: Plan | None) -> Candidate:
         """Return what is measured of the form that a plan describes; None is the float network."""
@@ -68,9 +79,10 @@ class Measuring:
             model, fusion = self._made(plan)
         run = runner(model)
         is_reference = plan is None and self._network == GIVEN
-        found = self._yardstick.measure(run)
+        reference = self._reference
+        found = reference.yardstick.measure(run)
         fp32_ms, own_ms = interleaved_medians_ms(
-            [self._reference, run], self._tensor, LATENCY_ROUNDS
+            [reference.run, run], reference.tensor, LATENCY_ROUNDS
         )
         size_bytes = model.ByteSize()
         return Candidate(
@@ -81,7 +93,7 @@ class Measuring:
             drop=found.drop,
             agreement=found.agreement.f1,
             size_bytes=size_bytes,
-            size_ratio=size_bytes / self._reference_bytes,
+            size_ratio=size_bytes / reference.size_bytes,
             latency_ratio=1.0 if is_reference else own_ms / fp32_ms,
             fusion=fusion,
             elapsed_s=round(time.monotonic() - started_s, 2),

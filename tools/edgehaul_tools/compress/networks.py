@@ -11,9 +11,8 @@ from edgehaul.bundle.spec import ModelSpec
 from edgehaul.errors import UsageError
 from edgehaul_tools.compress.material import Material
 from edgehaul_tools.compress.options import Options
-from edgehaul_tools.quantize.inputs import InputSource
 from edgehaul_tools.quantize.plan import Plan
-from edgehaul_tools.quantize.quantizer import Progress, Quantizer
+from edgehaul_tools.quantize.quantizer import Inputs, Progress, Quantizer
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def changed_networks(
     material: Material,
     options: Options,
     spec: ModelSpec,
-    inputs: InputSource,
+    inputs: Inputs,
     progress: Progress,
 ) -> Iterator[Network]:
     """Yield what training makes of a run directory, where that was asked for.

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from edgehaul.bundle.spec import ModelSpec
+from edgehaul_tools.quantize.limits import Limits
 from edgehaul_tools.quantize.quantize import DEFAULT_LIMIT
 from edgehaul_tools.quantize.target import Target
 
@@ -32,6 +33,7 @@ class Options(msgspec.Struct, frozen=True):
         budget_s: Time for the search.
         prune: Shares of the channels to try without; only of a run directory.
         qat_epochs: Epochs to train on with int8 in the loop; 0 does not; only of a run directory.
+        limits: What the model may take when it is first read and run.
         resume: Whether to go on with an unfinished search.
     """
 
@@ -47,6 +49,7 @@ class Options(msgspec.Struct, frozen=True):
     budget_s: float = DEFAULT_BUDGET_S
     prune: Sequence[float] = ()
     qat_epochs: int = 0
+    limits: Limits = Limits()
     resume: bool = False
 
     def agreement_for(self, spec: ModelSpec) -> float:

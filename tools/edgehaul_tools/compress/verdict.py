@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from edgehaul_tools.compress.candidate import Candidate, Wanted
 
 
-def verdict_of(
-    candidates: Sequence[Candidate], chosen: Sequence[Candidate], wanted: Wanted
-) -> str:
+def verdict_of(candidates: Sequence[Candidate], chosen: Sequence[Candidate], wanted: Wanted) -> str:
     """Return what was decided and why.
 
     Args:

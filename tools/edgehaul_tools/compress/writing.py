@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import onnx
 
-from edgehaul.bundle.spec import ModelSpec
-from edgehaul.errors import GateError, ModelError
+from edgehaul.errors import ModelError
 from edgehaul.reporting import remedy_for_writing
 from edgehaul_tools.compress.candidate import GIVEN, Candidate
 from edgehaul_tools.quantize.directory import (
@@ -17,7 +17,6 @@ from edgehaul_tools.quantize.directory import (
     DirectoryVariant,
     ModelDirectory,
     describe_variant,
-    sha256_of,
     write_json,
 )
 from edgehaul_tools.quantize.quantize import FP32
@@ -34,25 +33,19 @@ def variant_name(one: Candidate) -> str:
 
 def write_directory(
     out: Path,
-    source: Path,
-    name: str,
-    spec: tuple[ModelSpec, str],
+    directory: ModelDirectory,
     model: onnx.ModelProto,
     chosen: Sequence[Candidate],
     build: Build,
-    calibration: Path | None,
 ) -> ModelDirectory:
     """Write the model directory; model files of an earlier search are replaced or removed.
 
     Args:
         out: The directory.
-        source: The ONNX file that was given.
-        name: Name of the model.
-        spec: Its spec, and where that is from.
+        directory: What it is to say of the model, but for the variants.
         model: The cleaned fp32 model.
         chosen: What becomes a variant, the preferred one first.
         build: Makes their models.
-        calibration: What ranges were measured on.
 
     Raises:
         ModelError: It cannot be written.
@@ -70,16 +63,9 @@ def write_directory(
             where=out,
             remedy=remedy_for_writing(error),
         ) from error
-    directory = ModelDirectory(
-        name=name,
-        spec=spec[0],
-        spec_source=spec[1],
-        source_sha256=sha256_of(source),
-        variants=tuple(variants),
-        calibration=str(calibration or ""),
-    )
-    write_json(out / DIRECTORY_NAME, directory)
-    return directory
+    whole = msgspec.structs.replace(directory, variants=tuple(variants))
+    write_json(out / DIRECTORY_NAME, whole)
+    return whole
 
 
 def _written(out: Path, name: str, model: onnx.ModelProto) -> DirectoryVariant:

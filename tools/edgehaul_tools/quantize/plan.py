@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from edgehaul_tools.quantize.calibrate import Method
 from edgehaul_tools.quantize.form import Form
+
+Ranging = Method | Literal["learnt"]
+"""How the activations' ranges are chosen: measured, or learnt by a training with int8 in the
+loop, whose ranges the model carries."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -21,7 +27,7 @@ class Plan(msgspec.Struct, frozen=True):
     """
 
     form: Form
-    method: Method | None = None
+    method: Ranging | None = None
     float_units: tuple[str, ...] = ()
     elementwise_float: bool = False
     equalized: bool = False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import onnx
 
 from edgehaul.bundle.spec import ModelSpec
@@ -14,12 +15,18 @@ from edgehaul.errors import ModelError
 from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.export.spec_choice import check_answers
 from edgehaul_tools.quantize.answers import Answers, Distance, Prepared
-from edgehaul_tools.quantize.calibrate import Histograms, Method, Ranges, activation_tensors
+from edgehaul_tools.quantize.bias import corrected
+from edgehaul_tools.quantize.calibrate import Histograms, Method, Ranges, tensors_around
 from edgehaul_tools.quantize.dynamic import quantize_dynamically
+from edgehaul_tools.quantize.equalize import equalize
+from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.graph import Division, divide, float_region, is_recurrent
-from edgehaul_tools.quantize.plan import Plan
+from edgehaul_tools.quantize.learnt_ranges import learnt_ranges
+from edgehaul_tools.quantize.pictures import spread
+from edgehaul_tools.quantize.plan import Plan, Ranging
 from edgehaul_tools.quantize.saturation import WeightBits
 from edgehaul_tools.quantize.sensitivity import unit_noise
+from edgehaul_tools.quantize.sqnr import layer_sqnr
 from edgehaul_tools.quantize.static import quantize_static
 
 Inputs = Callable[[], Iterator[Prepared]]
@@ -28,6 +35,31 @@ Progress = Callable[[str], None]
 
 PROBES = 6
 """Inputs that the sensitivity of each layer is measured on: those with most detections."""
+BIAS_INPUTS = 32
+WORTH_EQUALIZING = 4.0
+"""Channels of one tensor that differ by less share a scale well."""
+_ANY_METHOD: Method = "minmax"
+
+
+class _Calibrated:
+    """A float model and the ranges of its activations, measured when they are first needed."""
+
+    def __init__(self, model: onnx.ModelProto, tensors: Sequence[str], inputs: Inputs) -> None:
+        self.model = model
+        self._tensors, self._inputs = tensors, inputs
+        self._histograms: Histograms | None = None
+        self.ranges = cache(self._ranges)
+
+    def run_all(self, spec: ModelSpec) -> Answers:
+        """Return the model's answers on all inputs, which measures the ranges too."""
+        self._histograms = Histograms(self.model, self._tensors)
+        return Answers(self._histograms.run, self._inputs(), spec)
+
+    def _ranges(self, method: Method) -> Ranges:
+        if self._histograms is None:
+            every = (item.tensor for item in self._inputs())
+            self._histograms = Histograms(self.model, self._tensors, lambda: every)
+        return self._histograms.ranges(method)
 
 
 class Quantizer:
@@ -43,6 +75,8 @@ class Quantizer:
     Attributes:
         fp32: Runs the float model.
         division: Its parts.
+        answers: Its answers on the inputs.
+        probes: The inputs that quick comparisons are made on.
 
     Raises:
         ModelError: The model has nothing to quantize, or cannot be run.
@@ -69,21 +103,45 @@ class Quantizer:
         self.fp32 = runner(model, where=Path(where))
         for first in itertools.islice(inputs(), 1):
             check_answers(self.fp32, first.tensor, spec, where=Path(where))
-        self.answers = Answers(self.fp32, inputs(), spec)
+        self._learnt = learnt_ranges(model)
+        self._tensors = tensors_around(model, float_region(model.graph, self.division, ()))
+        self._plain = _Calibrated(model, self._tensors, inputs)
+        progress("running fp32 and measuring the ranges of the activations")
+        self.answers = self._plain.run_all(spec)
         self.probes = self._busiest()
-        self._probe_answers = [self.fp32(probe.tensor) for probe in self.probes]
-        self._distance = Distance(spec, self.probes, self._probe_answers)
-        self._histograms: Histograms | None = None
-        self.ranges = cache(self._ranges)
+        self._distance = Distance(spec, self.probes, [self.fp32(p.tensor) for p in self.probes])
+        self._equal = cache(self._equalized)
         self.noise = cache(self._noise)
+
+    @property
+    def has_learnt_ranges(self) -> bool:
+        """Whether the model was trained with int8 in the loop and carries its ranges."""
+        return bool(self._learnt)
+
+    @property
+    def can_equalize(self) -> bool:
+        """Whether there are following layers whose channels differ so that it may matter."""
+        return self._equal()[1] >= WORTH_EQUALIZING
 
     def build(self, plan: Plan) -> onnx.ModelProto:
         """Return the int8 model that a plan describes."""
         float_nodes = self.float_nodes(plan)
         if plan.method is None:
             return quantize_dynamically(self.model, plan.form, float_nodes=float_nodes)
-        ranges = self.ranges(plan.method)
-        return quantize_static(self.model, ranges, float_nodes=float_nodes, form=plan.form)
+        source = self._equal()[0] if plan.equalized else self._plain
+        ranges = self._ranges(source, plan.method)
+
+        def built(model: onnx.ModelProto, form: Form) -> onnx.ModelProto:
+            return quantize_static(model, ranges, float_nodes=float_nodes, form=form)
+
+        if not plan.bias_corrected:
+            return built(source.model, plan.form)
+        units = [unit for unit in self.division.units if unit.name not in plan.float_units]
+        tensors = [item.tensor for item in self._spread(BIAS_INPUTS)]
+        # Written as QDQ the layers keep their names, by which their errors are found.
+        as_qdq = msgspec.structs.replace(plan.form, representation="qdq")
+        better = corrected(source.model, lambda model: built(model, as_qdq), tensors, units)
+        return built(better, plan.form)
 
     def float_nodes(self, plan: Plan) -> set[str]:
         """Return the names of the nodes that a plan leaves in float."""
@@ -98,21 +156,35 @@ class Quantizer:
         run = runner(model)
         return self._distance([run(probe.tensor) for probe in self.probes])
 
-    def _ranges(self, method: Method) -> Ranges:
-        if self._histograms is None:
-            self._progress("measuring the ranges of the activations")
-            tensors = activation_tensors(self.model)
-            self._histograms = Histograms(
-                self.model, tensors, lambda: (item.tensor for item in self.inputs())
-            )
-        return self._histograms.ranges(method)
+    def by_sensitivity(self, plan: Plan) -> tuple[str, ...]:
+        """Return the layers, first those whose int8 form moves the answers most."""
+        noise = self.noise(plan.method or _ANY_METHOD, plan.form.weight_bits)
+        return tuple(sorted(noise, key=noise.__getitem__, reverse=True))
 
-    def _noise(self, method: Method, weight_bits: WeightBits) -> dict[str, float]:
+    def sqnr_of(self, plan: Plan) -> dict[str, float]:
+        """Return the signal-to-quantization-noise ratio of each layer's output, in dB."""
+        tensors = [probe.tensor for probe in self.probes]
+        return layer_sqnr(self.model, self.build(plan), tensors, self.division.units)
+
+    def _ranges(self, source: _Calibrated, method: Ranging) -> Ranges:
+        if method == "learnt":
+            return {**source.ranges(_ANY_METHOD), **self._learnt}
+        return source.ranges(method)
+
+    def _equalized(self) -> tuple[_Calibrated, float]:
+        equal = equalize(self.model)
+        return _Calibrated(equal.model, self._tensors, self.inputs), equal.largest_ratio_before
+
+    def _noise(self, method: Ranging, weight_bits: WeightBits) -> dict[str, float]:
         units = self.division.units
         self._progress(f"measuring the sensitivity of {len(units)} layers")
         tensors = [probe.tensor for probe in self.probes]
-        ranges = self.ranges(method)
+        ranges = self._ranges(self._plain, method)
         return unit_noise(self.model, units, ranges, tensors, self._distance, weight_bits)
+
+    def _spread(self, count: int) -> list[Prepared]:
+        wanted = set(spread(self.answers.count, count))
+        return [item for index, item in enumerate(self.inputs()) if index in wanted]
 
     def _busiest(self) -> list[Prepared]:
         """Return the inputs with most detections (of other models: spread evenly)."""

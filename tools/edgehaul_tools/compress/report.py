@@ -1,0 +1,99 @@
+"""The page of a search: what was tried, what came of it, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgehaul_tools.compress.charts import frontier_chart, sensitivity_chart
+from edgehaul_tools.compress.result import PAGE_NAME, Compression, Judged
+from edgehaul_tools.evaluate.bootstrap import Estimate, short
+from edgehaul_tools.evaluate.page import figures, page, section, table, tile, warnings
+from edgehaul_tools.quantize.family import ROUTES
+from edgehaul_tools.quantize.target import TARGETS
+
+COLUMNS = ("form", "metric", "drop, points", "agreement", "time", "size", "int8 kernels", "verdict")
+
+
+def write_page(result: Compression, out: Path) -> Path:
+    """Write the page of a search into its model directory and return its path."""
+    path = out / PAGE_NAME
+    path.write_text(page(f"{result.model}: compression", _body(result)), encoding="utf-8")
+    return path
+
+
+def rows_of(result: Compression) -> list[tuple[str, ...]]:
+    """Return a row of text for each candidate, for the page and the terminal."""
+    return [_row(one) for one in result.judged]
+
+
+def _body(result: Compression) -> list[str]:
+    where = f"Measured on {result.machine}, ONNX Runtime {result.runtime}, one thread."
+    targets = "; ".join(f"{name}: {TARGETS[name].why}" for name in result.targets)
+    charts = [frontier_chart(result)]
+    if result.sensitivity:
+        charts.append(sensitivity_chart(result))
+    return [
+        f"<h1>{result.model}</h1>",
+        _tiles(result),
+        warnings(result.warnings),
+        section("Verdict", f"{result.verdict}. {where}"),
+        section("What was tried", _wanted(result), table(COLUMNS, rows_of(result))),
+        section(
+            "Why",
+            f"The network is of the family {result.family}: {ROUTES[result.family].why}. "
+            f"Targets: {targets}.",
+            figures(charts),
+        ),
+    ]
+
+
+def _tiles(result: Compression) -> str:
+    chosen = result.chosen
+    if not chosen:
+        return f'<div class="tiles">{tile("fp32", "is kept", good=False)}</div>'
+    best = chosen[0]
+    parts = [
+        tile(f"{1 / best.latency_ratio:.2f} x", "as fast as fp32", best.summary, good=True)
+        if result.wanted.timed
+        else tile(best.summary, "chosen for another kind of processor"),
+        tile(f"{best.size_ratio:.2f}", "of its size", f"{best.size_mb:.1f} MB"),
+        tile(f"{100 * best.loss:.2f}", f"points of {best.metric} lost", _interval(best.drop)),
+        tile(f"{best.agreement:.3f}", "agreement with fp32"),
+    ]
+    return f'<div class="tiles">{"".join(parts)}</div>'
+
+
+def _wanted(result: Compression) -> str:
+    wanted = result.wanted
+    until = "" if result.finished else " The time was over before the search was."
+    judged = "upper end of the 95 % interval of the drop" if wanted.sure else "drop"
+    return (
+        f"Wanted: {judged} at most {100 * wanted.max_drop:g} points of {result.metric}, agreement "
+        f"with fp32 at least {wanted.min_agreement:g}, at least {wanted.min_speedup:g} times as "
+        f"fast. Every form was measured on the same samples as fp32; in brackets the paired 95 % "
+        f"interval.{until}"
+    )
+
+
+def _row(one: Judged) -> tuple[str, ...]:
+    what = one.candidate
+    kernels = "-" if what.fusion is None else str(what.fusion.integer)
+    mark = " *" if one.on_frontier else ""
+    return (
+        what.summary + mark,
+        "undefined" if what.value is None else short(what.value),
+        _interval(what.drop),
+        f"{what.agreement:.3f}",
+        f"{what.latency_ratio:.2f}",
+        f"{what.size_ratio:.2f}",
+        kernels,
+        "; ".join((one.why, *(what.fusion.failures if what.fusion else ()))),
+    )
+
+
+def _interval(drop: Estimate) -> str:
+    if drop.value is None:
+        return "undefined"
+    if drop.low is None or drop.high is None:
+        return f"{100 * drop.value:.2f}"
+    return f"{100 * drop.value:.2f} ({100 * drop.low:.2f} to {100 * drop.high:.2f})"
