@@ -41,6 +41,7 @@ COMMANDS: dict[str, Entry | Group] = {
     "data": Group(DATA_COMMANDS, "Import, check, split and label datasets, or make virtual ones."),
     "train": Entry("train.command", "train", "Train a model by a recipe."),
     "tune": Entry("train.tune_command", "tune", "Search for better values of a recipe."),
+    "qat": Entry("quantize.qat_command", "qat", "Train on with int8 in the loop."),
     "synthesize": Entry("train.synthesize_command", "synthesize", "Make pictures of rare classes."),
     "export": Entry("export.command", "export", "Export a trained model to ONNX."),
     "quantize": Entry("quantize.command", "quantize", "Make an int8 model of any ONNX model."),

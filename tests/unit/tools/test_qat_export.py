@@ -22,9 +22,12 @@ from edgehaul_tools.export.onnx_model import TensorNames, export_module
 from edgehaul_tools.export.run import export_run
 from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.quantize.calibrate import Histograms, activation_tensors
-from edgehaul_tools.quantize.graph import clean, divide, float_region, load_model
+from edgehaul_tools.quantize.form import Form
+from edgehaul_tools.quantize.fusion import fusion_of
+from edgehaul_tools.quantize.graph import clean, divide, float_region
 from edgehaul_tools.quantize.learnt_ranges import learnt_ranges
-from edgehaul_tools.quantize.saturation import weight_bits_here
+from edgehaul_tools.quantize.loading import load_model
+from edgehaul_tools.quantize.saturation import WeightBits, weight_bits_here
 from edgehaul_tools.quantize.static import quantize_static
 from edgehaul_tools.train.architectures.detector import DetectorNetwork, shape_of
 from edgehaul_tools.train.architectures.table import build_classifier
@@ -54,15 +57,6 @@ def kinds(model: onnx.ModelProto) -> collections.Counter[str]:
     return collections.Counter(node.op_type for node in model.graph.node)
 
 
-def optimized(model: onnx.ModelProto, path: Path) -> collections.Counter[str]:
-    """Return how many nodes of each kind ONNX Runtime runs."""
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(path)
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    onnxruntime.InferenceSession(model.SerializeToString(), options)
-    return kinds(onnx.load(path))
-
-
 def unoptimized(model: onnx.ModelProto, tensor: np.ndarray) -> list[np.ndarray]:
     """Return what a model answers node by node, without any integer kernel."""
     options = onnxruntime.SessionOptions()
@@ -76,17 +70,25 @@ def exported(network: nn.Module, images: Tensor, path: Path) -> onnx.ModelProto:
     return onnx.load(path)
 
 
-def quantized(path: Path, tensor: np.ndarray, bits: int = 8) -> onnx.ModelProto:
+def quantized(path: Path, tensor: np.ndarray, bits: WeightBits = 8) -> onnx.ModelProto:
     """Return the int8 form by learnt ranges where there are, else by measured ones."""
     model = clean(load_model(path), where=path)
-    histograms = Histograms(model, activation_tensors(model), lambda: iter([tensor]))
+    measured = Histograms(model, activation_tensors(model), lambda: iter([tensor]))
     learnt = learnt_ranges(model)
     assert learnt
     # Ranges that would answer nonsense where the learnt ones do not take their place.
-    measured = {name: (0.0, 1e4) for name in histograms.ranges("minmax") if name in learnt}
-    ranges = {**histograms.ranges("minmax"), **measured, **learnt}
+    wrong = dict.fromkeys(learnt, (0.0, 1e4))
+    ranges = {**measured.ranges("minmax"), **wrong, **learnt}
     region = float_region(model.graph, divide(model.graph), ())
-    return quantize_static(model, ranges, float_nodes=region, weight_bits=7 if bits == 7 else 8)
+    return quantize_static(model, ranges, float_nodes=region, form=Form(weight_bits=bits))
+
+
+def operators(int8: onnx.ModelProto, path: Path) -> dict[str, int]:
+    """Return how many nodes of each kind ONNX Runtime runs, and that none is astray."""
+    model = clean(load_model(path), where=path)
+    fusion = fusion_of(int8, float_region(model.graph, divide(model.graph), ()))
+    assert fusion.failures == ()
+    return collections.Counter(fusion.operators)
 
 
 def test_the_graph_is_plain_and_ranges_name_its_tensors(tmp_path: Path) -> None:
@@ -118,7 +120,7 @@ def test_marks_that_the_exporter_lost_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [7, 8])
-def test_int8_answers_as_the_training_rounded(tmp_path: Path, bits: int) -> None:
+def test_int8_answers_as_the_training_rounded(tmp_path: Path, bits: WeightBits) -> None:
     """What was learnt is what runs: the same answers up to a step or two of rounding."""
     network, images = small(), pictures(count=16)
     fake, ranges = rounded(network, images, bits)
@@ -141,7 +143,7 @@ def test_int8_answers_as_the_training_rounded(tmp_path: Path, bits: int) -> None
         # Integer kernels, where this processor's products do not overflow, do the same.
         (fast,) = runner(int8)(images.numpy())
         assert np.abs(fast - answers).max() <= 2.01 * step
-    counts = optimized(int8, tmp_path / "optimized.onnx")
+    counts = operators(int8, path)
     assert counts["QLinearConv"] == 2
     assert counts["Conv"] == counts["Gemm"] == 0
     assert counts["QGemm"] == 1
@@ -184,7 +186,7 @@ def test_a_detectors_run_is_exported_with_its_ranges_of_bytes(tmp_path: Path) ->
     assert not {"Min", "QuantizeLinear", "BatchNormalization"} & set(kinds(model))
     tensor = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
     int8 = quantized(path, tensor)
-    counts = optimized(int8, tmp_path / "optimized.onnx")
+    counts = operators(int8, path)
     assert counts["QLinearConv"] == kinds(model)["Conv"]
     assert counts["Conv"] == 0
     # The shared layers of the head are rounded at both strides, each by its own range.
@@ -210,7 +212,7 @@ def test_a_classifiers_run_is_exported_with_its_ranges(tmp_path: Path) -> None:
     assert len(learnt) == len(ranges)
     assert kinds(model)["Clip"] == 35  # its ReLU6, and no other
     int8 = quantized(path, np.zeros((1, 32, 32, 3), np.uint8))
-    counts = optimized(int8, tmp_path / "optimized.onnx")
+    counts = operators(int8, path)
     assert counts["QLinearConv"] == 52
     assert counts["Conv"] == 0
 
