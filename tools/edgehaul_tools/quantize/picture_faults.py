@@ -31,7 +31,7 @@ class PictureFaults:
         )
         self._seen += 1
         self._sizes.append((width, height))
-        self._digests.add(hashlib.blake2b(sample, digest_size=16).digest())
+        self._digests.add(hashlib.blake2b(sample.tobytes(), digest_size=16).digest())
         colours = sample.reshape(-1, sample.shape[-1])
         self._plain += bool((colours == colours[0]).all())
 
