@@ -11,7 +11,8 @@ import msgspec
 from edgehaul.errors import GateError, UsageError
 from edgehaul_tools.compress.compress import compress as search
 from edgehaul_tools.compress.live import shown
-from edgehaul_tools.compress.material import gather
+from edgehaul_tools.compress.material import Given, gather
+from edgehaul_tools.compress.networks import WORK
 from edgehaul_tools.compress.options import (
     DEFAULT_BUDGET_S,
     DEFAULT_MAX_DROP_POINTS,
