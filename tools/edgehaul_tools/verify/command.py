@@ -9,7 +9,7 @@ import msgspec
 
 from edgehaul.bundle.spec import SequenceInput
 from edgehaul_tools.dataset.samples import DetectionDataset
-from edgehaul_tools.evaluate.material import read_pictures, read_recordings
+from edgehaul_tools.evaluate.material import Content, Material, read_pictures, read_recordings
 from edgehaul_tools.quantize.directory import read_directory
 from edgehaul_tools.verify.gate import Gate
 from edgehaul_tools.verify.measure import RESAMPLES
@@ -111,11 +111,19 @@ def _labelled(
     split_from = run if part != "all" else None
     if isinstance(read_directory(directory).spec.input, SequenceInput):
         recordings = read_recordings(data, part or "", split_from)
-        _told(f"measuring on {len(recordings.content)} recordings ({recordings.part})")
+        _tell_choice(recordings, "recordings", split_from)
         return Recorded(data, recordings.content)
     pictures = read_pictures(data, part or "", split_from)
-    _told(f"measuring on {len(pictures.content)} pictures ({pictures.part})")
+    _tell_choice(pictures, "pictures", split_from)
     return pictures.content
+
+
+def _tell_choice(material: Material[Content], what: str, split_from: Path | None) -> None:
+    part = "all of it" if material.part == "all" else f"the {material.part} part"
+    _told(f"measuring on {len(material.content)} {what} ({part})")
+    if split_from is not None:
+        for note in material.notes:
+            _told(note)
 
 
 def _told(line: str) -> None:
