@@ -70,8 +70,8 @@ def forks(errors: Path) -> Iterator[Forks]:
 def _serve() -> None:
     import onnxslim  # noqa: PLC0415, F401 - imported once for all forks, by the server alone
 
-    from edgehaul_tools.cli import main  # noqa: PLC0415
-    from edgehaul_tools.quantize import command, trial  # noqa: PLC0415
+    from edgehaul_tools.cli import main  # noqa: PLC0415 - as above
+    from edgehaul_tools.quantize import command, trial  # noqa: PLC0415 - as above
 
     del command
     for line in sys.stdin:

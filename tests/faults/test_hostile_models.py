@@ -38,7 +38,8 @@ def quantize(fork: Forks, pictures: Path, tmp_path: Path) -> Quantize:
     """Run ``edgehaul quantize`` on a model."""
 
     def run(model: Path) -> End:
-        options = ["--calib", pictures, "--trial-seconds", TRIAL_SECONDS]
+        # Target 0: the first int8 form will do; to search for the best is work, and no hang.
+        options = ["--calib", pictures, "--trial-seconds", TRIAL_SECONDS, "--target", 0]
         return fork("quantize", ["quantize", model, "--out", tmp_path / "out", *options], HANGS)
 
     return run
@@ -52,7 +53,7 @@ def refused(end: End, *texts: str) -> None:
     assert all(text in lines[0] for text in texts), lines[0]
 
 
-HARMLESS = {"dilated by 10^9", "name of 10 MB", "input of 10 MB name", "nested branches"}
+HARMLESS = {"dilated by 10^9", "nested branches"}
 """Odd, but they run: whatever comes of them, it is no crash and no hang."""
 
 
@@ -78,7 +79,7 @@ def test_so_many_nodes_take_no_longer_than_the_limit(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("depth", [30, 1_000, 100_000])
+@pytest.mark.parametrize("depth", [30, 1_000, 20_000])
 def test_branches_nested_too_deeply(depth: int, quantize: Quantize, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(nested_bytes(depth))
     refused(quantize(tmp_path / "m.onnx"), "m.onnx", "no ")

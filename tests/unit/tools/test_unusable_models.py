@@ -361,6 +361,12 @@ def test_names_that_are_not_utf_8_are_refused(tmp_path: Path) -> None:
         load_model(path)
 
 
+def test_names_of_megabytes_are_refused(tmp_path: Path) -> None:
+    node = helper.make_node("Relu", ["c"], ["last"], name="n" * 5_000_000)
+    with pytest.raises(ModelError, match="a name in the model has 5000000 characters"):
+        load(classifier(node), tmp_path)
+
+
 def test_an_old_opset_is_raised(tmp_path: Path) -> None:
     made = clean(load(classifier(RELU, opset=9), tmp_path), where=tmp_path)
     assert made.opset_import[0].version == 13

@@ -31,6 +31,7 @@ from edgehaul_tools.quantize.trial import HEADER_NAME, MODEL_NAME, OUTCOME_NAME,
 _log = logging.getLogger(__name__)
 
 _SHOWN_TEXT = 400
+_READ_BYTES = 1 << 16
 _REMEDY_UNTRUSTED = (
     "it is damaged, or made to do harm: do not deploy it, and get it again from its source"
 )
@@ -120,9 +121,17 @@ def _run_to_its_end(path: Path, folder: Path, job: Job) -> tuple[int, str]:
                 remedy=f"if you trust it, {_RAISE}; else {_REMEDY_UNTRUSTED}",
             ) from None
         finally:
-            _end(process)
-    words = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return status, _printable(words[-1]) if words else ""
+            if process.returncode is None:
+                _end(process)
+    return status, _last_line(errors)
+
+
+def _last_line(file: Path) -> str:
+    """Return the last line of what may be a long file."""
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - _READ_BYTES))
+        words = stream.read().decode(errors="replace").strip().splitlines()
+    return _printable(words[-1]) if words else ""
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -26,9 +26,7 @@ class PictureFaults:
     def see(self, picture: NDArray[np.uint8]) -> None:
         """Take in one picture, (height, width, 3)."""
         height, width = picture.shape[:2]
-        sample = np.ascontiguousarray(
-            picture[:: max(1, height // _SAMPLED), :: max(1, width // _SAMPLED)]
-        )
+        sample = picture[:: max(1, height // _SAMPLED), :: max(1, width // _SAMPLED)]
         self._seen += 1
         self._sizes.append((width, height))
         self._digests.add(hashlib.blake2b(sample.tobytes(), digest_size=16).digest())

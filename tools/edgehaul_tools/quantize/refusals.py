@@ -34,6 +34,8 @@ _ONNX_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 _RUNTIME_DOMAINS = frozenset({"com.microsoft"})
 """Of these ONNX Runtime itself tells, when it opens the model, what it does not know."""
 _SHOWN_OPS = 3
+_LONGEST_NAME = 4096
+"""Exporters join the names of modules; names far longer are copied until the memory is full."""
 
 
 def refuse_unusable(model: onnx.ModelProto, path: Path) -> None:
@@ -59,16 +61,22 @@ def refuse_unusable(model: onnx.ModelProto, path: Path) -> None:
 
 def _refuse_names(model: onnx.ModelProto, path: Path) -> None:
     # protobuf gives a name that is not UTF-8 as bytes, on which much code breaks later.
-    texts: list[object] = [text for e in model.metadata_props for text in (e.key, e.value)]
+    names: list[object] = [entry.key for entry in model.metadata_props]
     for graph in graphs_of(model):
         values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
-        texts += [graph.name, *(value.name for value in values)]
-        texts += [v.dim_param for info in values for v in _dims_of(info)]
+        names += [graph.name, *(value.name for value in values)]
+        names += [v.dim_param for info in values for v in _dims_of(info)]
         for node in graph.node:
-            texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
-            texts += [attribute.name for attribute in node.attribute]
+            names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+            names += [attribute.name for attribute in node.attribute]
+    texts = [*names, *(entry.value for entry in model.metadata_props)]
     if any(isinstance(text, bytes) for text in texts):
         raise ModelError("a name in the model is not UTF-8", where=path, remedy=REMEDY_DAMAGED)
+    longest = max((len(text) for text in names if isinstance(text, str)), default=0)
+    if longest > _LONGEST_NAME:
+        raise ModelError(
+            f"a name in the model has {longest} characters", where=path, remedy=REMEDY_DAMAGED
+        )
 
 
 def _dims_of(

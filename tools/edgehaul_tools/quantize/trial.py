@@ -175,7 +175,7 @@ def _own_shape(source: onnx.ModelProto) -> tuple[int, ...] | None:
 
 
 def _run_once(model: onnx.ModelProto, path: Path) -> tuple[str, ...]:
-    """Open a cleaned model and run it on zeros; nothing is run where a size is still free."""
+    """Open a cleaned model and run it on zeros and on noise, where no size is free any more."""
     session = open_model(model, where=path)
     value = model.graph.input[0]
     sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -190,11 +190,15 @@ def _run_once(model: onnx.ModelProto, path: Path) -> tuple[str, ...]:
     if not elements or value.type.tensor_type.elem_type == TensorProto.STRING:
         return ()
     dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    # Noise, too: how often a loop turns may depend on the input.
+    noise = np.random.default_rng(0).random(shape, np.float32)
+    noise *= 255 if dtype.kind in "iu" else 1
     try:
         outputs = session.run(None, {value.name: np.zeros(shape, dtype)})
+        session.run(None, {value.name: noise.astype(dtype)})
     except ORT_ERRORS as error:
         raise ModelError(
-            f"the model cannot be run on zeros of shape {tuple(shape)}: {_reason(error)}",
+            f"the model cannot be run on an input of shape {tuple(shape)}: {_reason(error)}",
             where=path,
             remedy="export it again; free sizes are taken from --spec",
         ) from error
