@@ -16,8 +16,9 @@ from edgehaul_tools.quantize.graph import Unit, divide
 from edgehaul_tools.quantize.sqnr import layer_sqnr
 from edgehaul_tools.quantize.static import quantize_static
 
-Batch = Literal["free", "one", "constant"]
-"""Constant: a Reshape between the layers takes no other batch size than one."""
+Batch = Literal["free", "one", "reshaped", "first"]
+"""One: as most models are exported. Reshaped: also by a Reshape between the layers. First: all
+but a batch's first input is thrown away between the layers, so that no batch will do."""
 BATCHES = pytest.mark.parametrize("batch", get_args(Batch))
 
 
@@ -47,13 +48,24 @@ def batch_of(batch: Batch) -> int | str:
     return "batch" if batch == "free" else 1
 
 
-def reshaped(
-    nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], at: int, shape: Sequence[int]
+def put_between(
+    batch: Batch,
+    nodes: list[onnx.NodeProto],
+    constants: dict[str, np.ndarray],
+    at: int,
+    shape: Sequence[int],
 ) -> None:
-    """Put a Reshape to a constant shape in front of a node."""
-    source, nodes[at].input[0] = nodes[at].input[0], "reshaped"
-    nodes.insert(at, helper.make_node("Reshape", [source, "shape"], ["reshaped"], name="reshape"))
-    constants["shape"] = np.array(shape, np.int64)
+    """Put in front of a node what makes the batch size a matter of the graph."""
+    if batch not in {"reshaped", "first"}:
+        return
+    source, nodes[at].input[0] = nodes[at].input[0], "between"
+    if batch == "reshaped":
+        node = helper.make_node("Reshape", [source, "shape"], ["between"], name="reshape")
+        constants["shape"] = np.array(shape, np.int64)
+    else:
+        node = helper.make_node("Slice", [source, "0", "1", "0"], ["between"], name="first")
+        constants |= {"0": np.array([0], np.int64), "1": np.array([1], np.int64)}
+    nodes.insert(at, node)
 
 
 def weights_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -82,8 +94,7 @@ def two_layers(batch: Batch, opset: int) -> onnx.ModelProto:
         "b1": np.array([2.0]),
         "w2": np.full((1, 1, 1, 1), 0.6),
     }
-    if batch == "constant":
-        reshaped(nodes, constants, 1, (1, 1, 1, 2))
+    put_between(batch, nodes, constants, 1, (1, 1, 1, 2))
     return model_of(nodes, constants, (batch_of(batch), 1, 1, 2), opset)
 
 
@@ -115,8 +126,7 @@ def test_dense_layers_and_shared_or_scaled_biases(batch: Batch) -> None:
         helper.make_node("Gemm", ["t", "w2", "b"], ["y"], name="two", transB=1),
     ]
     constants = {"w1": np.full((2, 2), 1.25), "w2": np.full((2, 2), 1.0), "b": np.array([2.0, 4.0])}
-    if batch == "constant":
-        reshaped(nodes, constants, 1, (1, 2))
+    put_between(batch, nodes, constants, 1, (1, 2))
     model = model_of(nodes, constants, (batch_of(batch), 2))
     units = [Unit("one", ("one",), "t"), Unit("two", ("two",), "y")]
     inputs = [np.array([[1.0, 3.0]], np.float32)]
@@ -149,8 +159,7 @@ def convolutional(batch: Batch) -> onnx.ModelProto:
         "w4": random.normal(0, 1, (4, 3)),
         "b4": random.normal(0, 1, 3),
     }
-    if batch == "constant":
-        reshaped(nodes, constants, 4, (1, 8, 8, 8))
+    put_between(batch, nodes, constants, 4, (1, 8, 8, 8))
     return model_of(nodes, constants, (batch_of(batch), 3, 8, 8))
 
 
@@ -200,11 +209,11 @@ def test_int8_means_of_all_layers_become_the_float_ones(batch: Batch) -> None:
 
 def test_layers_in_one_run_and_one_by_one_are_corrected_alike() -> None:
     inputs = pictures(12)
-    free, constant = convolutional("free"), convolutional("constant")
+    free, single = convolutional("free"), convolutional("first")
     units = divide(free.graph).units
     got = weights_of(corrected(free, with_whole_weights, inputs, units))
-    expected = weights_of(corrected(constant, with_whole_weights, inputs, units))
-    assert {*got, "shape"} == set(expected)
+    expected = weights_of(corrected(single, with_whole_weights, inputs, units))
+    assert {*got, "0", "1"} == set(expected)
     assert any(name.endswith(".edgehaul.bias") for name in got)
     for name, value in got.items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-3, atol=1e-3)

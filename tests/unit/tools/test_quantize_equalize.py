@@ -228,14 +228,16 @@ def test_a_tensor_that_leaves_the_model_and_shared_weights_are_left_alone() -> N
     assert not equalize(shared).pairs
 
 
-def test_dead_channels_stay_finite() -> None:
+@pytest.mark.parametrize("level", [0.0, 1e-20])
+def test_dead_channels_are_left_alone(level: float) -> None:
     model = pair_with([helper.make_node("Relu", ["c"], ["r"])])
     weights = {t.name: t for t in model.graph.initializer}
     dead = numpy_helper.to_array(weights["w"]).copy()
-    dead[1] = 0
+    dead[1] = level
     weights["w"].CopyFrom(numpy_helper.from_array(dead, "w"))
     found = equalize(model)
     assert all(np.isfinite(value).all() for value in weights_of(found.model).values())
+    np.testing.assert_array_equal(weights_of(found.model)["w"][1], dead[1])
     assert found.pairs[0].ratio_before == pytest.approx(80.0)
     assert difference(model, found.model) < 1e-4
 

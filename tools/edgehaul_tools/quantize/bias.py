@@ -6,8 +6,8 @@ on what the quantized, already corrected layers before it hand on. Corrected all
 a layer would take off what earlier layers have taken off already.
 
 One run over a batch does all layers: in the graph itself, each layer's output is brought to the
-float mean before it goes on. In the rare graph that takes no batches (a Reshape with a constant
-batch between layers), the layers in front of each are run once more for it.
+float mean before it goes on. In a graph that takes no batches, the layers in front of each are
+run once more for it.
 """
 
 from __future__ import annotations
@@ -139,14 +139,29 @@ def _number(node: onnx.NodeProto, name: str, default: float) -> float:
 
 
 def _freed(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with a free batch size, as far as its input and types say."""
+    """Return the model with a free batch size, as far as input, types and Reshapes say."""
     freed = onnx.ModelProto()
     freed.CopyFrom(model)
     dims = freed.graph.input[0].type.tensor_type.shape.dim
     if dims and dims[0].HasField("dim_value"):
         dims[0].dim_param = "edgehaul.batch"
         del freed.graph.value_info[:]
+        _free_reshapes(freed.graph)
     return freed
+
+
+def _free_reshapes(graph: onnx.GraphProto) -> None:
+    """Let Reshapes to a batch of one keep the batch that comes in."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type != "Reshape" or node.input[1] not in constants:
+            continue
+        shape = numpy_helper.to_array(constants[node.input[1]]).copy()
+        if shape.size and shape[0] == 1:
+            shape[0] = 0  # as in the input
+            name = f"{node.name}.edgehaul.shape"
+            graph.initializer.append(numpy_helper.from_array(shape, name))
+            node.input[1] = name
 
 
 def _takes_batches(

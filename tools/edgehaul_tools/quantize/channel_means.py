@@ -122,9 +122,24 @@ def _measuring(
                     _given(layer.name), onnx.TensorProto.FLOAT, layer.shape
                 )
             )
+    kept = _needed(nodes, {output.name for output in graph.output})
     del graph.node[:]
-    graph.node.extend(nodes)
+    graph.node.extend(kept)
     return measured
+
+
+def _needed(nodes: Sequence[onnx.NodeProto], outputs: set[str]) -> list[onnx.NodeProto]:
+    """Return the nodes that the outputs depend on: not what decodes the last layers' answers."""
+    producer = {name: node for node in nodes for name in node.output}
+    ahead = list(outputs)
+    needed: set[str] = set()
+    while ahead:  # Q/DQ nodes stand in no order: the producers lead the way
+        name = ahead.pop()
+        node = producer.get(name)
+        if node is not None and name not in needed:
+            needed.add(name)
+            ahead += node.input
+    return [node for node in nodes if needed.intersection(node.output)]
 
 
 def _mean_node(graph: onnx.GraphProto, layer: Layer, raw: str, opset: int) -> onnx.NodeProto:

@@ -29,6 +29,9 @@ from edgehaul_tools.quantize.homogeneous import Shapes, next_layer
 ROUNDS = 30
 _SETTLED = 1e-2
 """Rounds end when no scale differs from 1 by more than this part."""
+_DEAD = 1e-6
+"""Channels below this part of the largest hold nothing but what training has left of zero; to
+blow them up would cost digits."""
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm"})
 
 
@@ -40,7 +43,7 @@ class Pair:
         first: Name of the node that writes the channels.
         second: Name of the node that reads them.
         ratio_before: Largest / smallest of the first's channels, each by its largest weight;
-            channels without weights do not count.
+            dead channels (below a millionth) do not count.
         ratio_after: The same afterwards.
     """
 
@@ -134,9 +137,9 @@ class _Layers:
         return groups * inputs, groups * outputs
 
     def ratio(self, node: onnx.NodeProto) -> float:
-        """Return largest / smallest range of the output channels that have weights."""
+        """Return largest / smallest range of the output channels that are not dead."""
         ranges = _largest(self._blocks(node), (2, 3))
-        used = ranges[ranges > 0]
+        used = ranges[_alive(ranges)]
         return float(used.max() / used.min()) if used.size else 1.0
 
     def balance(self, link: _Link) -> float:
@@ -144,7 +147,7 @@ class _Layers:
         first, second = self._blocks(link.first), self._blocks(link.second)
         out_range = _largest(first, (2, 3)).ravel()
         in_range = _largest(second, (1, 3)).reshape(-1, link.repeat).max(axis=1)
-        used = (out_range > 0) & (in_range > 0)
+        used = _alive(out_range) & _alive(in_range)
         scale = np.ones_like(out_range)
         scale[used] = np.sqrt(out_range[used] / in_range[used])
         first /= scale.reshape(first.shape[0], first.shape[1], 1, 1)
@@ -201,6 +204,11 @@ def _links(graph: onnx.GraphProto, layers: _Layers) -> Iterator[_Link]:
 def _largest(blocks: NDArray[Any], axes: tuple[int, int]) -> NDArray[Any]:
     largest: NDArray[Any] = np.maximum(blocks.max(axis=axes), -blocks.min(axis=axes))
     return largest
+
+
+def _alive(ranges: NDArray[Any]) -> NDArray[np.bool_]:
+    alive: NDArray[np.bool_] = ranges > _DEAD * ranges.max(initial=0.0)
+    return alive
 
 
 def _has_bias(node: onnx.NodeProto) -> bool:
