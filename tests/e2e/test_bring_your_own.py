@@ -156,7 +156,7 @@ def ratios(model: Path) -> dict[str, float]:
         "size_ratio": int8["size_bytes"] / fp32["size_bytes"],
         "fp32_latency_ms": fp32["latency_ms"],
         "latency_ratio": int8["latency_ms"] / fp32["latency_ms"],
-        "f1_verify": int8["agreement"]["f1"],
+        "f1_verify": int8["measured"]["agreement"]["f1"],
     }
 
 

@@ -18,7 +18,6 @@ from edgehaul_tools.export.temperature import parse_temperature, set_temperature
 from edgehaul_tools.export.whole_model import made_whole
 from edgehaul_tools.quantize.answers import Prepared
 from edgehaul_tools.quantize.directory import ModelDirectory, describe_variant
-from edgehaul_tools.quantize.inputs import InputSource
 from edgehaul_tools.train.architectures.recurrent import SequenceNetwork, SequenceShape
 from edgehaul_tools.train.run_directory import TrainingRun, write_run
 from edgehaul_tools.verify.torch_parity import compare_with_torch
@@ -89,8 +88,7 @@ def test_a_temperature_changes_how_sure_a_classifier_is_and_not_what_it_answers(
     # Whoever compares the model with its run later divides by it, too.
     variant = describe_variant(tmp_path, "fp32", path.name, "fp32")
     directory = ModelDirectory("model", spec, "metadata", variant.sha256, (variant,))
-    source = InputSource(1, (), lambda: iter([Prepared(windows)]), lambda: iter(()))
-    parity = compare_with_torch(tmp_path / "run", tmp_path, directory, source)
+    parity = compare_with_torch(tmp_path / "run", tmp_path, directory, [Prepared(windows)])
     assert parity.difference["scores"] <= PARITY_LIMIT
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 import onnx
@@ -15,7 +16,9 @@ from edgehaul_tools.quantize.graph import Unit, divide
 from edgehaul_tools.quantize.sqnr import layer_sqnr
 from edgehaul_tools.quantize.static import quantize_static
 
-BATCHES = pytest.mark.parametrize("batch", ["batch", 1], ids=["free", "fixed"])
+Batch = Literal["free", "one", "constant"]
+"""Constant: a Reshape between the layers takes no other batch size than one."""
+BATCHES = pytest.mark.parametrize("batch", get_args(Batch))
 
 
 def model_of(
@@ -30,12 +33,27 @@ def model_of(
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [
-            numpy_helper.from_array(value.astype(np.float32), name)
+            numpy_helper.from_array(
+                value if value.dtype == np.int64 else value.astype(np.float32), name
+            )
             for name, value in constants.items()
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     return onnx.shape_inference.infer_shapes(model)
+
+
+def batch_of(batch: Batch) -> int | str:
+    return "batch" if batch == "free" else 1
+
+
+def reshaped(
+    nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], at: int, shape: Sequence[int]
+) -> None:
+    """Put a Reshape to a constant shape in front of a node."""
+    source, nodes[at].input[0] = nodes[at].input[0], "reshaped"
+    nodes.insert(at, helper.make_node("Reshape", [source, "shape"], ["reshaped"], name="reshape"))
+    constants["shape"] = np.array(shape, np.int64)
 
 
 def weights_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -53,7 +71,7 @@ def with_whole_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return rounded
 
 
-def two_layers(batch: str | int, opset: int) -> onnx.ModelProto:
+def two_layers(batch: Batch, opset: int) -> onnx.ModelProto:
     """Return y = 0.6 * (1.4 * x + 2), as two 1x1 convolutions; the second has no bias."""
     nodes = [
         helper.make_node("Conv", ["x", "w1", "b1"], ["t"], name="one"),
@@ -64,12 +82,14 @@ def two_layers(batch: str | int, opset: int) -> onnx.ModelProto:
         "b1": np.array([2.0]),
         "w2": np.full((1, 1, 1, 1), 0.6),
     }
-    return model_of(nodes, constants, (batch, 1, 1, 2), opset)
+    if batch == "constant":
+        reshaped(nodes, constants, 1, (1, 1, 1, 2))
+    return model_of(nodes, constants, (batch_of(batch), 1, 1, 2), opset)
 
 
 @BATCHES
 @pytest.mark.parametrize("opset", [13, 20])
-def test_two_layers_by_hand(batch: str | int, opset: int) -> None:
+def test_two_layers_by_hand(batch: Batch, opset: int) -> None:
     model = two_layers(batch, opset)
     units = [Unit("one", ("one",), "t"), Unit("two", ("two",), "y")]
     inputs = [np.array([[[[1.0, 3.0]]]], np.float32), np.array([[[[5.0, 11.0]]]], np.float32)]
@@ -89,13 +109,15 @@ def test_two_layers_by_hand(batch: str | int, opset: int) -> None:
 
 
 @BATCHES
-def test_dense_layers_and_shared_or_scaled_biases(batch: str | int) -> None:
+def test_dense_layers_and_shared_or_scaled_biases(batch: Batch) -> None:
     nodes = [
         helper.make_node("Gemm", ["x", "w1", "b"], ["t"], name="one", beta=0.5),
         helper.make_node("Gemm", ["t", "w2", "b"], ["y"], name="two", transB=1),
     ]
     constants = {"w1": np.full((2, 2), 1.25), "w2": np.full((2, 2), 1.0), "b": np.array([2.0, 4.0])}
-    model = model_of(nodes, constants, (batch, 2))
+    if batch == "constant":
+        reshaped(nodes, constants, 1, (1, 2))
+    model = model_of(nodes, constants, (batch_of(batch), 2))
     units = [Unit("one", ("one",), "t"), Unit("two", ("two",), "y")]
     inputs = [np.array([[1.0, 3.0]], np.float32)]
     got = weights_of(corrected(model, with_whole_weights, inputs, units))
@@ -105,7 +127,7 @@ def test_dense_layers_and_shared_or_scaled_biases(batch: str | int) -> None:
     assert got["b"] == pytest.approx([2.0, 4.0])
 
 
-def convolutional(batch: str | int) -> onnx.ModelProto:
+def convolutional(batch: Batch) -> onnx.ModelProto:
     random = np.random.default_rng(0)
     scale = 2.0 ** random.uniform(-3, 3, 8)
     nodes = [
@@ -127,7 +149,9 @@ def convolutional(batch: str | int) -> onnx.ModelProto:
         "w4": random.normal(0, 1, (4, 3)),
         "b4": random.normal(0, 1, 3),
     }
-    return model_of(nodes, constants, (batch, 3, 8, 8))
+    if batch == "constant":
+        reshaped(nodes, constants, 4, (1, 8, 8, 8))
+    return model_of(nodes, constants, (batch_of(batch), 3, 8, 8))
 
 
 def pictures(count: int) -> list[np.ndarray]:
@@ -157,7 +181,7 @@ def layer_errors(
 
 
 @BATCHES
-def test_int8_means_of_all_layers_become_the_float_ones(batch: str | int) -> None:
+def test_int8_means_of_all_layers_become_the_float_ones(batch: Batch) -> None:
     model = convolutional(batch)
     inputs = pictures(24)
     ranges = Histograms(model, activation_tensors(model), lambda: iter(inputs)).ranges("minmax")
@@ -174,23 +198,20 @@ def test_int8_means_of_all_layers_become_the_float_ones(batch: str | int) -> Non
     assert after[3] < max(before[3], 0.05)
 
 
-def test_a_free_and_a_fixed_batch_are_corrected_alike() -> None:
+def test_layers_in_one_run_and_one_by_one_are_corrected_alike() -> None:
     inputs = pictures(12)
-
-    def build(source: onnx.ModelProto) -> onnx.ModelProto:
-        return with_whole_weights(source)
-
-    free, fixed = convolutional("batch"), convolutional(1)
+    free, constant = convolutional("free"), convolutional("constant")
     units = divide(free.graph).units
-    got = weights_of(corrected(free, build, inputs, units))
-    expected = weights_of(corrected(fixed, build, inputs, units))
-    assert set(got) == set(expected)
-    for name, value in expected.items():
-        np.testing.assert_allclose(got[name], value, rtol=1e-3, atol=1e-3)
+    got = weights_of(corrected(free, with_whole_weights, inputs, units))
+    expected = weights_of(corrected(constant, with_whole_weights, inputs, units))
+    assert {*got, "shape"} == set(expected)
+    assert any(name.endswith(".edgehaul.bias") for name in got)
+    for name, value in got.items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-3, atol=1e-3)
 
 
 def test_nothing_to_correct_changes_nothing() -> None:
-    model = two_layers(1, 17)
+    model = two_layers("one", 17)
     units = [Unit("one", ("one",), "t")]
     assert corrected(model, with_whole_weights, [], units) == model
     tensor = np.ones((1, 1, 1, 2), np.float32)
@@ -200,7 +221,7 @@ def test_nothing_to_correct_changes_nothing() -> None:
 
 
 def test_signal_to_noise_by_hand() -> None:
-    model = two_layers(1, 17)
+    model = two_layers("one", 17)
     units = [Unit("one", ("one",), "t"), Unit("two", ("two",), "y"), Unit("no", ("no",), "none")]
     tensors = [np.array([[[[1.0, 3.0]]]], np.float32)]
     worse = onnx.ModelProto()
@@ -217,7 +238,7 @@ def test_signal_to_noise_by_hand() -> None:
 
 
 def test_noise_of_an_int8_model_is_that_of_what_the_next_layer_reads() -> None:
-    model = convolutional(1)
+    model = convolutional("one")
     inputs = pictures(4)
     ranges = Histograms(model, activation_tensors(model), lambda: iter(inputs)).ranges("minmax")
     int8 = quantize_static(model, ranges, float_nodes=(), weight_bits=7)

@@ -23,7 +23,11 @@ from edgehaul_tools.dataset.series import Series
 from edgehaul_tools.dataset.traces import AnomalySpan, read_truck_dataset
 from edgehaul_tools.evaluate.accuracy import measure_accuracy
 from edgehaul_tools.evaluate.canvases import Canvases, kept_inputs
+from edgehaul_tools.evaluate.classification import ClassScores
+from edgehaul_tools.evaluate.detection import Ap50Scores, DetectionScores
+from edgehaul_tools.evaluate.ground_truth import ByClass, RecallScores
 from edgehaul_tools.evaluate.labelled import detect_in
+from edgehaul_tools.evaluate.matching import match_classes
 from edgehaul_tools.export.metadata import read_spec
 from edgehaul_tools.export.runtime import Run, runner
 from edgehaul_tools.quantize.answers import Answers, Prepared
@@ -359,3 +363,27 @@ def test_kept_canvases_are_the_very_inputs_of_the_box(
             tensor, placement = plain(picture)
             assert np.array_equal(item.tensor, tensor)
             assert item.placement == placement
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_quick_to_resample_gives_the_same_figures(
+    boxes: DetectionDataset, classifier: tuple[ModelSpec, Run], seed: int, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(seed)
+    run = runner(write_detector(tmp_path / "d.onnx"))
+    found = [f.above(0.3) for f in detect_in(run, SPEC, boxes)]
+    matches = match_classes(found, boxes.samples, len(boxes.labels))
+    scores = DetectionScores(np.arange(len(found)), boxes.labels, matches, 0.3)
+    n, labels = 40, classifier[0].output.labels
+    answers = ClassScores(np.arange(n), random.integers(0, 2, n), random.random((n, len(labels))))
+    pairs = (
+        (scores, Ap50Scores(scores)),
+        (ByClass(answers, labels, "recall"), RecallScores(answers, labels)),
+    )
+    for whole, quick in pairs:
+        weights = random.integers(0, 3, len(whole.units)).astype(np.float64)
+        expected = whole.figures(weights)
+        got = quick.figures(weights)
+        assert len(got) > 2
+        for name, value in got.items():
+            assert value == pytest.approx(expected[name], nan_ok=True), name

@@ -32,14 +32,13 @@ def write_dense(path: Path, columns: int) -> Path:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
 def test_weights_are_seen_in_the_peak_and_this_process_is_not(tmp_path: Path) -> None:
-    # This process is made larger than any of the children, which must not inherit that.
+    # This process is made larger than the children, which must not inherit that.
     ballast = np.ones(16 << 20, np.float64)
-    large, small = write_dense(tmp_path / "l.onnx", 16384), write_dense(tmp_path / "s.onnx", 16)
-    peaks = peak_increases([large, small], TENSOR, rounds=1, runs=1)
+    large = write_dense(tmp_path / "m.onnx", 16384)
+    peaks = peak_increases([large], TENSOR, rounds=1, runs=1)
     assert ballast.sum() == 16 << 20
     assert peaks is not None
     assert 50e6 <= peaks[0] <= 250e6
-    assert 0 <= peaks[1] <= 30e6
 
 
 def test_a_model_that_cannot_run_is_named(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec
 from edgehaul.config.recipe import DetectorRecipe, Recipe
 from edgehaul.errors import SpecMismatchError
 from edgehaul_tools.quantize.directory import ModelDirectory
-from edgehaul_tools.quantize.inputs import InputSource
 from edgehaul_tools.train.run_directory import TrainingRun, write_run
+from edgehaul_tools.verify.gate import Gate
+from edgehaul_tools.verify.proof import Verification
 from edgehaul_tools.verify.torch_parity import compare_with_torch
 from edgehaul_tools.verify.torch_record import PARITY_LIMIT, TorchParity
-from edgehaul_tools.verify.verify import Gate, Verification
 
 
 def verification(difference: float) -> Verification:
@@ -50,6 +50,5 @@ def test_a_run_of_other_classes_is_refused(tmp_path: Path) -> None:
     fewer = msgspec.structs.replace(spec.output, labels=("parcel",))
     other = msgspec.structs.replace(spec, output=fewer)
     directory = ModelDirectory("parcels", other, "metadata", "", ())
-    nothing = InputSource(0, (), lambda: iter(()), lambda: iter(()))
     with pytest.raises(SpecMismatchError, match="another input or output"):
-        compare_with_torch(tmp_path, tmp_path, directory, nothing)
+        compare_with_torch(tmp_path, tmp_path, directory, ())

@@ -7,6 +7,7 @@ import msgspec
 from edgehaul_tools.evaluate.bootstrap import Estimate
 from edgehaul_tools.quantize.fusion import Fusion
 from edgehaul_tools.quantize.plan import Plan
+from edgehaul_tools.verify.agreement import METRIC
 
 GIVEN = "given"
 """The network as it was given; others are pruned or trained on."""
@@ -74,10 +75,10 @@ class Wanted(msgspec.Struct, frozen=True):
     """What a candidate must reach to be kept.
 
     Attributes:
-        max_drop: Largest loss against fp32; 0.01 is one point.
-        min_agreement: Least agreement with fp32.
+        max_drop: Largest loss against fp32 on labelled data; 0.01 is one point.
+        min_agreement: Least agreement with fp32, where there are no labels.
         min_speedup: fp32 time / its time; nothing slower than fp32 is ever kept.
-        sure: Whether the whole 95 % interval of the drop must be within ``max_drop``.
+        sure: Whether the whole 95 % interval must be within it.
         timed: Whether times of this machine count: not where the model is for another kind.
     """
 
@@ -93,13 +94,20 @@ class Wanted(msgspec.Struct, frozen=True):
 
     def fault_of(self, one: Candidate) -> str:
         """Return why its answers are not good enough; empty where they are."""
-        judged = one.drop.high if self.sure else one.loss
+        if one.metric == METRIC:  # without labels the agreement is all that there is
+            return self._disagreement_of(one)
+        judged = one.drop.high if self.sure else one.drop.value
         if judged is None or not judged <= self.max_drop:
             shown = "?" if judged is None else f"{100 * judged:.2f}"
             within = " (upper end)" if self.sure else ""
             return f"drops {shown} points{within}, more than {100 * self.max_drop:g}"
-        if not one.agreement >= self.min_agreement:
-            return f"agrees to {one.agreement:.3f}, less than {self.min_agreement:g}"
+        return ""
+
+    def _disagreement_of(self, one: Candidate) -> str:
+        agreement = 1 - (one.drop.high or 0.0) if self.sure else one.agreement
+        if not agreement >= self.min_agreement:
+            within = " (lower end)" if self.sure else ""
+            return f"agrees to {agreement:.3f}{within}, less than {self.min_agreement:g}"
         return ""
 
     def slowness_of(self, one: Candidate) -> str:

@@ -12,7 +12,11 @@ from edgehaul.errors import GateError, UsageError
 from edgehaul_tools.compress.compress import compress as search
 from edgehaul_tools.compress.live import shown
 from edgehaul_tools.compress.material import gather
-from edgehaul_tools.compress.options import DEFAULT_BUDGET_S, DEFAULT_MAX_DROP_POINTS, Options
+from edgehaul_tools.compress.options import (
+    DEFAULT_BUDGET_S,
+    DEFAULT_MAX_DROP_POINTS,
+    Options,
+)
 from edgehaul_tools.compress.report import rows_of, write_page
 from edgehaul_tools.compress.result import Compression
 from edgehaul_tools.export.spec_choice import read_labels
@@ -61,13 +65,14 @@ class _Duration(click.ParamType[float]):
     type=click.FloatRange(0, 100),
     default=DEFAULT_MAX_DROP_POINTS,
     show_default=True,
-    help="Largest loss against fp32, in points (hundredths of the metric).",
+    help="Largest loss on labelled data, in points (hundredths of the metric).",
 )
 @click.option("--sure", is_flag=True, help="The whole 95 % interval must be within --max-drop.")
 @click.option(
     "--min-agreement",
     type=click.FloatRange(0, 1),
-    help="Least agreement with fp32.  [default: 0.97 of detections, 0.99 of other answers]",
+    help="Least agreement with fp32, without labels.  [default: 0.97 of detections, 0.99 of "
+    "other answers]",
 )
 @click.option("--min-speedup", type=click.FloatRange(1), help="fp32 time / int8 time to reach.")
 @click.option(
@@ -158,7 +163,7 @@ def compress(  # noqa: PLR0913 - one for each option
     )
     if not model.exists():
         raise UsageError("there is no such file or folder", where=model, remedy="check the path")
-    material = gather(model, out / "work", calibration=calib, data=data, proof=proof, frames=frames)
+    material = gather(model, out / WORK, Given(calib, data, proof, frames))
     with shown(as_json=as_json) as display:
         result = search(material, out, options, display.progress, display.told)
     page = write_page(result, out)

@@ -17,7 +17,7 @@ from edgehaul_tools.compress.explorer import Budget, Explorer
 from edgehaul_tools.compress.journal import Journal, search_digest
 from edgehaul_tools.compress.material import Material
 from edgehaul_tools.compress.measuring import Measuring, Reference, Told
-from edgehaul_tools.compress.networks import Network, changed_networks
+from edgehaul_tools.compress.networks import WORK, Changed, Network
 from edgehaul_tools.compress.options import Options
 from edgehaul_tools.compress.result import RESULT_NAME, Compression, Sensitivity
 from edgehaul_tools.compress.verdict import verdict_of
@@ -38,8 +38,9 @@ from edgehaul_tools.quantize.quantize import input_warnings, name_of
 from edgehaul_tools.quantize.quantizer import Inputs, Progress, Quantizer
 from edgehaul_tools.quantize.routes import first_plans
 from edgehaul_tools.quantize.target import target_here
-from edgehaul_tools.verify.measure import Yardstick
-from edgehaul_tools.verify.verify import Gate, verify_directory
+from edgehaul_tools.verify.gate import Gate
+from edgehaul_tools.verify.measure import Labelled, Yardstick
+from edgehaul_tools.verify.verify import Recorded, verify_directory
 
 _RETRIES = 4
 """So many choices may fail on the data of the proof before fp32 is kept."""
@@ -100,13 +101,14 @@ class _Compression:
         yardstick = Yardstick(
             self._spec,
             given.quantizer.fp32,
-            labelled=material.labelled,
+            labelled=self._labelled(),
             inputs=inputs,
             where=material.model,
         )
         size_bytes = given.quantizer.model.ByteSize()
         tensor = given.quantizer.probes[0].tensor
         self._reference = Reference(given.quantizer.fp32, size_bytes, tensor, yardstick)
+        self._changed = Changed(material, options, out / WORK, self._spec, self._inputs, progress)
         self._journal = Journal(out, self._digest(), resume=options.resume)
         self._refused: dict[Key, str] = {}
 
@@ -171,9 +173,15 @@ class _Compression:
             return self._inputs
         return kept_inputs(open_inputs(frames, self._spec, self._options.limit), self._spec)
 
+    def _labelled(self) -> Labelled | None:
+        if self._material.labelled is None:
+            return None
+        found = self._material.labelled.read(self._spec)
+        return found.recordings if isinstance(found, Recorded) else found
+
     def _digest(self) -> str:
         data = self._material
-        named = (data.calibration, data.frames, data.labelled and data.labelled.root)
+        named = (data.calibration, data.frames, data.labelled)
         return search_digest(
             sha256_of(data.model).encode(), repr(named).encode(), self._options.identity
         )
@@ -181,9 +189,7 @@ class _Compression:
     def _explored(self) -> tuple[dict[str, Network], list[Candidate]]:
         networks = {GIVEN: self._given}
         candidates = self._explore(self._given)
-        for network in changed_networks(
-            self._material, self._options, self._spec, self._inputs, self._progress
-        ):
+        for network in self._changed.networks():
             networks[network.name] = network
             candidates += self._explore(network)
         return networks, candidates
@@ -234,12 +240,13 @@ class _Compression:
     def _failures(self, chosen: Sequence[Candidate]) -> Iterator[tuple[Key, str]]:
         """Prove the directory; yield what fails there, and how."""
         self._progress("proving the choice")
+        source = self._material.proof
         proof = verify_directory(
             self._out,
-            frames=None if self._material.proof is not None else self._frames(),
-            data=self._material.proof,
+            frames=self._frames() if source is None else None,
+            data=None if source is None else source.read(self._spec),
             run=self._material.run,
-            gate=Gate(self._wanted.max_drop, self._wanted.min_agreement),
+            gate=Gate(self._wanted.max_drop, self._wanted.min_agreement, self._wanted.sure),
             limit=self._options.limit,
             progress=self._progress,
         )

@@ -5,10 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgehaul_tools.dataset.read import read_dataset
-from edgehaul_tools.dataset.samples import DetectionDataset
+from edgehaul.bundle.spec import ModelSpec, SequenceInput
+from edgehaul_tools.dataset.parts import PARTS
+from edgehaul_tools.dataset.samples import DetectionDataset, Part
+from edgehaul_tools.evaluate.material import read_pictures, read_recordings
+from edgehaul_tools.verify.verify import Recorded
 
-_EXPORTED = "fp32-source.onnx"
+_EXPORTED = "source.onnx"
+Labelled = DetectionDataset | Recorded
+
+
+@dataclass(frozen=True)
+class LabelledSource:
+    """Labelled data that is read when the model's spec is known.
+
+    Attributes:
+        path: The dataset.
+        part: Which part of it; empty means the test part where one is named, else all.
+        run: The run that says which sample is in which part.
+    """
+
+    path: Path
+    part: Part | str = ""
+    run: Path | None = None
+
+    def read(self, spec: ModelSpec) -> Labelled:
+        """Read the samples that a model of this spec takes.
+
+        Raises:
+            DatasetError: The dataset is unusable, or the part is empty.
+        """
+        if isinstance(spec.input, SequenceInput):
+            return Recorded(self.path, read_recordings(self.path, self.part, self.run).content)
+        return read_pictures(self.path, self.part, self.run).content
 
 
 @dataclass(frozen=True)
@@ -19,8 +48,8 @@ class Material:
         model: The ONNX file.
         run: The run directory that it was exported from; none where an ONNX file was given.
         calibration: What ranges are measured on.
-        labelled: Labelled data to choose by; none where there is none.
-        proof: Labelled data that the choice is proved on; none where there is none.
+        labelled: What to choose by; none where there are no labels.
+        proof: What the choice is proved on; none where there are no labels.
         frames: Inputs without labels to choose and prove by, where there are no labelled ones.
         warnings: What the user should know of it.
     """
@@ -28,65 +57,71 @@ class Material:
     model: Path
     run: Path | None
     calibration: Path | None
-    labelled: DetectionDataset | None
-    proof: DetectionDataset | None
+    labelled: LabelledSource | None
+    proof: LabelledSource | None
     frames: Path | None
     warnings: tuple[str, ...] = ()
 
 
-def gather(
-    source: Path,
-    work: Path,
-    *,
-    calibration: Path | None,
-    data: Path | None,
-    proof: Path | None,
-    frames: Path | None,
-) -> Material:
+@dataclass(frozen=True)
+class Given:
+    """Paths as the user gave them.
+
+    Attributes:
+        calibration: What ranges are measured on.
+        data: Labelled data to choose by.
+        proof: Labelled data to prove the choice on.
+        frames: Inputs without labels.
+    """
+
+    calibration: Path | None = None
+    data: Path | None = None
+    proof: Path | None = None
+    frames: Path | None = None
+
+
+def gather(source: Path, work: Path, given: Given) -> Material:
     """Return the model and its data; a run directory is exported, and brings its own split.
+
+    Of a run, ranges are measured on its training part, forms are chosen by its validation part
+    and proved on its test part, as far as nothing else is given.
 
     Args:
         source: An ONNX file or a run directory.
         work: Folder for what is made on the way.
-        calibration: What ranges are measured on; of a run its training part.
-        data: Labelled data to choose by; of a run its validation part.
-        proof: Labelled data to prove the choice on; of a run its test part.
-        frames: Inputs without labels.
+        given: The user's data.
 
     Raises:
-        ModelError: The run cannot be exported.
-        DatasetError: A dataset cannot be read.
+        ModelError: The run cannot be read or exported.
     """
     run = source if source.is_dir() else None
-    model = source
-    if run is not None:
-        model = _exported(run, work)
-        calibration = calibration or _part(run, "train")
-        data = data or _part(run, "val")
-        proof = proof or _part(run, "test")
-    labelled = read_dataset(data) if data is not None else None
-    proving = read_dataset(proof) if proof is not None else labelled
+    parts = _parts_of(run) if run is not None and given.frames is None else {}
+    labelled = LabelledSource(given.data) if given.data else parts.get("val")
+    proof = LabelledSource(given.proof) if given.proof else parts.get("test") or labelled
+    calibration = given.calibration
+    if calibration is None and "train" in parts:
+        calibration = parts["train"].path
     return Material(
-        model=model,
+        model=source if run is None else _exported(run, work),
         run=run,
-        calibration=calibration or frames or data,
+        calibration=calibration or given.frames or given.data,
         labelled=labelled,
-        proof=proving,
-        frames=frames,
-        warnings=tuple(_warnings(labelled, proving, calibration, frames)),
+        proof=proof,
+        frames=given.frames,
+        warnings=tuple(_warnings(labelled, proof, calibration, given.frames)),
     )
 
 
 def _warnings(
-    labelled: DetectionDataset | None,
-    proof: DetectionDataset | None,
+    labelled: LabelledSource | None,
+    proof: LabelledSource | None,
     calibration: Path | None,
     frames: Path | None,
 ) -> list[str]:
     lines = []
-    if labelled is not None and proof is labelled:
+    if labelled is not None and proof == labelled:
         lines.append(
-            "chosen and proved on the same pictures, which flatters the choice: give --proof"
+            "chosen and proved on the same samples, which flatters the choice: give --proof"
         )
     if labelled is None and frames is None:
         lines.append(
@@ -94,7 +129,7 @@ def _warnings(
             "--data or --frames"
         )
     if labelled is not None and calibration is None:
-        lines.append("calibrated on the pictures of --data: give --calib to keep them apart")
+        lines.append("calibrated on the samples of --data: give --calib to keep them apart")
     return lines
 
 
@@ -107,6 +142,13 @@ def _exported(run: Path, work: Path) -> Path:
     return work / _EXPORTED
 
 
-def _part(run: Path, part: str) -> Path | None:
-    path = run / f"{part}.json"
-    return path if path.is_file() else None
+def _parts_of(run: Path) -> dict[str, LabelledSource]:
+    """Return the parts that a run keeps: as COCO of pictures, else by its own dataset."""
+    from edgehaul_tools.train.kept_split import RECORDING_SPLIT  # noqa: PLC0415 - torch, as above
+    from edgehaul_tools.train.run_directory import read_run  # noqa: PLC0415 - as above
+
+    if (run / RECORDING_SPLIT).is_file():
+        dataset = Path(read_run(run).recipe.training.dataset)
+        return {part: LabelledSource(dataset, part, run) for part in PARTS}
+    files = {part: run / f"{part}.json" for part in PARTS}
+    return {part: LabelledSource(f, "all") for part, f in files.items() if f.is_file()}

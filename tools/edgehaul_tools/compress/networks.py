@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
 
@@ -11,8 +12,14 @@ from edgehaul.bundle.spec import ModelSpec
 from edgehaul.errors import UsageError
 from edgehaul_tools.compress.material import Material
 from edgehaul_tools.compress.options import Options
+from edgehaul_tools.quantize.contained import tried
 from edgehaul_tools.quantize.plan import Plan
 from edgehaul_tools.quantize.quantizer import Inputs, Progress, Quantizer
+from edgehaul_tools.quantize.saturation import weight_bits_here
+
+_FINISHED = "run.json"
+WORK = "work"
+"""Folder in the model directory for what is made on the way; runs in it are gone on with."""
 
 
 @dataclass(frozen=True)
@@ -32,25 +39,79 @@ class Network:
         return self.quantizer.model if plan is None else self.quantizer.build(plan)
 
 
-def changed_networks(
-    material: Material,
-    options: Options,
-    spec: ModelSpec,
-    inputs: Inputs,
-    progress: Progress,
-) -> Iterator[Network]:
-    """Yield what training makes of a run directory, where that was asked for.
+class Changed:
+    """Makes other networks of a run directory, by training on.
+
+    A network that an earlier, interrupted search has finished is taken as it is.
+
+    Args:
+        material: Holds the run directory.
+        options: Which networks are asked for.
+        work: Folder for their run directories.
+        spec: Input and output of the model.
+        inputs: The prepared calibration inputs.
+        progress: Told what is done, in words.
 
     Raises:
-        UsageError: It was asked for, and an ONNX file was given.
+        UsageError: Networks are asked for, and an ONNX file was given.
     """
-    if not (options.prune or options.qat_epochs):
-        return
-    if material.run is None:
-        raise UsageError(
-            "--prune and --qat train, and an ONNX file cannot be trained",
-            where=material.model,
-            remedy="give the run directory that the model was exported from",
-        )
-    del spec, inputs, progress
-    yield from ()
+
+    def __init__(
+        self,
+        material: Material,
+        options: Options,
+        work: Path,
+        spec: ModelSpec,
+        inputs: Inputs,
+        progress: Progress,
+    ) -> None:
+        if material.run is None and (options.prune or options.qat_epochs):
+            raise UsageError(
+                "--prune and --qat train, and an ONNX file cannot be trained",
+                where=material.model,
+                remedy="give the run directory that the model was exported from",
+            )
+        self._run, self._options, self._work = material.run, options, work
+        self._spec, self._inputs, self._progress = spec, inputs, progress
+
+    def networks(self) -> Iterator[Network]:
+        """Yield the networks that were asked for, each as soon as it is trained."""
+        if self._run is None:
+            return
+        for share in self._options.prune:
+            name = f"pruned{round(100 * share)}"
+            out = self._work / name
+            if not (out / _FINISHED).is_file():
+                self._prune(self._run, share, out)
+            yield self._network(name, out)
+            if self._options.qat_epochs:
+                yield self._rounded(f"{name}-qat", out)
+        if self._options.qat_epochs:
+            yield self._rounded("qat", self._run)
+
+    def _prune(self, run: Path, share: float, out: Path) -> None:
+        # Imported here: torch and its pruning library take seconds, and few ask for them.
+        from edgehaul_tools.prune.options import PruneOptions  # noqa: PLC0415
+        from edgehaul_tools.prune.prune import prune_run  # noqa: PLC0415
+
+        self._progress(f"removing {share:.0%} of the channels, and training on")
+        prune_run(run, out, PruneOptions(share=share), say=self._progress)
+
+    def _rounded(self, name: str, run: Path) -> Network:
+        from edgehaul_tools.train.continued import open_run_recipe  # noqa: PLC0415 - as above
+        from edgehaul_tools.train.qat.training import Int8, learn_rounded  # noqa: PLC0415 - as above
+
+        out = self._work / name
+        if not (out / _FINISHED).is_file():
+            self._progress("training on with int8 in the loop")
+            epochs = self._options.qat_epochs
+            learn_rounded(open_run_recipe(run), out, Int8(weight_bits_here()), epochs=epochs)
+        return self._network(name, out)
+
+    def _network(self, name: str, run: Path) -> Network:
+        from edgehaul_tools.export.run import export_run  # noqa: PLC0415 - as above
+
+        path = self._work / f"{name}.onnx"
+        export_run(run, path)
+        found = tried(path, self._options.limits)
+        return Network(name, Quantizer(found.model, self._spec, self._inputs, self._progress, path))

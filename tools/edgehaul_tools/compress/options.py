@@ -25,8 +25,9 @@ class Options(msgspec.Struct, frozen=True):
         spec_file: The spec, where the model does not carry one.
         labels: Names of the classes.
         limit: Most inputs to calibrate and, without labels, to compare on.
-        max_drop: Largest loss against fp32; 0.01 is one point.
-        min_agreement: Least agreement with fp32; none is 0.97 of detections, 0.99 of others.
+        max_drop: Largest loss against fp32 on labelled data; 0.01 is one point.
+        min_agreement: Least agreement with fp32 without labels; none is 0.97 of detections,
+            0.99 of others.
         min_speedup: fp32 time / int8 time to reach; None keeps whatever is faster than fp32.
         sure: Whether the whole interval of the drop must be within ``max_drop``.
         targets: Kinds of processors; one variant at least for each. Empty is this machine's.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgehaul_tools.demo.result import DemoResult
-from edgehaul_tools.verify.verify import Gate
+from edgehaul_tools.verify.gate import Gate
 
 MAX_DROP = Gate().max_drop
 _ROUNDING = 9

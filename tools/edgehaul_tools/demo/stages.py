@@ -29,7 +29,8 @@ from edgehaul_tools.subscribe.embedded_broker import EmbeddedBroker
 from edgehaul_tools.train.follow import follow_recipe
 from edgehaul_tools.train.loop.optimization import EpochReport, Progress
 from edgehaul_tools.train.run_directory import TrainingRun
-from edgehaul_tools.verify.verify import Verification, raise_unless_passed, verify_directory
+from edgehaul_tools.verify.proof import Verification, raise_unless_passed
+from edgehaul_tools.verify.verify import verify_directory
 
 DATA_SEED = 1
 MARKER_NAME = ".edgehaul-demo"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,8 +85,48 @@ class DetectionScores:
         return rows
 
 
+@dataclass(frozen=True, eq=False)
+class Ap50Scores:
+    """What a detector found, for the figures at IoU 0.5 alone: ten times as quick to resample.
+
+    Attributes:
+        scores: All that it found.
+    """
+
+    scores: DetectionScores
+
+    @property
+    def units(self) -> NDArray[np.int64]:
+        """(pictures,) what is resampled together."""
+        return self.scores.units
+
+    def figures(self, weights: NDArray[np.float64]) -> dict[str, float]:
+        """Return ``map50`` and ``ap50:LABEL`` as :class:`DetectionScores` does."""
+        found = [float(average_precisions(match, weights)[0]) for match in self._matches]
+        by_class = dict(zip(self.scores.labels, found, strict=True))
+        occur = [value for value in by_class.values() if not math.isnan(value)]
+        mean = sum(occur) / len(occur) if occur else math.nan
+        return {"map50": mean} | {f"ap50:{label}": value for label, value in by_class.items()}
+
+    @cached_property
+    def _matches(self) -> list[ClassMatches]:
+        return [_at_iou_50(match) for match in self.scores.matches]
+
+
+def _at_iou_50(match: ClassMatches) -> ClassMatches:
+    """Return the detections that count at IoU 0.5, with what they find there."""
+    counted = match.counted[_IOU_50]
+    return ClassMatches(
+        scores=match.scores[counted],
+        picture=match.picture[counted],
+        hit=match.hit[_IOU_50 : _IOU_50 + 1, counted],
+        counted=match.counted[_IOU_50 : _IOU_50 + 1, counted],
+        objects=match.objects,
+    )
+
+
 def average_precisions(match: ClassMatches, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the average precision of a class at each of ``IOUS``; NaN without objects.
+    """Return the average precision of a class at each overlap; NaN without objects.
 
     Args:
         match: Its detections.
@@ -95,14 +136,14 @@ def average_precisions(match: ClassMatches, weights: NDArray[np.float64]) -> NDA
     """
     objects = float(weights @ match.objects)
     if not objects:
-        return np.full(len(IOUS), math.nan)
+        return np.full(len(match.hit), math.nan)
     each = weights[match.picture]
     drawn = each > 0
     counts = each[drawn] * match.counted[:, drawn]
     hits = np.cumsum(counts * match.hit[:, drawn], axis=1)
     precision = hits / np.maximum(np.cumsum(counts, axis=1), 1.0)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    padded = np.hstack([envelope, np.zeros((len(IOUS), 1))])
+    padded = np.hstack([envelope, np.zeros((len(match.hit), 1))])
     recall = hits / objects
     wanted = [np.searchsorted(row, RECALLS, side="left") for row in recall]
     result: NDArray[np.float64] = np.take_along_axis(padded, np.array(wanted), axis=1).mean(axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,10 @@ Answer = NDArray[np.float64] | Detections
 """What a model answers to one sample: its detections, or its numbers."""
 
 
+def _the_same(scores: Scores) -> Scores:
+    return scores
+
+
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
     """Labelled samples, and how a model's answers to them become figures.
@@ -31,6 +36,8 @@ class GroundTruth:
         inputs: The samples as the model's inputs; every pass gives the same ones.
         answer: From a model's outputs for one of them to what is kept of it.
         score: From the answers to all of them, in order, to figures and their resamples.
+        to_resample: The same scores with the main figure and those of classes alone, where
+            that is quicker.
         notes: What the user should know of the choice of samples.
     """
 
@@ -41,6 +48,7 @@ class GroundTruth:
     inputs: Iterable[Prepared]
     answer: Callable[[Outputs, Prepared], Answer]
     score: Callable[[Sequence[Answer]], Scores]
+    to_resample: Callable[[Scores], Scores] = _the_same
     notes: tuple[str, ...] = ()
 
 
@@ -70,6 +78,37 @@ class ByClass:
         values = each.recall if self.figure == "recall" else each.f1
         named = {f"{self.figure}:{n}": float(v) for n, v in zip(self.labels, values, strict=True)}
         return self.scores.figures_of(matrix) | named
+
+
+@dataclass(frozen=True, eq=False)
+class RecallScores:
+    """Accuracy and the recall of each class alone: no confusion matrix for each resample.
+
+    Attributes:
+        scores: What a classifier answered.
+        labels: Names of the classes.
+    """
+
+    scores: ClassScores
+    labels: tuple[str, ...]
+
+    @property
+    def units(self) -> NDArray[np.int64]:
+        """(n,) what is resampled together."""
+        return self.scores.units
+
+    def figures(self, weights: NDArray[np.float64]) -> dict[str, float]:
+        """Return ``accuracy`` and ``recall:LABEL`` as :class:`ByClass` does."""
+        count = len(self.labels)
+        support = np.bincount(self.scores.true, weights, count)
+        hits = np.bincount(self.scores.true, weights * self.scores.correct, count)
+        recall = np.full(count, math.nan)
+        np.divide(hits, support, out=recall, where=support > 0)
+        total = float(support.sum())
+        return {
+            "accuracy": float(hits.sum()) / total if total else math.nan,
+            **{f"recall:{n}": v for n, v in zip(self.labels, recall.tolist(), strict=True)},
+        }
 
 
 @dataclass(frozen=True, eq=False)

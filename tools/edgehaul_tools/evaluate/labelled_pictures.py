@@ -12,15 +12,17 @@ from edgehaul.vision.decode import Detections
 from edgehaul.vision.verdicts import anomaly_score
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.evaluate import anomalies, classifiers, detectors
+from edgehaul_tools.evaluate.bootstrap import Scores
 from edgehaul_tools.evaluate.candidate import Candidate
 from edgehaul_tools.evaluate.canvases import Canvases, Picture
 from edgehaul_tools.evaluate.classification import ClassScores
-from edgehaul_tools.evaluate.detection import DetectionScores
+from edgehaul_tools.evaluate.detection import Ap50Scores, DetectionScores
 from edgehaul_tools.evaluate.ground_truth import (
     Answer,
     ByClass,
     ByKind,
     GroundTruth,
+    RecallScores,
     counted,
     rows_of,
 )
@@ -83,7 +85,13 @@ def _detection_truth(candidate: Candidate, dataset: DetectionDataset) -> GroundT
         inputs=_inputs(candidate, dataset),
         answer=answer,
         score=score,
+        to_resample=_at_iou_50,
     )
+
+
+def _at_iou_50(scores: Scores) -> Scores:
+    assert isinstance(scores, DetectionScores)  # noqa: S101 - of a detector they are
+    return Ap50Scores(scores)
 
 
 def _class_truth(candidate: Candidate, dataset: DetectionDataset) -> GroundTruth:
@@ -91,17 +99,26 @@ def _class_truth(candidate: Candidate, dataset: DetectionDataset) -> GroundTruth
     labels = candidate.spec.output.labels
     units, unit = units_of(known.samples)
     true = classifiers.true_classes(known, labels)
-    figure = "recall"
+
+    def score(answers: Sequence[Answer]) -> ByClass:
+        return ByClass(ClassScores(units, true, rows_of(answers)), labels, "recall")
+
     return GroundTruth(
         main=classifiers.MAIN,
-        class_figure=figure,
+        class_figure="recall",
         unit=unit,
         samples_of=counted(true, labels),
         inputs=_inputs(candidate, known),
         answer=lambda outputs, _item: classifiers.probabilities_of(outputs, candidate),
-        score=lambda answers: ByClass(ClassScores(units, true, rows_of(answers)), labels, figure),
+        score=score,
+        to_resample=_without_matrix,
         notes=notes,
     )
+
+
+def _without_matrix(scores: Scores) -> Scores:
+    assert isinstance(scores, ByClass)  # noqa: S101 - of a classifier they are
+    return RecallScores(scores.scores, scores.labels)
 
 
 def _anomaly_truth(candidate: Candidate, dataset: DetectionDataset, normal: str) -> GroundTruth:

@@ -96,7 +96,7 @@ def read_recordings(data: Path, part: str, split_from: Path | None) -> Recording
         raise UsageError(
             f"nothing says which recordings are in the {part} part",
             where=data,
-            remedy="name the run with --split-from, or take --part all",
+            remedy="name the run with --split-from (of verify: --run), or take --part all",
         )
     return _chosen(data, every, part, {}, None)
 

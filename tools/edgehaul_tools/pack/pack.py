@@ -17,12 +17,15 @@ from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.export.spec_choice import check_answers
 from edgehaul_tools.quantize.directory import DirectoryVariant, ModelDirectory, read_directory
 from edgehaul_tools.quantize.inputs import open_inputs
-from edgehaul_tools.verify.verify import Verification, read_verification
+from edgehaul_tools.verify.measure import Measured
+from edgehaul_tools.verify.proof import Verification, read_verification
 
 GOLDEN_CASES = 3
 """Most golden cases; fewer where they would weigh more than the models, but always one."""
 GOLDEN_FREE_BYTES = 1 << 20
 """What golden cases may weigh beside the smallest model."""
+_SHOWN = ("map50_95", "macro_f1")
+"""Figures that the manifest tells beside the metric."""
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -140,15 +143,26 @@ def _preferred_first(
 
 def _variant(variant: DirectoryVariant, proof: Verification | None) -> Variant:
     measured = proof.models.get(variant.sha256) if proof else None
-    metrics: dict[str, float] = {}
+    metrics = {}
     if measured is not None:
-        metrics["latency_ms"] = round(measured.latency_ms, 3)
-        if measured.agreement is not None:
-            metrics["agreement"] = round(measured.agreement.f1, 6)
-        if measured.accuracy is not None:
-            metrics["map50"] = round(measured.accuracy.map50, 6)
-            metrics["map50_95"] = round(measured.accuracy.map50_95, 6)
+        metrics = {"latency_ms": round(measured.latency_ms, 3), **_quality(measured.measured)}
+        if measured.peak_rss_bytes is not None:
+            metrics["peak_rss_bytes"] = float(measured.peak_rss_bytes)
     return Variant(variant.name, f"models/{variant.path}", variant.precision, metrics)
+
+
+def _quality(measured: Measured) -> dict[str, float]:
+    """Return the metric, what is lost of it with its interval, and what else is shown of it."""
+    name, drop = measured.metric, measured.drop
+    figures = {
+        "agreement": measured.agreement.f1,
+        name: measured.value,
+        **{more: measured.figures[more] for more in _SHOWN if more in measured.figures},
+        f"{name}_drop": drop.value,
+        f"{name}_drop_low": drop.low,
+        f"{name}_drop_high": drop.high,
+    }
+    return {key: round(value, 6) for key, value in figures.items() if value is not None}
 
 
 def _provenance(directory: ModelDirectory, proof: Verification | None, label: Label) -> Provenance:

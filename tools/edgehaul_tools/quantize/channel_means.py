@@ -20,6 +20,7 @@ Means = dict[str, Array]
 Continued = Callable[[str, str, str], list[onnx.NodeProto]]
 """Makes nodes for a layer from its name, its raw output and the tensor that others read."""
 
+_FATAL_ONLY = 4
 _AXES_ARE_INPUT_FROM = 18
 """Since this opset, the axes of ReduceMean are an input."""
 
@@ -62,6 +63,7 @@ class Measurement:
         self._takes = {value.name for value in self._session.get_inputs()}
         self._options = onnxruntime.RunOptions()
         self._options.only_execute_path_to_fetches = True
+        self._options.log_severity_level = _FATAL_ONLY  # whoever tries a batch size gets the error
 
     def __call__(self, given: Means, tensor: Array, wanted: Sequence[Layer] | None = None) -> Means:
         """Return the means of the wanted layers (all of them) on one input or batch."""

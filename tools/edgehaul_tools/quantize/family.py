@@ -10,7 +10,7 @@ import onnx
 from edgehaul.bundle.spec import ModelSpec
 from edgehaul.vision.verdicts import ANOMALY_HEADS
 from edgehaul_tools.quantize.graph import divide
-from edgehaul_tools.quantize.refusals import RECURRENT_OPS
+from edgehaul_tools.quantize.weights import RECURRENT_OPS
 
 Family = Literal["convolutional", "detector", "autoencoder", "attention", "recurrent", "dense"]
 Route = Literal["static", "dynamic"]

@@ -17,7 +17,7 @@ import onnx
 
 from edgehaul_tools.export.runtime import open_optimized
 from edgehaul_tools.quantize.graph import consumers_of
-from edgehaul_tools.quantize.refusals import WEIGHTED_OPS
+from edgehaul_tools.quantize.weights import WEIGHTED_OPS
 
 INTEGER_OPS = frozenset(
     {

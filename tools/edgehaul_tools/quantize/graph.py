@@ -15,7 +15,7 @@ from edgehaul.errors import ModelError
 from edgehaul_tools.export.runtime import first_line
 from edgehaul_tools.quantize.half_precision import is_half, to_single
 from edgehaul_tools.quantize.loading import load_model as load_model  # noqa: PLC0414 - the pair of clean
-from edgehaul_tools.quantize.refusals import RECURRENT_OPS, WEIGHTED_OPS
+from edgehaul_tools.quantize.weights import RECURRENT_OPS, WEIGHTED_OPS
 
 _log = logging.getLogger(__name__)
 
@@ -26,12 +26,16 @@ _ACTIVATIONS = frozenset(
     {"Relu", "LeakyRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Mul"}
 )
 _SLIM_ERRORS = (
-    IndexError,
-    KeyError,
-    RecursionError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,  # recursion included
+    TypeError,
     ValueError,
     onnx.checker.ValidationError,
     onnx.shape_inference.InferenceError,
+    version_converter.ConvertError,
 )
 """What onnxslim raises on graphs that it does not expect. Of a valid one the rest can be done
 without it; an invalid one is refused by the checker."""
@@ -235,7 +239,7 @@ def _with_newer_opset(model: onnx.ModelProto, where: Path) -> onnx.ModelProto:
         return model
     try:
         raised = version_converter.convert_version(model, MINIMUM_OPSET)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, version_converter.ConvertError) as error:
         raise ModelError(
             f"opset {version} cannot be raised to {MINIMUM_OPSET}: {first_line(error)}",
             where=where,

@@ -29,12 +29,14 @@ class InputSource:
         skipped: Names of unreadable files that are left out.
         prepared: Gives the inputs from the start.
         raw: Gives raw inputs (pictures, or windows of features), as golden vectors keep them.
+        warnings: What is odd about them, for the user.
     """
 
     count: int
     skipped: tuple[str, ...]
     prepared: Callable[[], Iterator[Prepared]]
     raw: Callable[[], Iterator[NDArray[Any]]]
+    warnings: tuple[str, ...] = ()
 
 
 def open_inputs(
@@ -59,6 +61,7 @@ def open_inputs(
         skipped=tuple(pictures.skipped),
         prepared=lambda: iter(prepare(pictures, spec)),
         raw=lambda: iter(pictures),
+        warnings=pictures.faults.warnings(spec.input),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -57,6 +56,12 @@ def parse_model(path: Path) -> onnx.ModelProto:
             content = file.read(size)
     except OSError as error:
         _refuse_unreadable(path, error)
+    if not content:
+        raise ModelError(
+            "this is no ONNX file: it is empty",
+            where=path,
+            remedy="export or download the model again",
+        )
     try:
         # Not `onnx.load`: it reads another format where the file's name ends in .json or .txt.
         model = onnx.load_model_from_string(content)
@@ -87,7 +92,7 @@ def with_weights(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     if model.functions:
         try:
             model = inliner.inline_local_functions(model)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, onnx.checker.ValidationError) as error:
             raise ModelError(
                 f"its local functions cannot be inlined: {first_line(error)}",
                 where=path,
@@ -131,9 +136,7 @@ def _refuse_unreadable(path: Path, error: OSError | ValueError) -> NoReturn:
 
 
 def _known_as(content: bytes) -> str:
-    if not content:
-        return ": it is empty"
-    names: Iterator[str] = (
+    names = (
         name for offset, magic, name in _MAGIC if content[offset : offset + len(magic)] == magic
     )
     found = next(names, "")

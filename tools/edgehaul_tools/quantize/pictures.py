@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from edgehaul.errors import DataError
 from edgehaul.vision.reading import declared_frames, grabbed_frames, open_video, read_picture
 from edgehaul_tools.dataset.read import read_dataset
+from edgehaul_tools.quantize.picture_faults import PictureFaults
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +23,8 @@ Picture = NDArray[np.uint8]
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm"})
 LABELS_SUFFIX = ".json"
+_LOOKED_AT = 8
+"""Frames of a video that are looked at for faults: files are all decoded once, frames are not."""
 
 
 class Pictures:
@@ -35,6 +39,7 @@ class Pictures:
     Attributes:
         skipped: Names of the files that could not be decoded. Damaged frames of a video are
             passed over, as on the box.
+        faults: What is odd about the pictures; of a video, about the first ones taken.
 
     Raises:
         DataError: Nothing there is a picture.
@@ -44,11 +49,14 @@ class Pictures:
         self.source = source
         self._given = list(files)
         self.skipped: list[str] = []
+        self.faults = PictureFaults()
         self._is_video = source.suffix.lower() in VIDEO_SUFFIXES and source.is_file()
         self._chosen: list[int] = []
         self._chosen_files: list[Path] = []
         if self._is_video:
             self._chosen = self._choose_frames(limit)
+            for picture in itertools.islice(self._frames(), _LOOKED_AT):
+                self.faults.see(picture)
         else:
             self._chosen_files = self._choose_files(limit)
 
@@ -92,7 +100,9 @@ class Pictures:
         return [self.source] if self.source.is_file() else sorted(self.source.rglob("*"))
 
     def _is_readable(self, file: Path) -> bool:
-        if read_picture(file) is not None:
+        picture = read_picture(file)
+        if picture is not None:
+            self.faults.see(picture)
             return True
         self.skipped.append(file.name)
         _log.warning("%s: this picture cannot be decoded and is skipped", file)

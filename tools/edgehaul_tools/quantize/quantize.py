@@ -258,6 +258,7 @@ def input_warnings(source: InputSource, where: Path) -> Iterator[str]:
     if source.skipped:
         names = f"{len(source.skipped)} unreadable files skipped, first {source.skipped[0]}"
         yield f"{where}: {names}"
+    yield from (f"{where}: {line}" for line in source.warnings)
 
 
 def _write_models(

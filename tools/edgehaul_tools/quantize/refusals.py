@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
 
 from edgehaul.errors import ModelError
-from edgehaul_tools.export.runtime import first_line
-from edgehaul_tools.quantize.tensors import (
-    graphs_of,
-    named_tensors,
-    nodes_of,
-    shown,
-    tensors_of,
-)
+from edgehaul_tools.quantize.tensors import graphs_of, nodes_of, shown
+from edgehaul_tools.quantize.weights import REMEDY_DAMAGED, refuse_weights
 
-WEIGHTED_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-RECURRENT_OPS = frozenset({"LSTM", "GRU", "RNN"})
-
-_PARAMETRIC_OPS = (
-    WEIGHTED_OPS
-    | RECURRENT_OPS
-    | {
-        "BatchNormalization",
-        "GroupNormalization",
-        "InstanceNormalization",
-        "LayerNormalization",
-        "PRelu",
-    }
-)
-"""Whose constants are learnt. Elsewhere infinity has its use: masks, limits of Clip."""
 _QUANTIZED_OPS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "ConvInteger", "MatMulInteger", "GatherBlockQuantized"}
 )
@@ -57,11 +33,7 @@ _FOREIGN_DOMAINS = frozenset({"com.microsoft.nchwc"})
 _ONNX_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 _RUNTIME_DOMAINS = frozenset({"com.microsoft"})
 """Of these ONNX Runtime itself tells, when it opens the model, what it does not know."""
-_FLOATS = frozenset(
-    {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
-)
 _SHOWN_OPS = 3
-_REMEDY_DAMAGED = "the file is truncated or damaged: export or download it again"
 
 
 def refuse_unusable(model: onnx.ModelProto, path: Path) -> None:
@@ -79,30 +51,33 @@ def refuse_unusable(model: onnx.ModelProto, path: Path) -> None:
         )
     _refuse_names(model, path)
     _refuse_inputs(graph, path)
+    _refuse_wiring(graph, path)
     _refuse_quantized(model, path)
     _refuse_operators(model, path)
-    _refuse_types(model, path)
-    _refuse_sparse(model, path)
-    for tensor in tensors_of(model):
-        _refuse_size(tensor, path)
-    _refuse_values(model, path)
+    refuse_weights(model, path)
 
 
 def _refuse_names(model: onnx.ModelProto, path: Path) -> None:
-    try:
-        weights = [tensor.name for tensor in model.graph.initializer]
-        _ = [(node.name, *node.output, *node.input) for node in nodes_of(model)]
-    except UnicodeDecodeError as error:
-        raise ModelError(
-            "a name in the model is not UTF-8", where=path, remedy=_REMEDY_DAMAGED
-        ) from error
-    if len(set(weights)) != len(weights):
-        twice = Counter(weights).most_common(1)[0][0]
-        raise ModelError(
-            f"two weights have the name {shown(twice)}",
-            where=path,
-            remedy="export the model again",
-        )
+    # protobuf gives a name that is not UTF-8 as bytes, on which much code breaks later.
+    texts: list[object] = [text for e in model.metadata_props for text in (e.key, e.value)]
+    for graph in graphs_of(model):
+        values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+        texts += [graph.name, *(value.name for value in values)]
+        texts += [v.dim_param for info in values for v in _dims_of(info)]
+        for node in graph.node:
+            texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
+            texts += [attribute.name for attribute in node.attribute]
+    if any(isinstance(text, bytes) for text in texts):
+        raise ModelError("a name in the model is not UTF-8", where=path, remedy=REMEDY_DAMAGED)
+
+
+def _dims_of(
+    value: onnx.ValueInfoProto | onnx.TensorProto,
+) -> Iterable[onnx.TensorShapeProto.Dimension]:
+    if isinstance(value, onnx.TensorProto):
+        return ()
+    dims: Iterable[onnx.TensorShapeProto.Dimension] = value.type.tensor_type.shape.dim
+    return dims
 
 
 def _refuse_inputs(graph: onnx.GraphProto, path: Path) -> None:
@@ -128,6 +103,34 @@ def _refuse_inputs(graph: onnx.GraphProto, path: Path) -> None:
             f"its input {shown(inputs[0].name)} has a dimension of {min(sizes)}",
             where=path,
             remedy="export it with real sizes, or with named free dimensions",
+        )
+
+
+def _refuse_wiring(graph: onnx.GraphProto, path: Path) -> None:
+    """Refuse tensors that nothing makes, or that two nodes make, in the main graph.
+
+    The checker of onnx finds them too, but calls each a graph that is not sorted.
+    """
+    given = Counter([*(t.name for t in graph.initializer), *(v.name for v in graph.input)])
+    made = Counter(name for node in graph.node for name in node.output if name)
+    read = (name for node in graph.node for name in node.input if name)
+    wanted = [*read, *(value.name for value in graph.output)]
+    sparse = {tensor.values.name for tensor in graph.sparse_initializer}
+    lost = next((n for n in wanted if n not in made and n not in given and n not in sparse), None)
+    if lost is not None:
+        raise ModelError(
+            f"a weight or node is missing: nothing makes {shown(lost)}, which the graph reads",
+            where=path,
+            remedy=REMEDY_DAMAGED,
+        )
+    weights = Counter(tensor.name for tensor in graph.initializer)
+    twice = [name for name, count in made.items() if count > 1 or name in given]
+    twice += [name for name, count in weights.items() if count > 1]
+    if twice:
+        raise ModelError(
+            f"two nodes or weights have the name {shown(twice[0])}",
+            where=path,
+            remedy="export the model again",
         )
 
 
@@ -179,113 +182,3 @@ def _alien(node: onnx.NodeProto) -> bool:
     return node.domain not in _ONNX_DOMAINS or not onnx.defs.has(
         node.op_type, domain="" if node.domain == "ai.onnx" else node.domain
     )
-
-
-def _refuse_types(model: onnx.ModelProto, path: Path) -> None:
-    """Refuse bfloat16 anywhere, and fp64 where it is computed with."""
-    tensors = {t.data_type for t in tensors_of(model)}
-    values = {v.type.tensor_type.elem_type for v in (*model.graph.input, *model.graph.output)}
-    if TensorProto.BFLOAT16 in tensors | values:
-        _refuse_type("bfloat16", path)
-    inputs = {value.type.tensor_type.elem_type for value in model.graph.input}
-    doubles = {n for n, t in named_tensors(model) if t.data_type == TensorProto.DOUBLE}
-    learnt = (n for n in nodes_of(model) if n.op_type in _PARAMETRIC_OPS)
-    if TensorProto.DOUBLE in inputs or any(doubles.intersection(n.input) for n in learnt):
-        _refuse_type("fp64", path)
-
-
-def _refuse_type(name: str, path: Path) -> None:
-    raise ModelError(
-        f"the model is {name}, which has no int8 form",
-        where=path,
-        remedy="export it in fp32 (in PyTorch: model.float() before the export), then quantize",
-    )
-
-
-def _refuse_sparse(model: onnx.ModelProto, path: Path) -> None:
-    if any(graph.sparse_initializer for graph in graphs_of(model)):
-        raise ModelError(
-            "the model stores weights as sparse tensors",
-            where=path,
-            remedy="export it with dense weights",
-        )
-
-
-def _refuse_size(tensor: onnx.TensorProto, path: Path) -> None:
-    """Refuse a tensor whose shape asks for another number of bytes than it has."""
-    try:
-        width = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    except KeyError:
-        raise ModelError(
-            f"weight {shown(tensor.name)} has no type that the tools know",
-            where=path,
-            remedy=_REMEDY_DAMAGED,
-        ) from None
-    wanted = math.prod(tensor.dims)
-    fits = min(tensor.dims, default=1) >= 0
-    if tensor.HasField("raw_data") and width >= 1 and tensor.data_type not in _PACKED:
-        fits = fits and len(tensor.raw_data) == wanted * width
-    elif not tensor.HasField("raw_data"):
-        fits = fits and wanted <= max(_stored(tensor), 0)
-    if not fits:
-        raise ModelError(
-            f"weight {shown(tensor.name)} does not have the bytes that its shape needs",
-            where=path,
-            remedy=_REMEDY_DAMAGED,
-        )
-
-
-_PACKED = frozenset(
-    getattr(TensorProto, name)
-    for name in ("INT4", "UINT4", "FLOAT4E2M1", "INT2", "UINT2")
-    if hasattr(TensorProto, name)
-)
-"""Types of which one byte holds several."""
-
-
-def _stored(tensor: onnx.TensorProto) -> int:
-    """Return an upper bound of how many elements the typed fields hold."""
-    fields = (tensor.float_data, tensor.int64_data, tensor.double_data, tensor.uint64_data)
-    others = len(tensor.string_data) + 4 * len(tensor.int32_data)
-    return max(*(len(field) for field in fields), others)
-
-
-def _refuse_values(model: onnx.ModelProto, path: Path) -> None:
-    readers: defaultdict[str, set[str]] = defaultdict(set)
-    for node in nodes_of(model):
-        _refuse_broken_attributes(node, path)
-        for name in node.input:
-            readers[name].add(node.op_type)
-    for name, tensor in named_tensors(model):
-        if tensor.data_type in _FLOATS:
-            _refuse_broken(name, tensor, readers[name], path)
-
-
-def _refuse_broken_attributes(node: onnx.NodeProto, path: Path) -> None:
-    for attribute in node.attribute:
-        if any(map(math.isnan, (attribute.f, *attribute.floats))):
-            raise ModelError(
-                f"attribute {shown(attribute.name)} of a {shown(node.op_type)} is NaN",
-                where=path,
-                remedy=_REMEDY_DAMAGED,
-            )
-
-
-def _refuse_broken(name: str, tensor: onnx.TensorProto, readers: Iterable[str], path: Path) -> None:
-    try:
-        values = np.asarray(numpy_helper.to_array(tensor))
-    except (ValueError, TypeError) as error:
-        raise ModelError(
-            f"weight {shown(name)} cannot be read: {first_line(error)}",
-            where=path,
-            remedy=_REMEDY_DAMAGED,
-        ) from error
-    if values.itemsize == 2:  # noqa: PLR2004 - fp16: numpy is slow on it
-        values = values.astype(np.float32)
-    learnt = not _PARAMETRIC_OPS.isdisjoint(readers)
-    if np.isnan(values).any() or (learnt and not np.isfinite(values).all()):
-        raise ModelError(
-            f"weight {shown(name)} holds NaN or infinite values",
-            where=path,
-            remedy="the training diverged: train again, or take an earlier checkpoint",
-        )

@@ -8,6 +8,7 @@ became of it.
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import onnx
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]  # has no stubs
 from onnx import TensorProto
 
 from edgehaul.bundle.spec import ModelSpec
@@ -34,6 +36,9 @@ MODEL_NAME = "model.onnx"
 
 _MOST_ELEMENTS = 1 << 30
 _NO_MEMORY = ("bad_alloc", "bad allocation", "allocate memory", "cannot allocate")
+_NODE_FAILS = re.compile(
+    r"while running (\w+) node\..*?Status Message: (?:\S+\.(?:cc|h)(?::\d+)? )?([^\n]*)"
+)
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -129,9 +134,9 @@ def main(arguments: Sequence[str]) -> int:
             message=error.message,
             remedy=error.remedy,
             is_mismatch=isinstance(error, SpecMismatchError),
-            out_of_memory=any(text in error.message for text in _NO_MEMORY),
+            out_of_memory=any(text in f"{error} {error.__cause__}" for text in _NO_MEMORY),
         )
-    except MemoryError:
+    except (MemoryError, EncodeError):  # protobuf says no more than that it failed
         outcome = Outcome(message="memory", out_of_memory=True)
     (folder / OUTCOME_NAME).write_bytes(msgspec.json.encode(outcome))
     return 0
@@ -189,7 +194,7 @@ def _run_once(model: onnx.ModelProto, path: Path) -> tuple[str, ...]:
         outputs = session.run(None, {value.name: np.zeros(shape, dtype)})
     except ORT_ERRORS as error:
         raise ModelError(
-            f"the model cannot be run on zeros of shape {tuple(shape)}: {first_line(error)}",
+            f"the model cannot be run on zeros of shape {tuple(shape)}: {_reason(error)}",
             where=path,
             remedy="export it again; free sizes are taken from --spec",
         ) from error
@@ -197,6 +202,12 @@ def _run_once(model: onnx.ModelProto, path: Path) -> tuple[str, ...]:
     if any(a.dtype.kind == "f" and np.isnan(a).any() for a in answers):
         return ("the model answers NaN for an input of zeros",)
     return ()
+
+
+def _reason(error: Exception) -> str:
+    """Return what ONNX Runtime says without the places in its own source."""
+    found = _NODE_FAILS.search(str(error))
+    return f"{found[1]}: {found[2]}"[:200] if found else first_line(error)
 
 
 def _write(model: onnx.ModelProto, file: Path, path: Path) -> None:

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import torch
-
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
@@ -60,6 +58,9 @@ def tensors_at_hand(path: Path, content: object) -> Iterator[None]:
     Raises:
         OSError: They cannot be written; what was at ``path`` before is still there.
     """
+    # Imported here: most who write a file, or read beside one, need not wait for torch.
+    import torch  # noqa: PLC0415
+
     with written_whole(path) as stream:
         try:
             torch.save(content, stream)

@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 import msgspec
 
-from edgehaul_tools.dataset.read import read_dataset
+from edgehaul.bundle.spec import SequenceInput
 from edgehaul_tools.dataset.samples import DetectionDataset
-from edgehaul_tools.dataset.split import split
-from edgehaul_tools.verify.verify import (
-    Gate,
-    VariantProof,
-    Verification,
-    raise_unless_passed,
-    verify_directory,
-)
+from edgehaul_tools.evaluate.material import read_pictures, read_recordings
+from edgehaul_tools.quantize.directory import read_directory
+from edgehaul_tools.verify.gate import Gate
+from edgehaul_tools.verify.measure import RESAMPLES
+from edgehaul_tools.verify.memory import ROUNDS
+from edgehaul_tools.verify.proof import raise_unless_passed
+from edgehaul_tools.verify.table import lines_of
+from edgehaul_tools.verify.verify import Options, Recorded, verify_directory
 
 _PATH = click.Path(path_type=Path)
 
@@ -27,96 +27,96 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--data",
     type=_PATH,
-    help="Labelled dataset; of `edgehaul train` the run's test.json, which it did not learn from.",
+    help="Labelled pictures, trips or series; of `edgehaul train` what it did not learn from.",
 )
 @click.option(
     "--part",
     type=click.Choice(["all", "train", "val", "test"]),
-    default="all",
-    show_default=True,
-    help="Part of --data, as `edgehaul data split` makes it by default.",
+    help="Part of --data. Default: test, where --run or the dataset says which that is; else all.",
 )
 @click.option("--run", type=_PATH, help="Run directory that the model is from: compare with torch.")
 @click.option(
     "--max-drop",
     type=click.FloatRange(0, 1),
-    default=0.01,
+    default=Gate().max_drop,
     show_default=True,
-    help="Largest loss of mAP50 against fp32.",
+    help="Largest loss of the metric against fp32, as a fraction: 0.01 is one point (of mean "
+    "errors: growth by 1 %).",
 )
 @click.option(
     "--min-agreement",
     type=click.FloatRange(0, 1),
-    default=0.95,
+    default=Gate().min_agreement,
     show_default=True,
     help="With fp32, where there are no labels.",
 )
+@click.option("--sure", is_flag=True, help="The end of the 95 % interval must pass the gate, too.")
 @click.option("--limit", type=click.IntRange(0), default=0, help="Most inputs of --frames; 0: all.")
+@click.option("--normal", default="", help="Class of normal pictures, for anomaly models.")
+@click.option(
+    "--bootstrap",
+    type=click.IntRange(0, 100_000),
+    default=RESAMPLES,
+    show_default=True,
+    help="Resamples for the 95 % intervals; 0: none.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of resamples.")
+@click.option("--no-memory", is_flag=True, help="Leave out the peak memory, which takes seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def verify(  # noqa: PLR0913, PLR0917 - one for each option
     directory: Path,
     frames: Path | None,
     data: Path | None,
-    part: str,
+    part: str | None,
     run: Path | None,
     max_drop: float,
     min_agreement: float,
     limit: int,
+    normal: str,
+    bootstrap: int,
+    seed: int,
     *,
+    sure: bool,
+    no_memory: bool,
     as_json: bool,
 ) -> None:
-    """Compare fp32 and int8 of a model DIRECTORY on the same inputs.
+    """Compare all variants of a model DIRECTORY with its fp32 on the same inputs.
 
-    Exit code 3 where the gate is not met: on labelled data mAP50 must not drop by more than
-    --max-drop, else the answers must agree to --min-agreement.
+    On labelled data the metric must not drop by more than --max-drop: mAP50 of detectors,
+    accuracy of classifiers, F1 of events, AUROC of anomalies, mean error of places. Without
+    labels the answers must agree to --min-agreement. Exit code 3 where that is missed.
     """
     proof = verify_directory(
         directory,
         frames=frames,
-        data=_dataset(data, part) if data is not None else None,
+        data=_labelled(directory, data, part, run) if data is not None else None,
         run=run,
-        gate=Gate(max_drop, min_agreement),
+        gate=Gate(max_drop, min_agreement, sure),
         limit=limit,
-        progress=lambda line: click.echo(line, err=True),
+        options=Options(bootstrap, seed, normal, 0 if no_memory else ROUNDS),
+        progress=_told,
     )
     if as_json:
         click.echo(msgspec.json.encode(proof))
     else:
-        _print(proof)
+        for line in lines_of(proof):
+            click.echo(line)
     raise_unless_passed(proof, directory)
 
 
-def _dataset(path: Path, part: str) -> DetectionDataset:
-    dataset = read_dataset(path)
-    if part == "all":
-        return dataset
-    chosen: DetectionDataset = getattr(split(dataset), part)
-    return chosen
+def _labelled(
+    directory: Path, data: Path, part: str | None, run: Path | None
+) -> DetectionDataset | Recorded:
+    # All of the data asks for no split, which not every run keeps.
+    split_from = run if part != "all" else None
+    if isinstance(read_directory(directory).spec.input, SequenceInput):
+        recordings = read_recordings(data, part or "", split_from)
+        _told(f"measuring on {len(recordings.content)} recordings ({recordings.part})")
+        return Recorded(data, recordings.content)
+    pictures = read_pictures(data, part or "", split_from)
+    _told(f"measuring on {len(pictures.content)} pictures ({pictures.part})")
+    return pictures.content
 
 
-def _print(proof: Verification) -> None:
-    proofs = list(proof.models.values())
-    base = proofs[0]
-    click.echo(
-        f"{'':14}{'agreement':>10}{'mAP50':>8}{'mAP50-95':>10}{'ms':>9}{'time':>7}{'size':>7}"
-    )
-    for one in proofs:
-        click.echo(_row(one, base))
-    for one in proofs:
-        for line in one.warnings:
-            click.echo(f"warning: {one.name}: {line}")
-    if proof.torch is not None:
-        furthest = max(proof.torch.difference.values())
-        click.echo(f"torch and fp32 differ by {furthest:.1e} at most ({proof.torch.inputs} inputs)")
-    counted = base.agreement.inputs if base.agreement else 0
-    click.echo(f"{counted} inputs, ONNX Runtime {proof.runtime}, 1 thread")
-
-
-def _row(one: VariantProof, base: VariantProof) -> str:
-    agreed = f"{one.agreement.f1:.3f}" if one.agreement else "-"
-    map50 = f"{one.accuracy.map50:.3f}" if one.accuracy else "-"
-    map50_95 = f"{one.accuracy.map50_95:.3f}" if one.accuracy else "-"
-    return (
-        f"{one.name:14}{agreed:>10}{map50:>8}{map50_95:>10}{one.latency_ms:>9.2f}"
-        f"{one.latency_ms / base.latency_ms:>7.2f}{one.size_bytes / base.size_bytes:>7.2f}"
-    )
+def _told(line: str) -> None:
+    click.echo(line, err=True)

@@ -125,7 +125,8 @@ class Yardstick:
     Args:
         spec: What goes into the models and comes out.
         fp32: Runs the model that all are compared with.
-        labelled: A dataset of pictures, or trips or series; best what nobody learnt from.
+        labelled: A dataset of pictures, or trips or series; best what nobody learnt from. Or
+            what :func:`truth_of` made of it.
         inputs: Gives inputs without labels from the start, as ``InputSource.prepared`` does, the
             same ones each time; ``kept_inputs(source, spec)`` keeps them in memory if they fit.
         recipe: By which the model was trained, where that is known: says when a window is an
@@ -150,7 +151,7 @@ class Yardstick:
         spec: ModelSpec,
         fp32: Run,
         *,
-        labelled: Labelled | None = None,
+        labelled: Labelled | GroundTruth | None = None,
         inputs: Callable[[], Iterable[Prepared]] | None = None,
         recipe: Recipe | None = None,
         normal: str = "",
@@ -162,8 +163,9 @@ class Yardstick:
             raise DataError("there is nothing to measure on", where=where, remedy="give inputs")
         self._spec, self._resamples, self._seed = spec, resamples, seed
         self._inputs = inputs
-        self.truth: GroundTruth | None = None
-        if labelled is not None:
+        if labelled is None or isinstance(labelled, GroundTruth):
+            self.truth = labelled
+        else:
             candidate = Candidate("fp32", where, "", spec, fp32, recipe)
             self.truth = truth_of(candidate, labelled, normal)
         self.reference = self.answer(fp32)
@@ -232,7 +234,8 @@ class Yardstick:
     def _figures_of(self, answered: Answered) -> _Figures:
         scores = self._scores(answered)
         values = scores.figures(np.ones(len(scores.units)))
-        return _Figures(values, draws_of(scores, self._resamples, self._seed))
+        quick = self.truth.to_resample(scores) if self.truth is not None else scores
+        return _Figures(values, draws_of(quick, self._resamples, self._seed))
 
 
 def truth_of(candidate: Candidate, labelled: Labelled, normal: str = "") -> GroundTruth:

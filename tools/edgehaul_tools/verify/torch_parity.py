@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from edgehaul.errors import SpecMismatchError
 from edgehaul_tools.export.onnx_model import measure_parity
 from edgehaul_tools.export.run import load_module
 from edgehaul_tools.export.temperature import temperature_of
+from edgehaul_tools.quantize.answers import Prepared
 from edgehaul_tools.quantize.directory import ModelDirectory
-from edgehaul_tools.quantize.inputs import InputSource
 from edgehaul_tools.train.run_directory import read_run
 from edgehaul_tools.verify.torch_record import TorchParity
 
@@ -20,7 +21,7 @@ _INPUTS = 20
 
 
 def compare_with_torch(
-    run: Path, folder: Path, directory: ModelDirectory, source: InputSource
+    run: Path, folder: Path, directory: ModelDirectory, inputs: Iterable[Prepared]
 ) -> TorchParity:
     """Run torch and the directory's fp32 model on the same inputs.
 
@@ -28,7 +29,7 @@ def compare_with_torch(
         run: The run directory that the model was exported from.
         folder: The model directory.
         directory: What lies in it.
-        source: The inputs.
+        inputs: The inputs, of which the first twenty are taken.
 
     Raises:
         ModelError: The run directory is unreadable.
@@ -43,7 +44,7 @@ def compare_with_torch(
             where=run,
             remedy="give the run that the model was exported from",
         )
-    tensors = [np.asarray(item.tensor) for item in itertools.islice(source.prepared(), _INPUTS)]
+    tensors = [np.asarray(item.tensor) for item in itertools.islice(inputs, _INPUTS)]
     fp32 = folder / directory.variants[0].path
     difference = measure_parity(load_module(run, temperature_of(fp32)), fp32, tensors)
     return TorchParity(run.name, len(tensors), difference)

@@ -2,110 +2,106 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import onnxruntime  # type: ignore[import-untyped]  # no stubs
+from numpy.typing import NDArray
 
-from edgehaul.bundle.spec import ModelSpec
-from edgehaul.decoding import UNREADABLE_JSON
-from edgehaul.errors import DataError, GateError, ModelError, SpecMismatchError
+from edgehaul.config.recipe import Recipe
+from edgehaul.errors import DataError
+from edgehaul.vision.decode import Detections
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.evaluate.accuracy import DetectorAccuracy, measure_accuracy
-from edgehaul_tools.evaluate.labelled import detect_in
-from edgehaul_tools.export.runtime import Run, interleaved_medians_ms, runner
+from edgehaul_tools.evaluate.candidate import Candidate
+from edgehaul_tools.evaluate.canvases import kept_inputs
+from edgehaul_tools.evaluate.examined import LOWER_IS_BETTER
+from edgehaul_tools.evaluate.ground_truth import GroundTruth
+from edgehaul_tools.evaluate.result import plural
+from edgehaul_tools.evaluate.result_tables import figure_name
+from edgehaul_tools.export.runtime import interleaved_times_ms, runner
 from edgehaul_tools.export.spec_choice import check_answers
-from edgehaul_tools.quantize.answers import Agreement, Answers
+from edgehaul_tools.quantize.answers import Prepared
 from edgehaul_tools.quantize.directory import (
     VERIFY_NAME,
     ModelDirectory,
     read_directory,
     write_json,
 )
-from edgehaul_tools.quantize.inputs import InputSource, open_inputs
+from edgehaul_tools.quantize.inputs import open_inputs
+from edgehaul_tools.train.sequence.windows import Recording
+from edgehaul_tools.verify.gate import Gate, failures_of
+from edgehaul_tools.verify.measure import RESAMPLES, Answered, Measured, Yardstick, truth_of
+from edgehaul_tools.verify.memory import peak_increases
+from edgehaul_tools.verify.proof import VariantProof, Verification, spec_digest
 from edgehaul_tools.verify.torch_record import TorchParity
 
 LATENCY_ROUNDS = 50
+_SPREAD_PERCENT = (10, 90)
+_FEW_UNITS = 10
+
+Progress = Callable[[str], None]
 
 
-class Gate(msgspec.Struct, frozen=True):
-    """What a variant must reach.
-
-    Attributes:
-        max_drop: Largest loss of mAP50 against fp32 on labelled data, 0.01 is one point.
-        min_agreement: Least agreement with fp32 where the data has no labels.
-    """
-
-    max_drop: float = 0.01
-    min_agreement: float = 0.95
-
-
-class VariantProof(msgspec.Struct, frozen=True):
-    """What was measured of one model file.
+@dataclass(frozen=True)
+class Recorded:
+    """Labelled trips or series.
 
     Attributes:
-        name: Name of the variant.
-        size_bytes: Of the file.
-        latency_ms: Median time of one input on one thread, the variants taking turns.
-        agreement: With fp32, where inputs were given.
-        accuracy: On labelled data, where that was given.
-        failures: Why it does not pass; empty when it does.
-        warnings: What else the user should know.
+        root: Where they are from.
+        recordings: The trips or series.
     """
 
-    name: str
-    size_bytes: int
-    latency_ms: float
-    agreement: Agreement | None = None
-    accuracy: DetectorAccuracy | None = None
-    failures: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    root: Path
+    recordings: tuple[Recording, ...]
 
 
-class Verification(msgspec.Struct, frozen=True):
-    """The proof of a model directory, as ``verify.json`` keeps it.
+@dataclass(frozen=True)
+class Options:
+    """How variants are measured.
 
     Attributes:
-        models: What was measured, by the SHA-256 of the model file.
-        spec_sha256: Of the spec under which it was measured.
-        gate: What had to be reached.
-        frames: Inputs without labels that were compared; empty where those of ``data`` were.
-        data: Labelled dataset that was measured on.
-        runtime: Version of ONNX Runtime.
-        torch: How far fp32 is from the torch network, where its run directory was given.
+        resamples: For the intervals; 0 leaves them out.
+        seed: Of the resamples.
+        normal: Class of the normal pictures, for anomaly models.
+        memory_rounds: Fresh processes for the peak memory of each variant; 0 leaves it out.
     """
 
-    models: dict[str, VariantProof]
-    spec_sha256: str
-    gate: Gate
-    frames: str = ""
-    data: str = ""
-    runtime: str = ""
-    torch: TorchParity | None = None
-
-    @property
-    def failures(self) -> tuple[str, ...]:
-        """Every reason why a variant does not pass."""
-        parity = self.torch.failures if self.torch else ()
-        return parity + tuple(f"{p.name}: {f}" for p in self.models.values() for f in p.failures)
+    resamples: int = RESAMPLES
+    seed: int = 0
+    normal: str = ""
+    memory_rounds: int = 0
 
 
-def spec_digest(spec: ModelSpec) -> str:
-    """Return the SHA-256 of a spec."""
-    return hashlib.sha256(msgspec.json.encode(spec, order="sorted")).hexdigest()
+@dataclass(frozen=True, eq=False)
+class _Material:
+    """What the variants are measured on."""
+
+    truth: GroundTruth | None
+    inputs: Callable[[], Iterable[Prepared]] | None
+    dataset: DetectionDataset | None
+
+    def every(self) -> Iterator[Prepared]:
+        """Return inputs of either kind."""
+        if self.inputs is not None:
+            return iter(self.inputs())
+        assert self.truth is not None  # noqa: S101 - there is one or the other
+        return iter(self.truth.inputs)
 
 
-def verify_directory(
+def verify_directory(  # noqa: PLR0913 - what is proved, on what, and how
     folder: Path,
     *,
     frames: Path | None = None,
-    data: DetectionDataset | None = None,
+    data: DetectionDataset | Recorded | None = None,
     run: Path | None = None,
     gate: Gate = Gate(),  # noqa: B008 - frozen
     limit: int = 0,
-    progress: Callable[[str], None] = lambda _line: None,
+    options: Options = Options(),
+    progress: Progress = lambda _line: None,
 ) -> Verification:
     """Measure every variant of a model directory and write ``verify.json``.
 
@@ -113,34 +109,31 @@ def verify_directory(
         folder: The model directory.
         frames: Inputs without labels; where there are neither these nor ``data``, the
             calibration inputs are taken, and the proof says so.
-        data: A labelled dataset, best the test split.
+        data: Labelled pictures or recordings, best the test split.
         run: The run directory that the model was exported from; compares with torch, too.
         gate: What must be reached.
         limit: Most inputs of ``frames`` to compare; 0 compares all.
+        options: How.
         progress: Told what is done, in words.
 
     Raises:
         ModelError: The directory or a model in it is unusable.
         DataError: There is nothing to compare on.
-        SpecMismatchError: ``data`` is given, and the model is no detector.
+        DatasetError: ``data`` is not labelled for what the model answers.
+        SpecMismatchError: ``data`` is none for the model, or it answers otherwise than its spec
+            says.
     """
     directory = read_directory(folder)
-    if data is not None and directory.spec.task != "detect":
-        raise SpecMismatchError(
-            f"labelled pictures measure detectors, and this model is for {directory.spec.task!r}",
-            where=folder,
-            remedy="give --frames: its int8 answers are compared with those of fp32",
-        )
-    source = _inputs_of(directory, frames, data, limit)
-    if source is None:
-        raise DataError("there is nothing to compare on", where=folder, remedy="give --frames")
+    truth = _truth(folder, directory, data, run, options) if data is not None else None
+    inputs = _inputs(folder, directory, frames, limit) if frames or truth is None else None
+    material = _Material(truth, inputs, data if isinstance(data, DetectionDataset) else None)
     if frames is None and data is None:
         progress("comparing on the calibration inputs; others prove more: give --frames or --data")
     parity = None
     if run is not None:
         progress("comparing fp32 with torch")
-        parity = _torch_parity(run, folder, directory, source)
-    proofs = _prove_variants(folder, directory, source, data, gate, progress)
+        parity = _torch_parity(run, folder, directory, material.every())
+    proofs = _prove_variants(folder, directory, material, gate, options, progress)
     verification = Verification(
         models=proofs,
         spec_sha256=spec_digest(directory.spec),
@@ -149,129 +142,128 @@ def verify_directory(
         data=str(data.root) if data is not None else "",
         runtime=onnxruntime.__version__,
         torch=parity,
+        notes=(truth.notes if truth else ()) + _doubts(next(iter(proofs.values())).measured),
     )
     write_json(folder / VERIFY_NAME, verification)
     return verification
 
 
-def read_verification(folder: Path, directory: ModelDirectory) -> Verification:
-    """Return the proof of a model directory if it is of these very files and passes.
-
-    Raises:
-        GateError: There is none, it is of other files or another spec, or it does not pass.
-        ModelError: ``verify.json`` is unreadable.
-    """
-    path = folder / VERIFY_NAME
-    if not path.is_file():
-        raise GateError(
-            "the model was not verified", where=folder, remedy=f"run: edgehaul verify {folder}"
-        )
-    try:
-        proof = msgspec.json.decode(path.read_bytes(), type=Verification)
-    except UNREADABLE_JSON as error:
-        raise ModelError(
-            f"unreadable: {error}", where=path, remedy=f"run: edgehaul verify {folder}"
-        ) from error
-    unproved = [v.name for v in directory.variants if v.sha256 not in proof.models]
-    if unproved or proof.spec_sha256 != spec_digest(directory.spec):
-        what = f"variant {unproved[0]}" if unproved else "the spec"
-        raise GateError(
-            f"{what} is not the one that was verified",
-            where=folder,
-            remedy=f"run: edgehaul verify {folder}",
-        )
-    raise_unless_passed(proof, folder)
-    return proof
+def _truth(
+    folder: Path,
+    directory: ModelDirectory,
+    data: DetectionDataset | Recorded,
+    run: Path | None,
+    options: Options,
+) -> GroundTruth:
+    fp32 = folder / directory.variants[0].path
+    recipe = _recipe_of(run) if run is not None else None
+    candidate = Candidate("fp32", folder, "", directory.spec, runner(fp32), recipe)
+    labelled = data.recordings if isinstance(data, Recorded) else data
+    return truth_of(candidate, labelled, options.normal)
 
 
-def raise_unless_passed(proof: Verification, folder: Path) -> None:
-    """Raise where a variant does not pass its gate.
-
-    Raises:
-        GateError: Names the figures.
-    """
-    if proof.failures:
-        raise GateError(
-            "; ".join(proof.failures),
-            where=folder,
-            remedy="calibrate on more pictures like these, raise --min-agreement, or keep fp32",
-        )
+def _inputs(
+    folder: Path, directory: ModelDirectory, frames: Path | None, limit: int
+) -> Callable[[], Iterable[Prepared]]:
+    source = frames or (Path(directory.calibration) if directory.calibration else None)
+    if source is None:
+        raise DataError("there is nothing to compare on", where=folder, remedy="give --frames")
+    return kept_inputs(open_inputs(source, directory.spec, limit), directory.spec)
 
 
 def _prove_variants(
     folder: Path,
     directory: ModelDirectory,
-    source: InputSource,
-    data: DetectionDataset | None,
+    material: _Material,
     gate: Gate,
-    progress: Callable[[str], None],
+    options: Options,
+    progress: Progress,
 ) -> dict[str, VariantProof]:
     """Return what was measured of each variant, by the SHA-256 of its file."""
     files = [folder / variant.path for variant in directory.variants]
     runs = [runner(file) for file in files]
-    first = next(iter(source.prepared()))
+    first = next(material.every())
     for run, file in zip(runs, files, strict=True):
         check_answers(run, first.tensor, directory.spec, where=file)
     progress("timing the variants in turns")
-    latencies_ms = interleaved_medians_ms(runs, first.tensor, LATENCY_ROUNDS)
-    expected = Answers(runs[0], source.prepared(), directory.spec)
-    base: DetectorAccuracy | None = None
+    times_ms = interleaved_times_ms(runs, first.tensor, LATENCY_ROUNDS)
+    peaks = None
+    if options.memory_rounds:
+        progress("measuring the memory of each variant in fresh processes")
+        peaks = peak_increases(files, first.tensor, rounds=options.memory_rounds)
+    progress(f"measuring {directory.variants[0].name}")
+    yardstick = Yardstick(
+        directory.spec,
+        runs[0],
+        labelled=material.truth,
+        inputs=material.inputs,
+        resamples=options.resamples,
+        seed=options.seed,
+        where=folder,
+    )
     proofs = {}
-    for variant, run, latency_ms in zip(directory.variants, runs, latencies_ms, strict=True):
-        progress(f"measuring {variant.name}")
-        accuracy = _accuracy(run, directory.spec, data)
-        base = base or accuracy
-        agreed = expected.agreement_of(Answers(run, source.prepared(), directory.spec))
-        proof = VariantProof(variant.name, variant.size_bytes, latency_ms, agreed, accuracy)
-        proofs[variant.sha256] = _judged(proof, base, latencies_ms[0], gate)
+    for number, variant in enumerate(directory.variants):
+        if number:
+            progress(f"measuring {variant.name}")
+        answered = yardstick.answer(runs[number]) if number else yardstick.reference
+        latency_ms, spread_ms = _latency(times_ms[number])
+        proof = VariantProof(
+            name=variant.name,
+            size_bytes=variant.size_bytes,
+            latency_ms=latency_ms,
+            latency_spread_ms=spread_ms,
+            measured=yardstick.judge(answered),
+            peak_rss_bytes=peaks[number] if peaks else None,
+            accuracy=_accuracy(answered, directory, material),
+        )
+        proofs[variant.sha256] = _judged(proof, float(np.median(times_ms[0])), gate)
     return proofs
 
 
-def _torch_parity(
-    run: Path, folder: Path, directory: ModelDirectory, source: InputSource
-) -> TorchParity:
-    # Imported here: most who verify bring an ONNX model, and need not wait for torch.
-    from edgehaul_tools.verify.torch_parity import compare_with_torch  # noqa: PLC0415
-
-    return compare_with_torch(run, folder, directory, source)
+def _latency(times_ms: NDArray[np.float64]) -> tuple[float, tuple[float, float]]:
+    low, high = np.percentile(times_ms, _SPREAD_PERCENT)
+    return float(np.median(times_ms)), (float(low), float(high))
 
 
-def _accuracy(run: Run, spec: ModelSpec, data: DetectionDataset | None) -> DetectorAccuracy | None:
-    return None if data is None else measure_accuracy(detect_in(run, spec, data), data)
+def _accuracy(
+    answered: Answered, directory: ModelDirectory, material: _Material
+) -> DetectorAccuracy | None:
+    """Return COCO's own figures of a detector, and its curve."""
+    if directory.spec.task != "detect" or material.dataset is None:
+        return None
+    found = [answer for answer in answered.to_samples if isinstance(answer, Detections)]
+    return measure_accuracy(found, material.dataset)
 
 
-def _inputs_of(
-    directory: ModelDirectory, frames: Path | None, data: DetectionDataset | None, limit: int
-) -> InputSource | None:
-    if frames is not None:
-        return open_inputs(frames, directory.spec, limit)
-    if data is not None:
-        files = [sample.path for sample in data.samples]
-        return open_inputs(data.root, directory.spec, limit, files)
-    if directory.calibration:
-        return open_inputs(Path(directory.calibration), directory.spec, limit)
-    return None
-
-
-def _judged(
-    proof: VariantProof, base: DetectorAccuracy | None, fp32_ms: float, gate: Gate
-) -> VariantProof:
-    failures, warnings = [], []
-    if proof.accuracy is not None and base is not None:
-        drop = base.map50 - proof.accuracy.map50
-        if not drop <= gate.max_drop:  # a gate that is no number is not met
-            failures.append(f"mAP50 drops by {drop:.3f}, more than {gate.max_drop:g}")
-    elif proof.agreement is not None:
-        failures += _disagreements(proof.agreement, gate)
+def _judged(proof: VariantProof, fp32_ms: float, gate: Gate) -> VariantProof:
+    warnings: tuple[str, ...] = ()
     if proof.latency_ms > fp32_ms:
-        warnings.append(f"slower than fp32 here: {proof.latency_ms / fp32_ms:.2f} of its time")
-    return msgspec.structs.replace(proof, failures=tuple(failures), warnings=tuple(warnings))
+        warnings = (f"slower than fp32 here: {proof.latency_ms / fp32_ms:.2f} of its time",)
+    failures = tuple(failures_of(proof.measured, gate))
+    return msgspec.structs.replace(proof, failures=failures, warnings=warnings)
 
 
-def _disagreements(agreement: Agreement, gate: Gate) -> list[str]:
-    if not agreement.matched + agreement.only_fp32 + agreement.only_variant:
-        nothing = f"nothing was found in any of {agreement.inputs} inputs, so nothing is proved"
-        return [f"{nothing}: correct the spec, or give inputs with objects in them"]
-    if not agreement.f1 >= gate.min_agreement:
-        return [f"agreement with fp32 is {agreement.f1:.3f}, less than {gate.min_agreement:g}"]
-    return []
+def _doubts(fp32: Measured) -> tuple[str, ...]:
+    """Return why the figures say less than they seem to."""
+    doubts = []
+    if fp32.metric not in LOWER_IS_BETTER and not fp32.fp32:
+        doubts.append(f"fp32 itself reaches 0 {figure_name(fp32.metric)}: check the labels")
+    if fp32.units < _FEW_UNITS:
+        of = plural(fp32.unit) if fp32.units > 1 else fp32.unit
+        doubts.append(f"{fp32.units} {of}: too few for an interval that holds what it says")
+    return tuple(doubts)
+
+
+def _recipe_of(run: Path) -> Recipe:
+    # Imported here: most who verify bring an ONNX model, and need not wait for torch.
+    from edgehaul_tools.train.run_directory import read_run  # noqa: PLC0415
+
+    return read_run(run).recipe
+
+
+def _torch_parity(
+    run: Path, folder: Path, directory: ModelDirectory, inputs: Iterable[Prepared]
+) -> TorchParity:
+    from edgehaul_tools.verify.torch_parity import compare_with_torch  # noqa: PLC0415 - as above
+
+    return compare_with_torch(run, folder, directory, inputs)
