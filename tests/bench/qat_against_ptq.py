@@ -213,7 +213,7 @@ class Judge:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--epochs", type=int, default=16, help="of the float training")
-    parser.add_argument("--more-epochs", type=int, default=6, help="with int8, and of the control")
+    parser.add_argument("--more-epochs", type=int, default=4, help="with int8, and of the control")
     parser.add_argument("--rate", type=float, default=2e-4, help="of these epochs")
     parser.add_argument("--imbalance", type=float, default=64.0, help="1 leaves the network alone")
     parser.add_argument("--quick", action="store_true", help="2 epochs each: does it run at all?")
