@@ -42,6 +42,7 @@ COMMANDS: dict[str, Entry | Group] = {
     "train": Entry("train.command", "train", "Train a model by a recipe."),
     "tune": Entry("train.tune_command", "tune", "Search for better values of a recipe."),
     "synthesize": Entry("train.synthesize_command", "synthesize", "Make pictures of rare classes."),
+    "prune": Entry("prune.command", "prune", "Remove channels from a trained model."),
     "export": Entry("export.command", "export", "Export a trained model to ONNX."),
     "quantize": Entry("quantize.command", "quantize", "Make an int8 model of any ONNX model."),
     "verify": Entry("verify.command", "verify", "Prove that int8 answers as fp32 does."),
