@@ -43,6 +43,7 @@ COMMANDS: dict[str, Entry | Group] = {
     "tune": Entry("train.tune_command", "tune", "Search for better values of a recipe."),
     "qat": Entry("quantize.qat_command", "qat", "Train on with int8 in the loop."),
     "synthesize": Entry("train.synthesize_command", "synthesize", "Make pictures of rare classes."),
+    "prune": Entry("prune.command", "prune", "Remove channels from a trained model."),
     "export": Entry("export.command", "export", "Export a trained model to ONNX."),
     "quantize": Entry("quantize.command", "quantize", "Make an int8 model of any ONNX model."),
     "compress": Entry("compress.command", "compress", "Find the fastest form that is as good."),

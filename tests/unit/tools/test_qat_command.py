@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import msgspec
@@ -10,6 +11,7 @@ import onnx
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from torch import nn
 
 from edgehaul.config.recipe import AnomalyRecipe, DetectorRecipe, Recipe
 from edgehaul.config.recipe_sections import AugmentSection, OptimizerSection, SplitSection
@@ -22,6 +24,7 @@ from edgehaul_tools.quantize.qat_command import qat
 from edgehaul_tools.quantize.saturation import weight_bits_here
 from edgehaul_tools.train.continued import FinishedRun, open_run_recipe
 from edgehaul_tools.train.follow import follow_recipe
+from edgehaul_tools.train.loop.task import Task
 from edgehaul_tools.train.qat.training import Int8, learn_rounded
 from edgehaul_tools.train.run_directory import RUN_FILE, read_run
 
@@ -114,6 +117,20 @@ def test_the_same_training_twice_learns_the_same(run: Path, tmp_path: Path) -> N
     runs = [learn_rounded(given, tmp_path / name, Int8(), epochs=1) for name in ("a", "b")]
     assert runs[0].ranges == runs[1].ranges
     assert (tmp_path / "a/weights.pt").read_bytes() == (tmp_path / "b/weights.pt").read_bytes()
+
+
+def test_the_float_network_may_teach(run: Path, tmp_path: Path) -> None:
+    teachers: list[nn.Module] = []
+
+    def taught(task: Task[Any], teacher: nn.Module) -> Task[Any]:
+        teachers.append(teacher)
+        return task
+
+    learn_rounded(open_run_recipe(run), tmp_path / "out", Int8(), epochs=1, taught=taught)
+    weights = torch.load(run / "weights.pt", weights_only=True)
+    (teacher,) = teachers
+    assert teacher.state_dict().keys() == weights.keys()  # no rounding in it
+    assert all(torch.equal(value, weights[name]) for name, value in teacher.state_dict().items())
 
 
 def test_what_cannot_learn_with_int8_is_refused(run: Path, tmp_path: Path) -> None:

@@ -118,6 +118,14 @@ def test_the_step_learns_from_the_rounding_error() -> None:
     assert high.grad.item() == pytest.approx(expected.item(), rel=1e-3)
 
 
+def test_a_range_that_is_no_number_makes_the_loss_none() -> None:
+    values = torch.ones(3, requires_grad=True)
+    for low, high in ((0.0, float("nan")), (float("-inf"), 1.0), (0.0, float("inf"))):
+        loss = fake_byte(values, torch.tensor(low), torch.tensor(high)).sum()
+        assert torch.isnan(loss)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
+
+
 def test_weights_keep_their_gradient() -> None:
     weight = torch.randn((3, 4), requires_grad=True)
     fake_weight(weight, 8, per_channel=True).mul(2).sum().backward()  # type: ignore[no-untyped-call]  # torch's

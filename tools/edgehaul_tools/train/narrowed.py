@@ -6,7 +6,6 @@ anything that could be executed.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import torch
@@ -42,19 +41,21 @@ def narrow(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def answer_shapes(network: nn.Module, input_shape: tuple[int, ...]) -> _Shapes:
-    """Return the shapes of what a network answers, found without any of its arithmetic.
+    """Return the shapes of what a network answers.
 
     Args:
-        network: It is left as it is.
+        network: It is run once, in evaluation mode, and left as it was.
         input_shape: Of what it takes, with the batch.
 
     Raises:
         RuntimeError: One layer's result does not fit the next one.
     """
-    # Of the meta device: tensors that have a shape and no values.
-    shadow = copy.deepcopy(network).to("meta").eval()
-    with torch.no_grad():
-        answers = shadow(torch.zeros(input_shape, device="meta"))
+    training = network.training
+    try:
+        with torch.no_grad():
+            answers = network.eval()(torch.zeros(input_shape))
+    finally:
+        network.train(training)
     every = answers if isinstance(answers, tuple) else (answers,)
     return [tuple(answer.shape) for answer in every]
 

@@ -261,14 +261,19 @@ def load_weights(folder: Path, network: nn.Module) -> None:
 
 def _load_narrowed(network: nn.Module, weights: dict[str, Tensor], spec: ModelSpec) -> None:
     """Load weights with fewer channels, and see that what remains still fits together."""
-    shape = tuple(spec.input.tensor_shape)
-    if isinstance(spec.input, ImageInput):
-        shape = (1, 3, spec.input.height, spec.input.width)
-    wanted = answer_shapes(network, (1, *shape[1:]))
+    shape = network_input_shape(spec)
+    wanted = answer_shapes(network, shape)
     narrow(network, weights)
-    found = answer_shapes(network, (1, *shape[1:]))
+    found = answer_shapes(network, shape)
     if found != wanted:
         raise ShapeError(f"the network answers with {found} in place of {wanted}")
+
+
+def network_input_shape(spec: ModelSpec) -> tuple[int, ...]:
+    """Return the shape of one input of the bare network: (1, 3, H, W), or (1, steps, features)."""
+    if isinstance(spec.input, ImageInput):
+        return (1, 3, spec.input.height, spec.input.width)
+    return spec.input.tensor_shape
 
 
 def weights_digest(folder: Path) -> str:

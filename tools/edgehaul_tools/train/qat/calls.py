@@ -144,7 +144,7 @@ def recorded_calls(network: nn.Module, given: Tensor) -> tuple[Call, ...]:
     norms = {
         id(layer.running_mean): name
         for name, layer in network.named_modules()
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.running_mean is not None
     }
     with _Recorder(norms, given) as recorder:
         network(given)

@@ -8,6 +8,7 @@ The ends of an activation's range learn too, by what rounding and cutting cost (
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -67,6 +68,11 @@ class _FakeByte(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, low: Tensor, high: Tensor) -> Tensor:  # noqa: ANN401 - torch's context
         """Return the rounded values."""
+        if not math.isfinite(float(high) - float(low)):
+            # The training diverged, and must see it: its loss is no number either then.
+            ctx.save_for_backward(values, values)
+            ctx.ends = -math.inf, math.inf
+            return torch.full_like(values, math.nan)
         step, zero = byte_grid(float(low), float(high))
         step = float(torch.tensor(step, dtype=torch.float32))
         rounded = (values / step).round_().clamp_(-zero, LEVELS - zero).mul_(step)

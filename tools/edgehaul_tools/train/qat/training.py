@@ -9,6 +9,7 @@ into the model, and the quantizer takes them in place of measured ones.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,15 @@ class Int8:
     per_channel: bool = True
 
 
+Taught = Callable[[Task[Any], nn.Module], Task[Any]]
+"""Wraps a task so that it is learnt from a teacher's answers, too: of the task and the teacher."""
+
+
+def _by_labels(task: Task[Any], teacher: nn.Module) -> Task[Any]:
+    del teacher
+    return task
+
+
 def learn_rounded(
     given: FinishedRun,
     out: Path,
@@ -61,6 +71,7 @@ def learn_rounded(
     epochs: int | None = None,
     learning_rate: float | None = None,
     progress: Progress = no_progress,
+    taught: Taught = _by_labels,
 ) -> TrainingRun:
     """Train a run's network on with the rounding of int8, and write another run directory.
 
@@ -71,6 +82,7 @@ def learn_rounded(
         epochs: Passes over the training part; without it, a quarter of the run's.
         learning_rate: The highest rate; without it, a tenth of the run's.
         progress: Called after each epoch.
+        taught: Lets the float network teach; without it the labels alone do.
 
     Raises:
         UsageError: The run is of a kind that int8 runs without any training, several processes
@@ -91,7 +103,7 @@ def learn_rounded(
     recipe = given.recipe.with_training(
         msgspec.structs.replace(training, optimizer=optimizer, precision="float32")
     )
-    rounding = _Rounding(given, form)
+    rounding = _Rounding(given, form, taught)
     notes = {
         "weight_bits": str(form.weight_bits),
         "weights": "per channel" if form.per_channel else "per tensor",
@@ -114,8 +126,8 @@ def learnt_by(network: nn.Module) -> tuple[LearntRange, ...]:
 class _Rounding:
     """Puts the rounding into a run's network, and takes it out again."""
 
-    def __init__(self, given: FinishedRun, form: Int8) -> None:
-        self._given, self._form = given, form
+    def __init__(self, given: FinishedRun, form: Int8, taught: Taught) -> None:
+        self._given, self._form, self._taught = given, form, taught
         self._plain: nn.Module | None = None
 
     def begin(self, fresh: nn.Module) -> nn.Module:
@@ -141,14 +153,19 @@ class _Rounding:
         ):
             for part in parts:
                 task.loss(network, task.batch(part, 1))
-        return task
+        return self._taught(task, copy.deepcopy(self._float()))
 
     def finish(self, trained: nn.Module) -> nn.Module:
-        if self._plain is None:
-            raise TypeError(trained)
         weights = trained.state_dict()
         kept = {n: value for n, value in weights.items() if not n.startswith(f"{CHILD}.")}
-        self._plain.load_state_dict(kept)
+        network = self._float()
+        network.load_state_dict(kept)
+        return network
+
+    def _float(self) -> nn.Module:
+        """Return the run's network without the rounding, as it was begun with."""
+        if self._plain is None:
+            raise TypeError(self._plain)
         return self._plain
 
 
