@@ -62,7 +62,9 @@ def test_dataset_of_other_classes_is_refused(shared_data: Path, tmp_path: Path) 
         shared_data / "models" / "nanodet_m.onnx",
         tmp_path,
         shared_data / "video" / "vtest.avi",
-        Options(limit=2, min_agreement=0, labels=read_labels(shared_data / "models" / "coco.names")),
+        Options(
+            limit=2, min_agreement=0, labels=read_labels(shared_data / "models" / "coco.names")
+        ),
     )
     with pytest.raises(DatasetError, match="does not know 3 of 3 classes"):
         verify_directory(tmp_path, data=read_dataset(shared_data / "images" / "bccd_voc"))

@@ -19,6 +19,7 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry  #
 from edgehaul_tools.quantize.calibrate import Ranges
 from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.graph import consumers_of
+from edgehaul_tools.quantize.hard_gates import fold_rescalings, with_integer_gates
 
 U8S8 = Form()
 """The fastest for convolutions on x86."""
@@ -41,14 +42,14 @@ def quantize_static(
         form: Which numbers, scales and operators; not ``dynamic``.
     """
     kept = set(float_nodes)
-    source = onnx.ModelProto()
-    source.CopyFrom(model)
-    quantizer = _quantizer(source, ranges, kept, form)
+    source, every = with_integer_gates(model, ranges, kept)
+    quantizer = _quantizer(source, every, kept, form)
     with quiet_quantizer():
         quantizer.quantize_model()
     result: onnx.ModelProto = quantizer.model.model
     if form.representation == "qdq":
         guard_float_nodes(result, kept)
+        fold_rescalings(result)
     return result
 
 
