@@ -68,9 +68,13 @@ def test_the_memory_can_be_lowered(tmp_path: Path) -> None:
 
 
 def test_the_memory_follows_the_model_and_the_machine() -> None:
-    small, large = Limits().memory_for(0), Limits().memory_for(10**8)
-    assert small <= large <= small + 12 * 10**8
-    assert Limits(memory_bytes=1 << 60).memory_for(0) < 1 << 60, "no more than the machine has"
+    limits, plenty = Limits(), 10**12
+    assert limits.memory_for(0, plenty) == 4 << 30
+    assert limits.memory_for(10**8, plenty) == (4 << 30) + 12 * 10**8
+    assert limits.memory_for(10**8, 2 * 10**9) == 18 * 10**8, "nine tenths of what is free"
+    assert limits.memory_for(10**8, 0) == limits.memory_for(10**8, plenty), "nobody knows"
+    assert Limits(memory_bytes=10**9).memory_for(10**10, plenty) == 10**9
+    assert 0 < Limits(memory_bytes=1 << 60).memory_for(0) < 1 << 60, "what this machine has"
     assert output_limit(10**12) == 2_000_000_000
     for wrong in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="positive"):

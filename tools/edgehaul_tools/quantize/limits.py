@@ -36,10 +36,15 @@ class Limits(msgspec.Struct, frozen=True):
         if not 0 < self.seconds < math.inf or self.memory_bytes < 0:
             raise ValueError("a limit must be positive")
 
-    def memory_for(self, model_bytes: int) -> int:
-        """Return the address space in bytes that a model of this size may take."""
+    def memory_for(self, model_bytes: int, free_bytes: int | None = None) -> int:
+        """Return the address space in bytes that a model may take.
+
+        Args:
+            model_bytes: Its size, external data included.
+            free_bytes: Memory that the machine has free, 0 where that is not known; none asks it.
+        """
         wanted = self.memory_bytes or _BASE_BYTES + _BYTES_PER_MODEL_BYTE * model_bytes
-        free = free_memory_bytes()
+        free = free_memory_bytes() if free_bytes is None else free_bytes
         return min(wanted, int(free * _SHARE_OF_MACHINE)) if free else wanted
 
 
