@@ -6,7 +6,8 @@ wide) and is measured on the second half, each form with one step for all weight
 * ``float``: as it was trained;
 * ``ptq``: quantized after the training (MinMax and least-squares ranges);
 * ``control``: trained on as float for as long as the next one, then quantized;
-* ``qat``: trained on with the rounding of int8 in the loop, then quantized by learnt ranges.
+* ``qat``: trained on with the rounding of int8 in the loop, then quantized by learnt ranges;
+* ``taught``: the same, and half of the loss is how far it is from the float network's answers.
 
 Trained from scratch on digits, the network loses nothing by one step a layer. So the case is made:
 with ``--imbalance F`` each channel that a depthwise layer reads is divided by a random number up
@@ -37,6 +38,7 @@ from edgehaul.config.recipe import ClassifierRecipe, Recipe
 from edgehaul.config.recipe_sections import AugmentSection, OptimizerSection, SplitSection
 from edgehaul_tools.export.run import export_run
 from edgehaul_tools.export.runtime import interleaved_medians_ms, runner
+from edgehaul_tools.prune.distillation import DistilledTask, class_difference
 from edgehaul_tools.quantize.calibrate import Histograms, Method, activation_tensors
 from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.fusion import fusion_of
@@ -51,7 +53,8 @@ from edgehaul_tools.train.classifier.deployed import Normalisation
 from edgehaul_tools.train.continued import open_run_recipe
 from edgehaul_tools.train.follow import follow_recipe
 from edgehaul_tools.train.loop.optimization import EpochReport
-from edgehaul_tools.train.qat.training import Int8, learn_rounded
+from edgehaul_tools.train.loop.task import Task
+from edgehaul_tools.train.qat.training import Course, Int8, learn_rounded
 from edgehaul_tools.train.run_directory import load_weights, read_run, write_run
 from edgehaul_tools.train.start import Start, origin_of
 
@@ -163,6 +166,17 @@ def trained_on(run: Path, out: Path, epochs: int, rate: float) -> None:
     )
 
 
+def learnt(run: Path, out: Path, course: Course, share: float) -> None:
+    """Train a run on with int8 in the loop, with a share of the float network's answers."""
+    given = open_run_recipe(run)
+
+    def taught(task: Task[Any], teacher: nn.Module) -> Task[Any]:
+        return DistilledTask(task, teacher, share, class_difference) if share else task
+
+    form = Int8(weight_bits=FORM.weight_bits, per_channel=False)
+    learn_rounded(given, out, form, course, progress=show, taught=taught)
+
+
 class Judge:
     """Measures runs in their forms.
 
@@ -231,18 +245,12 @@ def main() -> None:
             imbalance(root / "float", given.imbalance, digits["train"][0])
         tell(f"the control: {given.more_epochs} more epochs as float")
         trained_on(root / "float", root / "control", given.more_epochs, given.rate)
-        tell("with int8 in the loop")
-        learn_rounded(
-            open_run_recipe(root / "float"),
-            root / "qat",
-            Int8(weight_bits=FORM.weight_bits, per_channel=False),
-            epochs=given.more_epochs,
-            learning_rate=given.rate,
-            progress=show,
-        )
+        for name, share in (("qat", 0.0), ("taught", 0.5)):
+            tell(f"{name}: with int8 in the loop")
+            learnt(root / "float", root / name, Course(given.more_epochs, given.rate), share)
         tell(f"test part, {FORM.name}, {FORM.weight_bits}-bit weights:")
         judge = Judge(digits)
-        for name in ("float", "control", "qat"):
+        for name in ("float", "control", "qat", "taught"):
             judge.judge(name, root / name)
     tell(f"{time.monotonic() - began_s:.0f} s")
 

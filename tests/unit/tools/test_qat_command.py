@@ -25,7 +25,7 @@ from edgehaul_tools.quantize.saturation import weight_bits_here
 from edgehaul_tools.train.continued import FinishedRun, open_run_recipe
 from edgehaul_tools.train.follow import follow_recipe
 from edgehaul_tools.train.loop.task import Task
-from edgehaul_tools.train.qat.training import Int8, learn_rounded
+from edgehaul_tools.train.qat.training import Course, Int8, learn_rounded
 from edgehaul_tools.train.run_directory import RUN_FILE, read_run
 
 PLAIN = OptimizerSection(epochs=8, batch=4, learning_rate=1e-2, average_decay=0)
@@ -88,7 +88,7 @@ def test_a_run_goes_on_and_is_a_run_as_any_other(run: Path, tmp_path: Path) -> N
     origin = learnt.origin
     assert origin is not None
     assert (origin.how, origin.run) == ("quantization-aware", "run")
-    assert origin.notes == {"weight_bits": "7", "weights": "per tensor"}
+    assert origin.notes == {"weight_bits": "7", "weights": "per tensor", "distill": "0.5"}
     # The same network: its weights have moved, and there are no others.
     old = torch.load(run / "weights.pt", weights_only=True)
     new = torch.load(out / "weights.pt", weights_only=True)
@@ -114,7 +114,7 @@ def test_defaults_are_a_share_of_the_runs_own(run: Path, tmp_path: Path) -> None
 
 def test_the_same_training_twice_learns_the_same(run: Path, tmp_path: Path) -> None:
     given = open_run_recipe(run)
-    runs = [learn_rounded(given, tmp_path / name, Int8(), epochs=1) for name in ("a", "b")]
+    runs = [learn_rounded(given, tmp_path / name, Int8(), Course(epochs=1)) for name in ("a", "b")]
     assert runs[0].ranges == runs[1].ranges
     assert (tmp_path / "a/weights.pt").read_bytes() == (tmp_path / "b/weights.pt").read_bytes()
 
@@ -126,7 +126,7 @@ def test_the_float_network_may_teach(run: Path, tmp_path: Path) -> None:
         teachers.append(teacher)
         return task
 
-    learn_rounded(open_run_recipe(run), tmp_path / "out", Int8(), epochs=1, taught=taught)
+    learn_rounded(open_run_recipe(run), tmp_path / "out", Int8(), Course(epochs=1), taught=taught)
     weights = torch.load(run / "weights.pt", weights_only=True)
     (teacher,) = teachers
     assert teacher.state_dict().keys() == weights.keys()  # no rounding in it
@@ -142,14 +142,14 @@ def test_what_cannot_learn_with_int8_is_refused(run: Path, tmp_path: Path) -> No
         strange = FinishedRun(given.folder, other, given.recipe, given.dataset)
         with pytest.raises(UsageError, match=message.replace("no box", "not run on a box")):
             learn_rounded(strange, tmp_path / "out", Int8())
-    learn_rounded(given, tmp_path / "once", Int8(), epochs=1)
+    learn_rounded(given, tmp_path / "once", Int8(), Course(epochs=1))
     again = open_run_recipe(tmp_path / "once")
     with pytest.raises(UsageError, match="already"):
         learn_rounded(again, tmp_path / "twice", Int8())
 
 
 def test_a_damaged_range_in_a_run_is_told(run: Path, tmp_path: Path) -> None:
-    learn_rounded(open_run_recipe(run), tmp_path / "learnt", Int8(), epochs=1)
+    learn_rounded(open_run_recipe(run), tmp_path / "learnt", Int8(), Course(epochs=1))
     file = tmp_path / "learnt" / RUN_FILE
     content = json.loads(file.read_text())
     content["ranges"][1]["low"] = 3.5

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
+from torch import nn
 
+from edgehaul_tools.prune.distillation import DistilledTask
+from edgehaul_tools.prune.networks import difference_of
 from edgehaul_tools.quantize.saturation import weight_bits_here
 from edgehaul_tools.train.continued import open_run_recipe
+from edgehaul_tools.train.loop.task import Task
 from edgehaul_tools.train.progress_display import shown
-from edgehaul_tools.train.qat.training import Int8, learn_rounded
+from edgehaul_tools.train.qat.training import Course, Int8, learn_rounded
 from edgehaul_tools.train.run_directory import TrainingRun
 
 
@@ -40,6 +45,13 @@ from edgehaul_tools.train.run_directory import TrainingRun
 @click.option(
     "--per-tensor", is_flag=True, help="One step for a layer's weights, not for each channel."
 )
+@click.option(
+    "--distill",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of the float model's answers in the loss; 0 learns from labels alone.",
+)
 @click.option("--dataset", type=click.Path(path_type=Path), help="Where the dataset of RUN is now.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def qat(  # noqa: PLR0913 - one for each option
@@ -48,6 +60,7 @@ def qat(  # noqa: PLR0913 - one for each option
     epochs: int | None,
     learning_rate: float | None,
     weight_bits: str,
+    distill: float,
     dataset: Path | None,
     *,
     per_tensor: bool,
@@ -61,9 +74,18 @@ def qat(  # noqa: PLR0913 - one for each option
     given = open_run_recipe(run, dataset)
     bits = weight_bits_here() if weight_bits == "auto" else int(weight_bits)
     form = Int8(weight_bits=bits, per_channel=not per_tensor)
+
+    def taught(task: Task[Any], teacher: nn.Module) -> Task[Any]:
+        return DistilledTask(task, teacher, distill, difference_of(given)) if distill else task
+
     with shown(as_json=as_json) as progress:
         learnt = learn_rounded(
-            given, out, form, epochs=epochs, learning_rate=learning_rate, progress=progress
+            given,
+            out,
+            form,
+            Course(epochs, learning_rate, {"distill": str(distill)}),
+            progress=progress,
+            taught=taught,
         )
     _print(given.run, learnt, out, form, as_json=as_json)
 

@@ -9,8 +9,8 @@ into the model, and the quantizer takes them in place of measured ones.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,22 @@ class Int8:
     per_channel: bool = True
 
 
+@dataclass(frozen=True)
+class Course:
+    """For how long is learnt, and how.
+
+    Attributes:
+        epochs: Passes over the training part; None takes a quarter of the run's.
+        learning_rate: The highest rate; None takes a tenth of the run's.
+        notes: What else tells two such trainings apart, by name.
+    """
+
+    epochs: int | None = None
+    learning_rate: float | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+BRIEF = Course()
 Taught = Callable[[Task[Any], nn.Module], Task[Any]]
 """Wraps a task so that it is learnt from a teacher's answers, too: of the task and the teacher."""
 
@@ -67,9 +83,8 @@ def learn_rounded(
     given: FinishedRun,
     out: Path,
     form: Int8,
+    course: Course = BRIEF,
     *,
-    epochs: int | None = None,
-    learning_rate: float | None = None,
     progress: Progress = no_progress,
     taught: Taught = _by_labels,
 ) -> TrainingRun:
@@ -79,8 +94,7 @@ def learn_rounded(
         given: The run; its training part is learnt from, and its split is kept.
         out: The run directory to write.
         form: What is learnt for.
-        epochs: Passes over the training part; without it, a quarter of the run's.
-        learning_rate: The highest rate; without it, a tenth of the run's.
+        course: For how long, and how.
         progress: Called after each epoch.
         taught: Lets the float network teach; without it the labels alone do.
 
@@ -95,8 +109,8 @@ def learn_rounded(
     own = training.optimizer
     optimizer = msgspec.structs.replace(
         own,
-        epochs=epochs or max(1, round(_SHARE_OF_EPOCHS * own.epochs)),
-        learning_rate=learning_rate or _SHARE_OF_RATE * own.learning_rate,
+        epochs=course.epochs or max(1, round(_SHARE_OF_EPOCHS * own.epochs)),
+        learning_rate=course.learning_rate or _SHARE_OF_RATE * own.learning_rate,
         batch_norm_l1=0.0,
     )
     # Half-width floats round more coarsely than int8 does.
@@ -107,6 +121,7 @@ def learn_rounded(
     notes = {
         "weight_bits": str(form.weight_bits),
         "weights": "per channel" if form.per_channel else "per tensor",
+        **course.notes,
     }
     start = Start(
         network=rounding.begin,
