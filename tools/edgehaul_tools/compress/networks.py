@@ -99,13 +99,13 @@ class Changed:
 
     def _rounded(self, name: str, run: Path) -> Network:
         from edgehaul_tools.train.continued import open_run_recipe  # noqa: PLC0415 - as above
-        from edgehaul_tools.train.qat.training import Int8, learn_rounded  # noqa: PLC0415 - as above
+        from edgehaul_tools.train.qat.training import Course, Int8, learn_rounded  # noqa: PLC0415 - as above
 
         out = self._work / name
         if not (out / _FINISHED).is_file():
             self._progress("training on with int8 in the loop")
-            epochs = self._options.qat_epochs
-            learn_rounded(open_run_recipe(run), out, Int8(weight_bits_here()), epochs=epochs)
+            course = Course(epochs=self._options.qat_epochs)
+            learn_rounded(open_run_recipe(run), out, Int8(weight_bits_here()), course)
         return self._network(name, out)
 
     def _network(self, name: str, run: Path) -> Network:
