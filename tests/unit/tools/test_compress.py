@@ -1,0 +1,312 @@
+"""The search for the fastest form that is as good: its parts, and whole on a small detector."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgehaul.errors import UsageError
+from edgehaul_tools.cli import main
+from edgehaul_tools.compress.candidate import GIVEN, Candidate, Wanted
+from edgehaul_tools.compress.choice import judged, variants_for
+from edgehaul_tools.compress.explorer import Budget, Explorer
+from edgehaul_tools.compress.frontier import choose, frontier
+from edgehaul_tools.compress.journal import JOURNAL_NAME, Journal
+from edgehaul_tools.compress.result import PAGE_NAME, RESULT_NAME, Compression
+from edgehaul_tools.compress.verdict import verdict_of
+from edgehaul_tools.evaluate.bootstrap import Estimate
+from edgehaul_tools.quantize.directory import read_directory
+from edgehaul_tools.quantize.form import Form
+from edgehaul_tools.quantize.plan import Plan
+from edgehaul_tools.quantize.target import TARGETS, target_here
+from edgehaul_tools.verify.proof import read_verification
+from tests.fakes.detectors import write_detector, write_pictures
+
+WANTED = Wanted(max_drop=0.005, min_agreement=0.97)
+
+
+def candidate(  # noqa: PLR0913 - what is not said is of no matter
+    loss: float = 0.0,
+    latency_ratio: float = 0.5,
+    size_bytes: int = 300,
+    *,
+    plan: Plan | None = None,
+    network: str = GIVEN,
+    high: float | None = None,
+    metric: str = "map50",
+    agreement: float = 1.0,
+) -> Candidate:
+    return Candidate(
+        network=network,
+        plan=plan or Plan(Form(), "minmax"),
+        metric=metric,
+        value=0.9 - loss,
+        drop=Estimate(loss, loss, high if high is not None else loss),
+        agreement=agreement,
+        size_bytes=size_bytes,
+        size_ratio=size_bytes / 1000,
+        latency_ratio=latency_ratio,
+    )
+
+
+FP32 = msgspec.structs.replace(candidate(0.0, 1.0, 1000), plan=None)
+figures = st.tuples(
+    st.sampled_from([0.0, 0.01, 0.1]), st.sampled_from([0.3, 0.5, 0.9]), st.integers(1, 3)
+)
+
+
+@given(st.lists(figures, min_size=1, max_size=8))
+def test_the_front_is_what_nothing_beats(rows: list[tuple[float, float, int]]) -> None:
+    every = [candidate(*row) for row in rows]
+    front = frontier(every)
+    assert front == sorted(front, key=lambda one: one.latency_ratio)
+    for one in every:
+        mine = (one.loss, one.latency_ratio, one.size_bytes)
+        covered = any(
+            all(x <= y for x, y in zip((f.loss, f.latency_ratio, f.size_bytes), mine, strict=True))
+            for f in front
+        )
+        assert covered, "whatever is not on the front is no better than something that is"
+    assert len({(f.loss, f.latency_ratio, f.size_bytes) for f in front}) == len(front)
+
+
+@given(st.lists(figures, max_size=8))
+def test_nothing_slower_or_worse_than_wanted_is_ever_chosen(
+    rows: list[tuple[float, float, int]],
+) -> None:
+    every = [FP32, *(candidate(*row) for row in rows)]
+    one = choose(every, WANTED)
+    fit = [c for c in every[1:] if c.loss <= WANTED.max_drop and c.latency_ratio < 1]
+    assert (one is None) == (not fit)
+    if one is not None:
+        assert one in fit
+        assert one.latency_ratio <= min(c.latency_ratio for c in fit) * 1.03
+
+
+def test_of_those_as_fast_the_best_answers_decide() -> None:
+    better, faster = candidate(0.001, 0.50), candidate(0.004, 0.49)
+    assert choose([FP32, faster, better], WANTED) == better
+    assert choose([FP32, candidate(0.004, 0.40), better], WANTED) != better
+
+
+def test_where_it_must_be_sure_the_upper_end_counts() -> None:
+    one = candidate(0.001, high=0.02)
+    assert not WANTED.refusal_of(one)
+    sure = msgspec.structs.replace(WANTED, sure=True)
+    assert "drops 2.00 points (upper end)" in sure.refusal_of(one)
+    unknown = msgspec.structs.replace(one, drop=Estimate(0.001))
+    assert sure.refusal_of(unknown), "without an interval nothing is sure"
+
+
+def test_without_labels_the_agreement_counts_and_not_the_points() -> None:
+    one = candidate(0.02, metric="agreement", agreement=0.98)
+    assert not WANTED.refusal_of(one)
+    worse = candidate(0.04, metric="agreement", agreement=0.96)
+    assert "agrees to 0.960, less than 0.97" in WANTED.refusal_of(worse)
+
+
+def test_a_speedup_that_was_asked_for() -> None:
+    wanted = msgspec.structs.replace(WANTED, min_speedup=3.0)
+    assert "2.00 times as fast as fp32, less than 3" in wanted.refusal_of(candidate())
+    assert not wanted.refusal_of(candidate(latency_ratio=0.3))
+    elsewhere = msgspec.structs.replace(wanted, timed=False)
+    assert not elsewhere.refusal_of(candidate(latency_ratio=2.0))
+
+
+def test_each_target_gets_a_form_that_is_right_there() -> None:
+    here = target_here()
+    narrow = candidate(plan=Plan(Form(weight_bits=7), "minmax"))
+    signed = candidate(latency_ratio=1.4, plan=Plan(Form(activations="s8"), "minmax"))
+    every = [FP32, narrow, signed]
+    assert variants_for(every, [here], WANTED) == (narrow,)
+    assert variants_for(every, [TARGETS["arm64-dotprod"]], WANTED) == (signed,)
+    assert variants_for(every, [here, TARGETS["arm64-dotprod"]], WANTED) == (narrow, signed)
+    both = variants_for(every, [TARGETS["x86-avx2"], TARGETS["x86-vnni"]], WANTED)
+    assert both == (narrow,), "weights of seven bits are right on both"
+
+
+def test_why_each_was_kept_or_dropped() -> None:
+    chosen, slow, bad = candidate(), candidate(latency_ratio=0.8), candidate(0.1, 0.2)
+    slow = msgspec.structs.replace(slow, plan=Plan(Form(weights="u8"), "minmax"))
+    bad = msgspec.structs.replace(bad, plan=Plan(Form(activations="s8"), "minmax"))
+    rows = judged([FP32, chosen, slow, bad], [chosen], {}, WANTED)
+    reasons = [row.why for row in rows]
+    assert "as it was given" in reasons[0]
+    assert reasons[1].startswith("chosen")
+    assert "1.60 times as slow" in reasons[2]
+    assert "drops 10.00 points" in reasons[3]
+    assert [row.is_chosen for row in rows] == [False, True, False, False]
+    failed = judged([FP32, chosen], [], {chosen.key: "mAP50 drops"}, WANTED)
+    assert "fails on the data of the proof: mAP50 drops" in failed[1].why
+
+
+def test_keeping_fp32_says_why() -> None:
+    slow = candidate(latency_ratio=1.2)
+    assert "keep fp32" in verdict_of([FP32, slow], [], WANTED)
+    assert "not faster than fp32 here: 1.20" in verdict_of([FP32, slow], [], WANTED)
+    assert "drops 10.00 points" in verdict_of([FP32, candidate(0.1)], [], WANTED)
+    assert "--budget" in verdict_of([FP32], [], WANTED)
+
+
+def test_a_journal_is_gone_on_with_and_a_torn_line_measured_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "a", resume=False)
+    first, second = candidate(), candidate(plan=Plan(Form(weights="u8"), "mse"))
+    journal.add(first)
+    journal.add(second)
+    path = tmp_path / JOURNAL_NAME
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UsageError, match="--resume"):
+        Journal(tmp_path, "a", resume=False)
+    with pytest.raises(UsageError, match="another one"):
+        Journal(tmp_path, "b", resume=True)
+    again = Journal(tmp_path, "a", resume=True)
+    assert again.known(GIVEN, first.plan) == first
+    assert again.known(GIVEN, second.plan) is None
+    again.add(second)
+    assert len(Journal(tmp_path, "a", resume=True)) == 2
+    again.close()
+    assert not path.exists()
+
+
+class Layers:
+    """Stands for a quantizer: int8 costs so much for each layer, as its place in ``costs``."""
+
+    has_learnt_ranges = False
+    can_equalize = False
+
+    def __init__(self, *costs: float) -> None:
+        self.costs = dict(zip("abcdefghijklmnopqrstuvwxyz", costs, strict=False))
+
+    def build(self, plan: Plan) -> Plan:
+        return plan
+
+    def distance_of(self, plan: Plan) -> float:
+        worse = {"minmax": 0.0, "percentile": 0.1, "mse": 0.2, "entropy": 0.3}
+        return worse[str(plan.method)] + (1.0 if plan.bias_corrected else 0.0)
+
+    def by_sensitivity(self, plan: Plan) -> tuple[str, ...]:
+        del plan
+        return tuple(sorted(self.costs, key=lambda name: -self.costs[name]))
+
+    def measured(self, plan: Plan) -> Candidate:
+        left = [cost for name, cost in self.costs.items() if name not in plan.float_units]
+        return candidate(sum(left), 0.5 + 0.02 * len(plan.float_units), plan=plan)
+
+
+def explored(
+    layers: Layers, *, seconds: float = 100.0, clock: list[float] | None = None
+) -> Explorer:
+    ticks = clock if clock is not None else [0.0]
+    budget = Budget(seconds, lambda: ticks[0])
+
+    def measure(plan: Plan) -> Candidate:
+        ticks[0] += 1.0
+        return layers.measured(plan)
+
+    explorer = Explorer(layers, measure, WANTED, budget, lambda _line: None)  # type: ignore[arg-type]  # a stand-in
+    explorer.run([Plan(Form(), "minmax")])
+    return explorer
+
+
+@pytest.mark.parametrize("needed", [1, 2, 3, 5, 7])
+def test_the_fewest_layers_in_float_are_found(needed: int) -> None:
+    costs = [0.01] * needed + [0.0001] * (16 - needed)
+    tried = explored(Layers(*costs)).tried
+    fit = [len(one.plan.float_units) for one in tried if one.plan and not WANTED.refusal_of(one)]
+    assert min(fit) == needed
+    assert len(tried) < 10, "doubled and halved, not one by one"
+
+
+def test_a_good_network_is_left_all_int8() -> None:
+    (only,) = explored(Layers(*[0.0001] * 8)).tried
+    assert only.plan is not None
+    assert not only.plan.float_units
+
+
+def test_a_spent_budget_ends_the_search_with_what_there_is() -> None:
+    tried = explored(Layers(*[0.01] * 20), seconds=2.5).tried
+    assert len(tried) == 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("compress")
+    write_detector(made / "detector.onnx")
+    write_pictures(made / "pictures", 12)
+    write_pictures(made / "others", 8)
+    return made
+
+
+@pytest.fixture(scope="module")
+def compressed(folder: Path) -> Path:
+    out = folder / "out"
+    arguments = ["--calib", str(folder / "pictures"), "--frames", str(folder / "others")]
+    loose = ["--min-agreement", "0.5", "--budget", "60s"]
+    assert (
+        main(["compress", str(folder / "detector.onnx"), *arguments, *loose, "--out", str(out)])
+        == 0
+    )
+    return out
+
+
+def test_a_search_leaves_a_proved_directory_and_its_reasons(compressed: Path) -> None:
+    directory = read_directory(compressed)
+    result = msgspec.json.decode((compressed / RESULT_NAME).read_bytes(), type=Compression)
+    assert directory.variants[0].name == "fp32"
+    assert len(directory.variants) == 1 + len(result.chosen)
+    for one in result.chosen:
+        assert one.latency_ratio < 1
+        assert one.agreement >= 0.5
+    assert not read_verification(compressed, directory).failures
+    assert not (compressed / JOURNAL_NAME).exists()
+    assert result.judged[0].candidate.is_given
+    assert all(row.why for row in result.judged)
+    page = (compressed / PAGE_NAME).read_text(encoding="utf-8")
+    assert page.count("<svg") >= 1
+    assert result.judged[1].candidate.summary in page
+    assert {file.name for file in compressed.glob("*.onnx")} == {v.path for v in directory.variants}
+
+
+def test_what_cannot_be_reached_keeps_fp32_with_exit_3(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    asked = ["--calib", str(folder / "pictures"), "--min-speedup", "1000", "--budget", "20s"]
+    assert (
+        main(["compress", str(folder / "detector.onnx"), *asked, "--out", str(out), "--json"]) == 3
+    )
+    told = capsys.readouterr()
+    assert "keep fp32" in told.err
+    assert json.loads(told.out)["verdict"].startswith("keep fp32")
+    directory = read_directory(out)
+    assert [v.name for v in directory.variants] == ["fp32"]
+    assert not read_verification(out, directory).failures, "it can be packed"
+    assert "QuantizeLinear" not in {n.op_type for n in onnx.load(out / "fp32.onnx").graph.node}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 1, "nothing to measure on"),
+        (["--calib", "PICTURES", "--prune", "0.5"], 2, "cannot be trained"),
+        (["--calib", "PICTURES", "--budget", "soon"], 2, "'soon' is no time"),
+        (["--calib", "PICTURES", "--target", "x68-vnni"], 2, "x68-vnni"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    arguments: list[str],
+    code: int,
+    message: str,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [a.replace("PICTURES", str(folder / "pictures")) for a in arguments]
+    out = tmp_path / "out"
+    assert main(["compress", str(folder / "detector.onnx"), *given, "--out", str(out)]) == code
+    assert message in capsys.readouterr().err
+    assert not out.exists()
