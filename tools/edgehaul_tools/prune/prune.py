@@ -125,8 +125,8 @@ def prune_run(
         DatasetError: The dataset, or a part of it, is not there any more.
         ModelError: The folder holds no run, or one whose channels cannot be removed.
     """
-    stages = _stages(options.checked(), open_run_recipe(folder, dataset))
-    found, network, done = _opened(folder, out, dataset)
+    found, network = _opened(folder, out, options, dataset)
+    stages, done = _stages(options, found), _Progress(found)
     shape = network_input_shape(found.run.spec)
     before = _cost(network, shape)
     run = _follow(found, done, stages, out, options, progress, say)
@@ -165,15 +165,16 @@ def train_control(
         DatasetError: See there.
         ModelError: See there.
     """
-    found, _, done = _opened(folder, out, dataset)
-    stages = [_Stage(0.0, stage.epochs) for stage in _stages(options.checked(), found)]
-    return _follow(found, done, stages, out, options, progress, say)
+    found, _ = _opened(folder, out, options, dataset)
+    stages = [_Stage(0.0, stage.epochs) for stage in _stages(options, found)]
+    return _follow(found, _Progress(found), stages, out, options, progress, say)
 
 
 def _opened(
-    folder: Path, out: Path, dataset: Path | None
-) -> tuple[FinishedRun, nn.Module, _Progress]:
-    """Return a run, its network, and that nothing is done yet; or refuse what is impossible."""
+    folder: Path, out: Path, options: PruneOptions, dataset: Path | None
+) -> tuple[FinishedRun, nn.Module]:
+    """Return a run and its network, or refuse what is impossible."""
+    options.require_possible()
     found = open_run_recipe(folder, dataset)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(
@@ -181,7 +182,7 @@ def _opened(
         )
     network = network_of(found)
     require_prunable(network)
-    return found, network, _Progress(found)
+    return found, network
 
 
 def _stages(options: PruneOptions, found: FinishedRun) -> list[_Stage]:
