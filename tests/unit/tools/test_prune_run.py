@@ -20,8 +20,9 @@ from edgehaul_tools.dataset.traces import AnomalySpan
 from edgehaul_tools.dataset.virtual import generate_truck_dataset
 from edgehaul_tools.export.run import PARITY_LIMIT, export_run, load_module
 from edgehaul_tools.prune.options import PruneOptions
-from edgehaul_tools.prune.prune import PruneReport, prune_run, train_control
+from edgehaul_tools.prune.prune import prune_run, train_control
 from edgehaul_tools.prune.removal import Ranking
+from edgehaul_tools.prune.report import PruneReport
 from edgehaul_tools.train.follow import follow_recipe
 from edgehaul_tools.train.kept_split import RecordingSplit
 from edgehaul_tools.train.run_directory import read_run

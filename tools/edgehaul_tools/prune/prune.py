@@ -25,6 +25,7 @@ from edgehaul_tools.prune.removal import (
     reached_share,
     require_prunable,
 )
+from edgehaul_tools.prune.report import PRUNE_FILE, Cost, PruneReport
 from edgehaul_tools.train.architectures.complexity import measure_complexity
 from edgehaul_tools.train.continued import FinishedRun, open_run_recipe
 from edgehaul_tools.train.durable import write_whole
@@ -35,44 +36,7 @@ from edgehaul_tools.train.origin import Method
 from edgehaul_tools.train.run_directory import TrainingRun, load_weights, network_input_shape
 from edgehaul_tools.train.start import Start, origin_of
 
-PRUNE_FILE = "prune.json"
 Say = Callable[[str], None]
-
-
-class Cost(msgspec.Struct, frozen=True):
-    """What a network costs.
-
-    Attributes:
-        parameters: Number of weights.
-        macs: Multiplications with an addition for one input.
-    """
-
-    parameters: int
-    macs: int
-
-
-class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How a pruning went, as ``prune.json`` in the run directory says.
-
-    Attributes:
-        run: The run that was pruned.
-        options: How.
-        share: Share of the channels that was reached; rounding keeps it from the one asked for.
-        before: What the network cost.
-        after: What it costs now.
-        metrics_before: The run's figures on the validation part.
-        metrics: Those of the pruned run, on the same part.
-        layers: What became of each group of channels.
-    """
-
-    run: str
-    options: PruneOptions
-    share: float
-    before: Cost
-    after: Cost
-    metrics_before: dict[str, float]
-    metrics: dict[str, float]
-    layers: tuple[LayerChange, ...]
 
 
 @dataclass(frozen=True)
