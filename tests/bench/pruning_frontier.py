@@ -19,7 +19,7 @@ shows that all of it runs, and its accuracies are those of models that have hard
 import argparse
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -58,12 +58,14 @@ class Case:
         run: The dense run.
         options: How it is pruned; the share is filled in.
         timed_side_px: Side at which times are taken; 0 takes the canvas.
+        calibration: Pictures that int8 is calibrated on.
     """
 
     name: str
     run: Path
     options: PruneOptions
     timed_side_px: int = 0
+    calibration: int = 200
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def digits(folder: Path, *, quick: bool) -> Case:
     """Train ResNet-18 on the first half of the digits, in their published order."""
     found = load_digits()
     half = len(found.images) // 2
-    for number, (image, label) in enumerate(zip(found.images, found.target, strict=True)):
+    every = enumerate(zip(found.images, found.target, strict=True))
+    for number, (image, label) in list(every)[:: 3 if quick else 1]:
         part = folder / "data" / ("train" if number < half else "test") / str(label)
         part.mkdir(parents=True, exist_ok=True)
         picture = cv2.resize((image * 15.9).astype(np.uint8), (32, 32))
@@ -115,7 +118,7 @@ def digits(folder: Path, *, quick: bool) -> Case:
 
 def parcels(folder: Path, *, quick: bool) -> Case:
     """Train the small detector on virtual conveyors."""
-    generate_conveyor_dataset(folder / "data", 80 if quick else 600, 0, width=320, height=240)
+    generate_conveyor_dataset(folder / "data", 48 if quick else 600, 0, width=320, height=240)
     recipe = DetectorRecipe(
         size="small",
         threads=1,
@@ -141,25 +144,24 @@ def at_side(run: Path, out: Path, side_px: int) -> Path:
     return out
 
 
-def quantized(run: Path, folder: Path, name: str, pictures: Path) -> Path:
+def quantized(case: Case, run: Path, name: str) -> Path:
     """Export and quantize a run; return its model directory."""
+    folder, data = case.run.parent / "models", case.run.parent / "data"
+    pictures = data / "train" if (data / "train").is_dir() else data / "images"
     export_run(run, folder / f"{name}.onnx")
-    out = folder / name
-    quantize_model(folder / f"{name}.onnx", out, pictures, QuantizeOptions(name=name))
-    return out
+    options = QuantizeOptions(name=name, limit=case.calibration)
+    quantize_model(folder / f"{name}.onnx", folder / name, pictures, options)
+    return folder / name
 
 
 def made(case: Case, run: Path, name: str, macs: float = 1.0, channels: float = 0.0) -> Made:
     """Quantize a run at both sizes."""
-    folder, data = case.run.parent / "models", case.run.parent / "data"
-    pictures = data / "train" if (data / "train").is_dir() else data / "images"
-    measured = quantized(run, folder, name, pictures)
+    measured = quantized(case, run, name)
     if not case.timed_side_px:
         return Made(name, measured, measured, macs, channels)
-    larger = at_side(run, folder / f"{name}-run", case.timed_side_px)
-    return Made(
-        name, measured, quantized(larger, folder, f"{name}-timed", pictures), macs, channels
-    )
+    larger = at_side(run, case.run.parent / f"{name}-{case.timed_side_px}", case.timed_side_px)
+    timed = quantized(case, larger, f"{name}-timed")
+    return Made(name, measured, timed, macs, channels)
 
 
 def frontier(case: Case) -> None:
@@ -234,7 +236,8 @@ def main() -> None:
             options = msgspec.structs.replace(
                 case.options, ranking=ranking, steps=given.steps, epochs=epochs
             )
-            frontier(Case(case.name, case.run, options, case.timed_side_px))
+            calibration = 40 if given.quick else case.calibration
+            frontier(replace(case, options=options, calibration=calibration))
 
 
 if __name__ == "__main__":

@@ -253,7 +253,7 @@ def test_globally_the_least_important_channels_go(
     sizes: list[int], share: float, data: st.DataObject
 ) -> None:
     order = data.draw(st.permutations(range(sum(sizes))))
-    values = torch.tensor(order, dtype=torch.float32).split(sizes)
+    values = torch.split(torch.tensor(order, dtype=torch.float32), sizes)
     importance = {str(n): part for n, part in enumerate(values)}
     before = dict(zip(importance, sizes, strict=True))
     chosen = choose(importance, before, share, scope="global", round_to=1)

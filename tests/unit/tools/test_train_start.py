@@ -1,6 +1,7 @@
 """Trainings that begin with a network that has learnt already, or was made narrower."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import msgspec
@@ -18,6 +19,7 @@ from edgehaul_tools.train.architectures.resnet import ResNet
 from edgehaul_tools.train.continued import open_run_recipe
 from edgehaul_tools.train.follow import follow_recipe
 from edgehaul_tools.train.loop.optimization import EpochReport
+from edgehaul_tools.train.loop.task import Task
 from edgehaul_tools.train.narrowed import ShapeError, answer_shapes, narrow
 from edgehaul_tools.train.run_directory import (
     Fitted,
@@ -123,8 +125,13 @@ def test_what_is_finished_is_kept_and_its_task_was_wrapped(run: Path, tmp_path: 
             weight.data.fill_(0.25)
         return network
 
-    wrapped = []
-    start = Start(task=lambda task: wrapped.append(task) or task, finish=finish)
+    wrapped: list[Task[Any]] = []
+
+    def wrap(task: Task[Any]) -> Task[Any]:
+        wrapped.append(task)
+        return task
+
+    start = Start(task=wrap, finish=finish)
     follow_recipe(RECIPE, tmp_path / "data", tmp_path / "again", start=start, split_from=run)
     weights = torch.load(tmp_path / "again" / "weights.pt", weights_only=True)
     assert bool((weights["squeeze.weight"] == 0.25).all())
@@ -147,6 +154,7 @@ def test_two_trainings_that_begin_otherwise_are_never_mixed(run: Path, tmp_path:
         follow_recipe(recipe, data, out, resume=True)
     assert follow_recipe(recipe, data, out, resume=True, start=start).origin == start.origin
     assert list(AFRESH.digested()) == []
+    assert start.origin is not None
     other = msgspec.structs.replace(start.origin, notes={"distill": "1"})
     assert list(start.digested()) != list(Start(origin=other).digested())
 
@@ -229,7 +237,9 @@ def test_only_a_run_that_was_pruned_has_narrower_weights(tmp_path: Path) -> None
     keep_narrowed(tmp_path / "pruned", weights, share=0.2)
     network = ResNet(18, 2)
     load_weights(tmp_path / "pruned", network)
-    assert network.layer1[0].conv1.out_channels == 40
+    narrowed = network.get_submodule("layer1.0.conv1")
+    assert isinstance(narrowed, nn.Conv2d)
+    assert narrowed.out_channels == 40
     keep_narrowed(tmp_path / "dense", weights, share=0.0)
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_weights(tmp_path / "dense", ResNet(18, 2))

@@ -8,8 +8,9 @@ import click
 import msgspec
 
 from edgehaul_tools.prune.options import PruneOptions
-from edgehaul_tools.prune.prune import PruneReport, prune_run, train_control
+from edgehaul_tools.prune.prune import prune_run, train_control
 from edgehaul_tools.prune.removal import LayerChange, Ranking
+from edgehaul_tools.prune.report import PruneReport
 from edgehaul_tools.train.progress_display import shown
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)

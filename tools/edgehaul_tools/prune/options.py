@@ -35,8 +35,8 @@ class PruneOptions(msgspec.Struct, frozen=True, kw_only=True):
     batches: int = 16
     seed: int | None = None
 
-    def checked(self) -> PruneOptions:
-        """Return the options as they are.
+    def require_possible(self) -> None:
+        """Refuse values outside their range.
 
         Raises:
             UsageError: A value is outside its range.
@@ -60,7 +60,6 @@ class PruneOptions(msgspec.Struct, frozen=True, kw_only=True):
         for wrong, message, remedy in faults:
             if wrong:
                 raise UsageError(message, remedy=remedy)
-        return self
 
     def notes(self) -> dict[str, str]:
         """Return what tells two prunings apart, as text."""

@@ -25,6 +25,7 @@ from edgehaul_tools.prune.removal import (
     reached_share,
     require_prunable,
 )
+from edgehaul_tools.prune.report import PRUNE_FILE, Cost, PruneReport
 from edgehaul_tools.train.architectures.complexity import measure_complexity
 from edgehaul_tools.train.continued import FinishedRun, open_run_recipe
 from edgehaul_tools.train.durable import write_whole
@@ -35,44 +36,7 @@ from edgehaul_tools.train.origin import Method
 from edgehaul_tools.train.run_directory import TrainingRun, load_weights, network_input_shape
 from edgehaul_tools.train.start import Start, origin_of
 
-PRUNE_FILE = "prune.json"
 Say = Callable[[str], None]
-
-
-class Cost(msgspec.Struct, frozen=True):
-    """What a network costs.
-
-    Attributes:
-        parameters: Number of weights.
-        macs: Multiplications with an addition for one input.
-    """
-
-    parameters: int
-    macs: int
-
-
-class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How a pruning went, as ``prune.json`` in the run directory says.
-
-    Attributes:
-        run: The run that was pruned.
-        options: How.
-        share: Share of the channels that was reached; rounding keeps it from the one asked for.
-        before: What the network cost.
-        after: What it costs now.
-        metrics_before: The run's figures on the validation part.
-        metrics: Those of the pruned run, on the same part.
-        layers: What became of each group of channels.
-    """
-
-    run: str
-    options: PruneOptions
-    share: float
-    before: Cost
-    after: Cost
-    metrics_before: dict[str, float]
-    metrics: dict[str, float]
-    layers: tuple[LayerChange, ...]
 
 
 @dataclass(frozen=True)
@@ -125,8 +89,8 @@ def prune_run(
         DatasetError: The dataset, or a part of it, is not there any more.
         ModelError: The folder holds no run, or one whose channels cannot be removed.
     """
-    stages = _stages(options.checked(), open_run_recipe(folder, dataset))
-    found, network, done = _opened(folder, out, dataset)
+    found, network = _opened(folder, out, options, dataset)
+    stages, done = _stages(options, found), _Progress(found)
     shape = network_input_shape(found.run.spec)
     before = _cost(network, shape)
     run = _follow(found, done, stages, out, options, progress, say)
@@ -165,15 +129,16 @@ def train_control(
         DatasetError: See there.
         ModelError: See there.
     """
-    found, _, done = _opened(folder, out, dataset)
-    stages = [_Stage(0.0, stage.epochs) for stage in _stages(options.checked(), found)]
-    return _follow(found, done, stages, out, options, progress, say)
+    found, _ = _opened(folder, out, options, dataset)
+    stages = [_Stage(0.0, stage.epochs) for stage in _stages(options, found)]
+    return _follow(found, _Progress(found), stages, out, options, progress, say)
 
 
 def _opened(
-    folder: Path, out: Path, dataset: Path | None
-) -> tuple[FinishedRun, nn.Module, _Progress]:
-    """Return a run, its network, and that nothing is done yet; or refuse what is impossible."""
+    folder: Path, out: Path, options: PruneOptions, dataset: Path | None
+) -> tuple[FinishedRun, nn.Module]:
+    """Return a run and its network, or refuse what is impossible."""
+    options.require_possible()
     found = open_run_recipe(folder, dataset)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(
@@ -181,7 +146,7 @@ def _opened(
         )
     network = network_of(found)
     require_prunable(network)
-    return found, network, _Progress(found)
+    return found, network
 
 
 def _stages(options: PruneOptions, found: FinishedRun) -> list[_Stage]:
