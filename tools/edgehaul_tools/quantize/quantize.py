@@ -15,7 +15,6 @@ from edgehaul.errors import DataError, ModelError
 from edgehaul.reporting import remedy_for_writing
 from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.export.spec_choice import check_answers, choose_spec
-from edgehaul_tools.quantize.calibrate import Method
 from edgehaul_tools.quantize.contained import tried
 from edgehaul_tools.quantize.directory import (
     DIRECTORY_NAME,
@@ -34,7 +33,7 @@ from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.fusion import Fusion, fusion_of
 from edgehaul_tools.quantize.inputs import InputSource, open_inputs
 from edgehaul_tools.quantize.limits import Limits
-from edgehaul_tools.quantize.plan import Plan
+from edgehaul_tools.quantize.plan import Plan, Ranging
 from edgehaul_tools.quantize.quantizer import Progress, Quantizer
 from edgehaul_tools.quantize.routes import first_plans
 from edgehaul_tools.quantize.saturation import WeightBits
@@ -71,7 +70,7 @@ class Options(msgspec.Struct, frozen=True):
     target: Target | None = None
     form: Form | None = None
     weight_bits: WeightBits | None = None
-    methods: Sequence[Method] = METHODS
+    methods: Sequence[Ranging] = METHODS
     limits: Limits = Limits()
 
 
