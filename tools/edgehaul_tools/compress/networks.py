@@ -91,8 +91,8 @@ class Changed:
 
     def _prune(self, run: Path, share: float, out: Path) -> None:
         # Imported here: torch and its pruning library take seconds, and few ask for them.
-        from edgehaul_tools.prune.options import PruneOptions  # noqa: PLC0415
-        from edgehaul_tools.prune.prune import prune_run  # noqa: PLC0415
+        from edgehaul_tools.prune.options import PruneOptions  # noqa: PLC0415 - as above
+        from edgehaul_tools.prune.prune import prune_run  # noqa: PLC0415 - as above
 
         self._progress(f"removing {share:.0%} of the channels, and training on")
         prune_run(run, out, PruneOptions(share=share), say=self._progress)
