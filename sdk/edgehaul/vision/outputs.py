@@ -17,6 +17,8 @@ from edgehaul.vision.heads import (
     BOX_VALUES,
     DEFAULT_STRIDES,
     NANODET_SIDES,
+    YUNET_OUTPUTS,
+    YUNET_POINTS,
     grid,
     yolov8_is_channels_first,
 )
@@ -285,6 +287,20 @@ def _check_nanodet_pairs(outputs: _Outputs, holding: str) -> None:
         outputs.refuse(holding)
 
 
+def _check_yunet(outputs: _Outputs) -> None:
+    strides = outputs.spec.output.strides or DEFAULT_STRIDES
+    holding = "scores 1xnx1, objectness 1xnx1, boxes 1xnx4 and landmarks 1xnx10 for each stride"
+    outputs.need(YUNET_OUTPUTS * len(strides), axes=_DETECTOR_AXES, holding=holding)
+    outputs.need_equal(len(outputs.shapes), YUNET_OUTPUTS * len(strides), f"outputs ({holding})")
+    columns = sorted(shape[2] or 0 for shape in outputs.shapes)
+    expected = sorted((1, 1, BOX_VALUES, YUNET_POINTS) * len(strides))
+    if 0 not in columns and columns != expected:
+        outputs.refuse(holding)
+    outputs.need_classes(1)
+    rows = [shape[1] for shape in outputs.shapes]
+    outputs.need_grid(None if None in rows else sum(n for n in rows if n) // YUNET_OUTPUTS)
+
+
 _CHECKS: dict[str, Callable[[_Outputs], None]] = {
     "anomaly": _check_anomaly,
     "autoencoder": _check_autoencoder,
@@ -297,4 +313,5 @@ _CHECKS: dict[str, Callable[[_Outputs], None]] = {
     "yolov5": _check_yolov5,
     "yolov8": _check_yolov8,
     "yolox": _check_yolox,
+    "yunet": _check_yunet,
 }

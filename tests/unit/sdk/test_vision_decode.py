@@ -107,6 +107,32 @@ def test_yolox_adds_the_grid() -> None:
     check("yolox", [table[None].astype(np.float32)])
 
 
+@pytest.mark.parametrize("first", ["scores", "points"])
+def test_yunet_takes_the_mean_of_both_scores_in_any_order(first: str) -> None:
+    corners, strides = grid(WIDTH, HEIGHT, (8, 16, 32))
+    at = [11, 35]
+    centers = center_boxes(PLACES, at)
+    cell = strides[:, None]
+    boxes = np.concatenate([centers[:, :2] / cell - corners, np.log(centers[:, 2:] / cell)], axis=1)
+    scores = np.zeros((PLACES, 1), np.float32)
+    scores[at, 0] = [0.9, 0.625]
+    objectness = np.full((PLACES, 1), 0.4, np.float32)
+    parts = [scores, objectness, boxes, np.zeros((PLACES, 10), np.float32)]
+    ends = np.cumsum([int((strides == stride).sum()) for stride in (8, 16)])
+    outputs = [
+        split[None].astype(np.float32)
+        for part in (parts if first == "scores" else parts[::-1])
+        for split in np.split(part, ends)
+    ]
+    canvas = ImageInput(WIDTH, HEIGHT)
+    spec = ModelSpec("detect", canvas, OutputSpec("yunet", ("face",), score_threshold=0.49))
+    found = decoder_for(spec)(outputs, Placement(1.0, 1.0, 0.0, 0.0, WIDTH, HEIGHT))
+    assert found.scores.tolist() == pytest.approx([0.6, 0.5])
+    half = centers[at, 2:] / 2
+    expected = np.concatenate([centers[at, :2] - half, centers[at, :2] + half], axis=1)
+    np.testing.assert_allclose(found.boxes, expected, atol=1e-3)
+
+
 def nanodet_tables() -> tuple[np.ndarray, np.ndarray]:
     """Return scores and sides; each side's distribution is split between two bins."""
     corners, strides = grid(WIDTH, HEIGHT, (8, 16, 32))

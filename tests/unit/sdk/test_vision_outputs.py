@@ -120,6 +120,8 @@ def test_answers_that_fit_pass(head: str, shapes: list) -> None:
         ("yolox", [(1, 0, 8)], "3549 places"),
         ("nanodet", [(1, n, c) for c in (3, 32) for n in (2704, 676 + c, 169)], "for each stride"),
         ("nanodet", [(1, n, 32 if n < 999 else 3) for n in (2704, 2704, 676, 676, 169, 169)], "32"),
+        ("yunet", [(1, n, c) for c in (1, 1, 4, 9) for n in (2704, 676, 169)], "landmarks 1xnx10"),
+        ("yunet", [(1, n, 4) for n in (2704, 676, 169)], "needs 12 outputs"),
         ("classify", [(2, 3)], "answers for 6 classes"),
         ("classify", [(1, 0)], "at least one class"),
         ("classify", [()], "answers for 1 classes"),

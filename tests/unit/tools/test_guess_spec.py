@@ -21,6 +21,7 @@ def signature(
 
 
 NANODET = [(1, n, c) for c in (80, 32) for n in (2704, 676, 169)]
+YUNET = [(1, None, c) for c in (1, 1, 4, 10) for _ in range(3)]
 ULTRALYTICS = {"names": "{0: 'cat', 1: 'dog'}", "stride": "32", "task": "detect"}
 
 
@@ -33,6 +34,7 @@ ULTRALYTICS = {"names": "{0: 'cat', 1: 'dog'}", "stride": "32", "task": "detect"
         (signature([(1, 6, 3549)], metadata=ULTRALYTICS), "yolov8", "rgb", 2),
         (signature([(1, 3 * 3549, 7)], metadata=ULTRALYTICS), "yolov5", "rgb", 2),
         (signature([(1, 4420, 2), (1, 4420, 4)], shape=(1, 3, 240, 320)), "ssd", "rgb", 1),
+        (signature(YUNET), "yunet", "bgr", 1),
         (signature([(1, 10)]), "classify", "rgb", 10),
         (signature([(None, 4)], metadata={"character": "0\n90\n180\n270"}), "classify", "rgb", 4),
         (
@@ -53,6 +55,12 @@ def test_well_known_models(given: Signature, head: str, color: str, labels: int)
     assert guess.reason
     expected = given.input_shape[1:]
     assert guess.spec.input.tensor_shape[1:] == expected
+
+
+def test_a_free_size_of_yunet_is_chosen_and_said() -> None:
+    guess = guess_spec(signature(YUNET, shape=(1, 3, None, None)), where="m.onnx")
+    assert guess.spec.input.tensor_shape == (1, 3, 320, 320)
+    assert "320x320 is chosen" in guess.reason
 
 
 @pytest.mark.parametrize(

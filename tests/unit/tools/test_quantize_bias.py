@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.quantize.bias import corrected
 from edgehaul_tools.quantize.calibrate import Histograms, activation_tensors, exposing
+from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.graph import Unit, divide
 from edgehaul_tools.quantize.sqnr import layer_sqnr
 from edgehaul_tools.quantize.static import quantize_static
@@ -196,7 +197,7 @@ def test_int8_means_of_all_layers_become_the_float_ones(batch: Batch) -> None:
     ranges = Histograms(model, activation_tensors(model), lambda: iter(inputs)).ranges("minmax")
 
     def build(source: onnx.ModelProto) -> onnx.ModelProto:
-        return quantize_static(source, ranges, float_nodes=(), weight_bits=7)
+        return quantize_static(source, ranges, float_nodes=(), form=Form(weight_bits=7))
 
     units = divide(model.graph).units
     fixed = corrected(model, build, inputs, units)
@@ -250,7 +251,7 @@ def test_noise_of_an_int8_model_is_that_of_what_the_next_layer_reads() -> None:
     model = convolutional("one")
     inputs = pictures(4)
     ranges = Histograms(model, activation_tensors(model), lambda: iter(inputs)).ranges("minmax")
-    int8 = quantize_static(model, ranges, float_nodes=(), weight_bits=7)
+    int8 = quantize_static(model, ranges, float_nodes=(), form=Form(weight_bits=7))
     units = divide(model.graph).units
     found = layer_sqnr(model, int8, inputs, units)
     assert list(found) == [unit.name for unit in units]
@@ -258,6 +259,9 @@ def test_noise_of_an_int8_model_is_that_of_what_the_next_layer_reads() -> None:
     assert all(15 < value < 45 for value in found.values())
     coarse = {name: (low, 4 * high) for name, (low, high) in ranges.items()}
     worse = layer_sqnr(
-        model, quantize_static(model, coarse, float_nodes=(), weight_bits=7), inputs, units
+        model,
+        quantize_static(model, coarse, float_nodes=(), form=Form(weight_bits=7)),
+        inputs,
+        units,
     )
     assert all(worse[name] < found[name] for name in ("n1", "n2"))

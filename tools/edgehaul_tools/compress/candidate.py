@@ -88,6 +88,10 @@ class Wanted(msgspec.Struct, frozen=True):
     sure: bool = False
     timed: bool = True
 
+    def largest_loss(self, metric: str) -> float:
+        """Return the largest loss that is good enough, by the figure that is judged."""
+        return 1 - self.min_agreement if metric == METRIC else self.max_drop
+
     def refusal_of(self, one: Candidate) -> str:
         """Return why a candidate is not kept; empty where it may be."""
         return self.fault_of(one) or self.slowness_of(one)

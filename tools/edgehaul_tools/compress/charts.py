@@ -25,7 +25,7 @@ def frontier_chart(result: Compression) -> Chart:
             axes.scatter(*_places(shown), s=size, c=color, marker=marker, label=label, zorder=3)
     front = sorted(_front(result.judged), key=lambda one: one.latency_ratio)
     axes.plot(*_places(front), color=MUTED, linewidth=1, label="front")
-    limit = 100 * result.wanted.max_drop
+    limit = 100 * result.wanted.largest_loss(result.metric)
     axes.axhline(limit, color=_BAD, linewidth=1, linestyle="--", label="largest drop")
     axes.axvline(1.0, color=INK, linewidth=0.8, linestyle=":", label="fp32")
     axes.set(xlabel="time / that of fp32", ylabel=f"loss of {result.metric}, points")
@@ -47,13 +47,14 @@ def sensitivity_chart(result: Compression) -> Chart:
             text = f" {one.sqnr_db:.0f} dB"
             axes.text(one.noise or 0.0, place, text, va="center", fontsize=6.5, color=MUTED)
     axes.tick_params(axis="y", labelsize=6.5)
-    axes.set(xlabel="how far the answers move when this layer alone is int8")
+    axes.set(xlabel="answers move by")
+    axes.xaxis.set_major_formatter("{x:.1g}")
     axes.margins(x=0.12)
     more = len(result.sensitivity) - len(worst)
     rest = f"; {more} more suffer less" if more > 0 else ""
     return to_svg(figure), (
-        "Sensitivity of the layers (red: left in float; dB: signal to quantization noise of the "
-        f"layer's output in all-int8){rest}"
+        "How far the answers move when one layer alone is int8 (red: left in float; dB: signal "
+        f"to quantization noise of its output when all are){rest}"
     )
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import onnxruntime  # type: ignore[import-untyped]  # no stubs
 
 from edgehaul.bundle.spec import ModelSpec
-from edgehaul.config.loader import load
 from edgehaul.errors import DataError
 from edgehaul_tools.compress.candidate import GIVEN, Candidate, Key, Wanted
 from edgehaul_tools.compress.choice import judged, variants_for
@@ -24,8 +23,6 @@ from edgehaul_tools.compress.verdict import verdict_of
 from edgehaul_tools.compress.writing import variant_name, write_directory
 from edgehaul_tools.evaluate.canvases import kept_inputs
 from edgehaul_tools.export.machine import machine
-from edgehaul_tools.export.spec_choice import choose_spec
-from edgehaul_tools.quantize.contained import tried
 from edgehaul_tools.quantize.directory import (
     ModelDirectory,
     directory_to_write,
@@ -34,6 +31,7 @@ from edgehaul_tools.quantize.directory import (
 )
 from edgehaul_tools.quantize.family import family_of
 from edgehaul_tools.quantize.inputs import open_inputs
+from edgehaul_tools.quantize.opening import open_unknown
 from edgehaul_tools.quantize.quantize import input_warnings, name_of
 from edgehaul_tools.quantize.quantizer import Inputs, Progress, Quantizer
 from edgehaul_tools.quantize.routes import first_plans
@@ -143,13 +141,10 @@ class _Compression:
     def _open(self) -> tuple[ModelSpec, str, Network]:
         """Return the spec, where it is from, and the network that was given."""
         path, options = self._material.model, self._options
-        asked = load(options.spec_file, ModelSpec) if options.spec_file else None
-        found = tried(path, options.limits, spec=asked)
-        spec, source = choose_spec(
-            found.header, where=path, file=options.spec_file, labels=options.labels
-        )
-        self._progress(f"spec from {source}")
-        for note in found.notes:
+        opened = open_unknown(path, options.spec_file, options.labels, options.limits)
+        spec = opened.spec
+        self._progress(f"spec from {opened.spec_source}")
+        for note in opened.notes:
             self._progress(f"note: {note}")
         if self._material.calibration is None:
             raise DataError(
@@ -161,8 +156,8 @@ class _Compression:
         inputs = open_inputs(self._material.calibration, spec, options.limit)
         self._warnings += input_warnings(inputs, self._material.calibration)
         self._inputs = kept_inputs(inputs, spec)
-        quantizer = Quantizer(found.model, spec, self._inputs, self._progress, path)
-        return spec, source, Network(GIVEN, quantizer)
+        quantizer = Quantizer(opened.model, spec, self._inputs, self._progress, path)
+        return spec, opened.spec_source, Network(GIVEN, quantizer)
 
     def _compared(self) -> Inputs | None:
         """Return inputs without labels to compare on; none where labelled ones are enough."""

@@ -89,7 +89,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(cell: str) -> str:
-    if len(cell) > 60:  # noqa: PLR2004 - more is a sentence
+    if len(cell) > 36:  # noqa: PLR2004 - more is a sentence
         return f'<td class="words">{html.escape(cell)}</td>'
     value, bracket, note = cell.partition(" (")
     if not bracket:

@@ -15,6 +15,7 @@ Shape = tuple[int | None, ...]
 
 _STRIDES = (8, 16, 32)
 _NANODET_SIDES = 32
+_YUNET_POINTS, _YUNET_SIDE_PX = 10, 320
 _BOX_VALUES = 4
 _IMAGE_AXES = 4
 _COLORS = 3
@@ -81,6 +82,9 @@ def guess_spec(signature: Signature, *, where: str) -> Guess:
             where=where,
             remedy=_REMEDY,
         )
+    yunet = _yunet(signature)
+    if yunet is not None:
+        return yunet
     if None in shape[1:]:
         raise SpecMismatchError(
             f"cannot guess the size of the pictures: the input {_text(shape)} leaves it open",
@@ -196,6 +200,20 @@ def _ultraface(signature: Signature) -> Guess | None:
     return Guess(
         ModelSpec("detect", canvas, output), "background/face scores and boxes in 0..1: UltraFace"
     )
+
+
+def _yunet(signature: Signature) -> Guess | None:
+    """Recognise YuNet, whose exports leave the size of the picture open."""
+    columns = sorted(s[-1] or 0 for s in signature.output_shapes if len(s) == len(_STRIDES))
+    if columns != sorted((1, 1, _BOX_VALUES, _YUNET_POINTS) * len(_STRIDES)):
+        return None
+    sized = None not in signature.input_shape[1:]
+    size = {} if sized else {"width": _YUNET_SIDE_PX, "height": _YUNET_SIDE_PX}
+    canvas = _canvas(signature, color="bgr", pad_value=0, **size)
+    output = OutputSpec("yunet", signature.labels or ("face",), score_threshold=0.6)
+    chosen = "" if sized else f"; the size {_YUNET_SIDE_PX}x{_YUNET_SIDE_PX} is chosen, --spec asks"
+    reason = f"scores, boxes and landmarks of faces at three strides: YuNet{chosen}"
+    return Guess(ModelSpec("detect", canvas, output), reason)
 
 
 def _classifier(signature: Signature) -> Guess | None:

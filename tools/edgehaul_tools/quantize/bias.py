@@ -70,6 +70,18 @@ def corrected(
     return _less(model, layers, errors)
 
 
+def bears_batches(model: onnx.ModelProto, tensors: Sequence[Array], units: Sequence[Unit]) -> bool:
+    """Return whether several inputs can go through at once, which makes a correction cheap.
+
+    Args:
+        model: A cleaned float model.
+        tensors: Two inputs or more, with a batch of one each.
+        units: What is to be corrected.
+    """
+    layers = _layers(model, units)
+    return bool(layers) and _takes_batches(_freed(model), layers, tensors)
+
+
 def _in_batches(
     model: onnx.ModelProto,
     quantized: onnx.ModelProto,

@@ -10,13 +10,10 @@ import numpy as np
 import onnx
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec
-from edgehaul.config.loader import load
 from edgehaul.errors import DataError, ModelError
 from edgehaul.reporting import remedy_for_writing
 from edgehaul_tools.export.runtime import runner
-from edgehaul_tools.export.spec_choice import check_answers, choose_spec
-from edgehaul_tools.quantize.calibrate import Method
-from edgehaul_tools.quantize.contained import tried
+from edgehaul_tools.export.spec_choice import check_answers
 from edgehaul_tools.quantize.directory import (
     DIRECTORY_NAME,
     REPORT_NAME,
@@ -34,7 +31,8 @@ from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.fusion import Fusion, fusion_of
 from edgehaul_tools.quantize.inputs import InputSource, open_inputs
 from edgehaul_tools.quantize.limits import Limits
-from edgehaul_tools.quantize.plan import Plan
+from edgehaul_tools.quantize.opening import open_unknown
+from edgehaul_tools.quantize.plan import Plan, Ranging
 from edgehaul_tools.quantize.quantizer import Progress, Quantizer
 from edgehaul_tools.quantize.routes import first_plans
 from edgehaul_tools.quantize.saturation import WeightBits
@@ -71,7 +69,7 @@ class Options(msgspec.Struct, frozen=True):
     target: Target | None = None
     form: Form | None = None
     weight_bits: WeightBits | None = None
-    methods: Sequence[Method] = METHODS
+    methods: Sequence[Ranging] = METHODS
     limits: Limits = Limits()
 
 
@@ -131,15 +129,11 @@ def quantize_model(
         SpecMismatchError: The model does not fit its spec.
         DataError: There is nothing to calibrate on.
     """
-    given = load(options.spec_file, ModelSpec) if options.spec_file else None
-    found = tried(path, options.limits, spec=given)
-    spec, spec_source = choose_spec(
-        found.header, where=path, file=options.spec_file, labels=options.labels
-    )
-    progress(f"spec from {spec_source}")
-    for note in found.notes:
+    opened = open_unknown(path, options.spec_file, options.labels, options.limits)
+    model, spec = opened.model, opened.spec
+    progress(f"spec from {opened.spec_source}")
+    for note in opened.notes:
         progress(f"note: {note}")
-    model = found.model
     target = options.target or target_here()
     plans = first_plans(model, spec, [target], options.form, options.weight_bits)
     with directory_to_write(out):
@@ -156,7 +150,7 @@ def quantize_model(
     directory = ModelDirectory(
         name=options.name or name_of(path),
         spec=spec,
-        spec_source=spec_source,
+        spec_source=opened.spec_source,
         source_sha256=sha256_of(path),
         variants=variants,
         calibration=str(calibration or ""),

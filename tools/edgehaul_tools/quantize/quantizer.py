@@ -6,16 +6,18 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import onnx
+from numpy.typing import NDArray
 
 from edgehaul.bundle.spec import ModelSpec
 from edgehaul.errors import ModelError
 from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.export.spec_choice import check_answers
 from edgehaul_tools.quantize.answers import Answers, Distance, Prepared
-from edgehaul_tools.quantize.bias import corrected
+from edgehaul_tools.quantize.bias import bears_batches, corrected
 from edgehaul_tools.quantize.calibrate import Histograms, Method, Ranges, tensors_around
 from edgehaul_tools.quantize.dynamic import quantize_dynamically
 from edgehaul_tools.quantize.equalize import equalize
@@ -35,7 +37,8 @@ Progress = Callable[[str], None]
 
 PROBES = 6
 """Inputs that the sensitivity of each layer is measured on: those with most detections."""
-BIAS_INPUTS = 32
+BIAS_INPUTS, BIAS_INPUTS_ONE_BY_ONE = 32, 8
+"""Inputs that biases are corrected by; fewer where each has to go through alone, layer by layer."""
 WORTH_EQUALIZING = 4.0
 """Channels of one tensor that differ by less share a scale well."""
 _ANY_METHOD: Method = "minmax"
@@ -111,6 +114,7 @@ class Quantizer:
         self.probes = self._busiest()
         self._distance = Distance(spec, self.probes, [self.fp32(p.tensor) for p in self.probes])
         self._equal = cache(self._equalized)
+        self._bias_tensors = cache(self._spread_for_biases)
         self.noise = cache(self._noise)
 
     @property
@@ -120,8 +124,11 @@ class Quantizer:
 
     @property
     def can_equalize(self) -> bool:
-        """Whether there are following layers whose channels differ so that it may matter."""
-        return self._equal()[1] >= WORTH_EQUALIZING
+        """Whether there are following layers whose channels differ so that it may matter.
+
+        Not where ranges were learnt: they are those of the tensors as they were trained.
+        """
+        return not self._learnt and self._equal()[1] >= WORTH_EQUALIZING
 
     def build(self, plan: Plan) -> onnx.ModelProto:
         """Return the int8 model that a plan describes."""
@@ -137,7 +144,7 @@ class Quantizer:
         if not plan.bias_corrected:
             return built(source.model, plan.form)
         units = [unit for unit in self.division.units if unit.name not in plan.float_units]
-        tensors = [item.tensor for item in self._spread(BIAS_INPUTS)]
+        tensors = self._bias_tensors()
         # Written as QDQ the layers keep their names, by which their errors are found.
         as_qdq = msgspec.structs.replace(plan.form, representation="qdq")
         better = corrected(source.model, lambda model: built(model, as_qdq), tensors, units)
@@ -182,9 +189,12 @@ class Quantizer:
         ranges = self._ranges(self._plain, method)
         return unit_noise(self.model, units, ranges, tensors, self._distance, weight_bits)
 
-    def _spread(self, count: int) -> list[Prepared]:
-        wanted = set(spread(self.answers.count, count))
-        return [item for index, item in enumerate(self.inputs()) if index in wanted]
+    def _spread_for_biases(self) -> list[NDArray[Any]]:
+        wanted = set(spread(self.answers.count, BIAS_INPUTS))
+        tensors = [item.tensor for index, item in enumerate(self.inputs()) if index in wanted]
+        if bears_batches(self.model, tensors, self.division.units):
+            return tensors
+        return tensors[:: max(1, len(tensors) // BIAS_INPUTS_ONE_BY_ONE)]
 
     def _busiest(self) -> list[Prepared]:
         """Return the inputs with most detections (of other models: spread evenly)."""

@@ -10,11 +10,10 @@ import onnx
 
 from edgehaul_tools.export.runtime import interleaved_medians_ms, runner
 from edgehaul_tools.quantize.answers import Answers
-from edgehaul_tools.quantize.calibrate import Method
-from edgehaul_tools.quantize.plan import Plan
+from edgehaul_tools.quantize.plan import Plan, Ranging
 from edgehaul_tools.quantize.quantizer import Progress, Quantizer
 
-METHODS: tuple[Method, ...] = ("minmax", "percentile", "mse")
+METHODS: tuple[Ranging, ...] = ("minmax", "percentile", "mse")
 FLOAT_SHARES = (0.0, 0.04, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 """Parts of the layers that are tried in float, the most sensitive first."""
 _LATENCY_ROUNDS = 21
@@ -51,7 +50,7 @@ def search(
     plans: Sequence[Plan],
     target: float,
     progress: Progress,
-    methods: Sequence[Method] = METHODS,
+    methods: Sequence[Ranging] = METHODS,
 ) -> Found:
     """Return the first plan with fewest float layers that agrees, else what agrees best.
 
@@ -84,12 +83,13 @@ class _TowardsFloat:
         plan: Plan,
         target: float,
         progress: Progress,
-        methods: Sequence[Method],
+        methods: Sequence[Ranging],
     ) -> None:
         self._quantizer, self._plan, self._target = quantizer, plan, target
         self._progress = progress
         is_dynamic = plan.form.representation == "dynamic"
-        self._methods: Sequence[Method | None] = (None,) if is_dynamic else methods
+        learnt: tuple[Ranging, ...] = ("learnt",) if quantizer.has_learnt_ranges else ()
+        self._methods: Sequence[Ranging | None] = (None,) if is_dynamic else (*learnt, *methods)
         self.noise: dict[str, float] = {}
 
     def run(self) -> list[tuple[Trial, onnx.ModelProto]]:
@@ -115,8 +115,7 @@ class _TowardsFloat:
             return ()
         method = self._methods[0] or METHODS[0]
         self.noise = self._quantizer.noise(method, self._plan.form.weight_bits)
-        count = max(1, round(share * len(units)))
-        return tuple(sorted(self.noise, key=self.noise.__getitem__, reverse=True)[:count])
+        return self._quantizer.by_sensitivity(self._plan)[: max(1, round(share * len(units)))]
 
     def _try(self, floats: tuple[str, ...]) -> tuple[Trial, onnx.ModelProto]:
         plans = [
