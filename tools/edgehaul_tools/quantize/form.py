@@ -24,7 +24,8 @@ class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         activations: Unsigned or signed bytes between the layers.
         weights: Signed or unsigned bytes within them.
         per_channel: Whether each output channel of a layer has a scale of its own.
-        weight_bits: 7 for processors whose U8 x S8 products overflow, else 8.
+        weight_bits: 7 for processors whose U8 x S8 products overflow: as wide as pairs of
+            products bear, at least seven bits. Else 8.
     """
 
     representation: Representation = "qdq"
@@ -45,8 +46,17 @@ class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def reduce_range(self) -> bool:
-        """Whether ONNX Runtime's quantizer is to leave a bit of the weights away."""
+        """Whether ONNX Runtime's quantizer is to leave a bit of the weights away.
+
+        That of weights whose scales it is not told otherwise.
+        """
         return self.weight_bits == NARROW
+
+    @property
+    def is_limited_by_pairs(self) -> bool:
+        """Whether only sums of two products limit its weights, not each weight alone."""
+        mixed = self.activations == "u8" and self.weights == "s8"
+        return mixed and self.weight_bits == NARROW and self.representation != "dynamic"
 
     @property
     def can_saturate(self) -> bool:

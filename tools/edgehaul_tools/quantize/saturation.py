@@ -3,7 +3,9 @@
 x86 processors without VNNI multiply U8 by S8 with ``vpmaddubsw``, which adds two products in 16
 bits: 2 * 255 * 127 does not fit, and is cut to 32,767 without a word. ONNX Runtime takes that
 instruction on AVX2 and on AVX-512 without VNNI. Weights of seven bits cannot overflow it
-(2 * 255 * 64 = 32,640); everywhere else they would give a bit away.
+(2 * 255 * 64 = 32,640), nor can wider ones where no two that are added have more than 128 steps
+together (:mod:`~edgehaul_tools.quantize.pair_sums`); everywhere else they would give a part of a
+bit away.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ _MOST_U8, _MOST_S8 = 255, 127
 
 
 def weight_bits_here() -> WeightBits:
-    """Return how many bits weights may have on a box with this machine's processor."""
+    """Return how many bits weights may have on a box with this machine's processor.
+
+    Seven are those that any weight may have there; what pairs of products bear comes on top.
+    """
     return NARROW if products_saturate() else 8
 
 

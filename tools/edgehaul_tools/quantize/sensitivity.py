@@ -17,10 +17,13 @@ from onnx import helper, numpy_helper
 from edgehaul_tools.export.runtime import open_model
 from edgehaul_tools.quantize.calibrate import Ranges
 from edgehaul_tools.quantize.graph import Unit
-from edgehaul_tools.quantize.saturation import WeightBits
+from edgehaul_tools.quantize.saturation import NARROW, WeightBits
+from edgehaul_tools.quantize.weight_scales import bearable_scales, channel_axis
 
 _SWITCHES = "edgehaul.switches"
 _ACTIVATION_LEVELS = 255
+_WEIGHT = 1
+"""The input slot of a layer's weight."""
 
 
 def unit_noise(
@@ -70,10 +73,8 @@ def _switched(
                     nodes += _noisy_activation(
                         graph, f"{node.name}.{slot}", name, ranges[name], index
                     )
-                elif slot == 1 and name in weights:
-                    nodes += _noisy_weight(
-                        graph, f"{node.name}.{slot}", weights[name], index, weight_bits
-                    )
+                elif slot == _WEIGHT and name in weights:
+                    nodes += _noisy_weight(graph, node, weights[name], index, weight_bits)
                 else:
                     continue
                 node.input[slot] = f"{node.name}.{slot}.noisy"
@@ -105,17 +106,30 @@ def _noisy_activation(
 
 def _noisy_weight(
     graph: onnx.GraphProto,
-    stem: str,
+    node: onnx.NodeProto,
     tensor: onnx.TensorProto,
     index: int,
     weight_bits: WeightBits,
 ) -> list[onnx.NodeProto]:
     weight = numpy_helper.to_array(tensor)
-    axes = tuple(range(1, weight.ndim))
-    levels = 2 ** (weight_bits - 1) - 1
-    step = np.maximum(np.abs(weight).max(axis=axes, keepdims=True), 1e-9) / levels
+    step = _weight_step(node, weight, weight_bits)
+    stem = f"{node.name}.{_WEIGHT}"
     _add(graph, f"{stem}.difference", (np.rint(weight / step) * step - weight).astype(np.float32))
     return _switch(graph, stem, tensor.name, index)
+
+
+def _weight_step(
+    node: onnx.NodeProto, weight: NDArray[Any], weight_bits: WeightBits
+) -> NDArray[Any]:
+    """Return the step of each channel, of a shape that fits to the weight's."""
+    axis = channel_axis(node)
+    scales = bearable_scales(node, weight) if weight_bits == NARROW else None
+    if scales is not None and axis is not None:
+        return np.expand_dims(scales, [i for i in range(weight.ndim) if i != axis])
+    axes = tuple(range(1, weight.ndim))
+    levels = 2 ** (weight_bits - 1) - 1
+    step: NDArray[Any] = np.maximum(np.abs(weight).max(axis=axes, keepdims=True), 1e-9) / levels
+    return step
 
 
 def _switch(graph: onnx.GraphProto, stem: str, name: str, index: int) -> list[onnx.NodeProto]:

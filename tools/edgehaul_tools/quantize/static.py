@@ -20,6 +20,8 @@ from edgehaul_tools.quantize.calibrate import Ranges
 from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.graph import consumers_of
 from edgehaul_tools.quantize.hard_gates import fold_rescalings, with_integer_gates
+from edgehaul_tools.quantize.learnt_ranges import learnt_ranges
+from edgehaul_tools.quantize.weight_scales import ScaleOverrides, scale_overrides
 
 U8S8 = Form()
 """The fastest for convolutions on x86."""
@@ -36,14 +38,17 @@ def quantize_static(
     """Return the model in int8, but for its float nodes.
 
     Args:
-        model: A cleaned float model.
+        model: A cleaned float model. If it carries learnt ranges, weights of seven bits take
+            the steps that they were trained with.
         ranges: Range of every activation.
         float_nodes: Names of the nodes that stay in float.
         form: Which numbers, scales and operators; not ``dynamic``.
     """
     kept = set(float_nodes)
     source, every = with_integer_gates(model, ranges, kept)
-    quantizer = _quantizer(source, every, kept, form)
+    # What was trained with weights rounded to seven bits answers best with those very weights.
+    scales = {} if learnt_ranges(model) else scale_overrides(source.graph, form, kept)
+    quantizer = _quantizer(source, every, kept, form, scales)
     with quiet_quantizer():
         quantizer.quantize_model()
     result: onnx.ModelProto = quantizer.model.model
@@ -54,7 +59,7 @@ def quantize_static(
 
 
 def _quantizer(
-    model: onnx.ModelProto, ranges: Ranges, kept: set[str], form: Form
+    model: onnx.ModelProto, ranges: Ranges, kept: set[str], form: Form, scales: ScaleOverrides
 ) -> QDQQuantizer | ONNXQuantizer:
     data = {
         name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
@@ -69,7 +74,7 @@ def _quantizer(
         "tensors_range": TensorsData(CalibrationMethod.MinMax, data),
         "nodes_to_quantize": [],
         "nodes_to_exclude": sorted(kept),
-        "extra_options": {},
+        "extra_options": {"TensorQuantOverrides": scales},
     }
     if form.representation == "qoperator":
         return ONNXQuantizer(
