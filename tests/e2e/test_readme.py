@@ -38,7 +38,8 @@ def edgehaul_lines() -> list[str]:
 
 def test_the_readme_shows_every_stage() -> None:
     shown = {shlex.split(line)[1] for line in edgehaul_lines()}
-    assert {"data", "train", "export", "quantize", "verify", "pack"} <= shown
+    assert {"data", "train", "export", "compress", "pack"} <= shown
+    assert {"quantize", "verify", "prune", "qat"} <= shown
     assert {"collect", "subscribe"} <= shown
 
 

@@ -54,9 +54,19 @@ class _Duration(click.ParamType[float]):
 @click.command()
 @click.argument("model", type=_PATH)
 @click.option("--out", type=_FOLDER, required=True, help="Model directory to write.")
-@click.option("--calib", type=_PATH, help="Pictures, video or traces that ranges are measured on.")
-@click.option("--data", type=_PATH, help="Labelled data to choose by.")
-@click.option("--proof", type=_PATH, help="Other labelled data to prove the choice on.")
+@click.option(
+    "--calib",
+    type=_PATH,
+    help="Pictures, video or traces that ranges are measured on; of a run its training part.",
+)
+@click.option(
+    "--data", type=_PATH, help="Labelled data to choose by; of a run its validation part."
+)
+@click.option(
+    "--proof",
+    type=_PATH,
+    help="Other labelled data to prove the choice on; of a run its test part, else --data.",
+)
 @click.option("--frames", type=_PATH, help="Without labels: what fp32 and int8 are compared on.")
 @click.option("--spec", type=_PATH, help="Input and output of the model, as YAML.")
 @click.option("--labels", type=_PATH, help="Names of the classes, one a line.")
@@ -104,8 +114,7 @@ class _Duration(click.ParamType[float]):
     "budget_s",
     type=_Duration(),
     default=DEFAULT_BUDGET_S,
-    show_default="15m",
-    help="Time to search in: 90s, 15m, 2h.",
+    help="Time to search in, such as 90s or 2h; trainings may take longer.  [default: 15m]",
 )
 @click.option(
     "--images",

@@ -19,7 +19,9 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=_FOLDER, required=True, help="The new run directory.")
-@click.option("--share", type=float, required=True, help="Share of the channels to remove.")
+@click.option(
+    "--share", type=float, required=True, help="Share of the channels to remove, such as 0.5."
+)
 @click.option(
     "--importance",
     type=click.Choice(["l1", "l2", "bn-scale", "taylor"]),
@@ -44,7 +46,12 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option(
     "--steps", type=int, default=1, show_default=True, help="Remove and learn again so often."
 )
-@click.option("--epochs", type=int, default=0, help="Of learning again; default: the recipe's.")
+@click.option(
+    "--epochs",
+    type=int,
+    default=0,
+    help="Epochs of learning again, over all steps; default: the recipe's.",
+)
 @click.option(
     "--distill",
     type=float,
@@ -52,7 +59,12 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Share of the dense network's answers in the loss; 0: none.",
 )
-@click.option("--sparse-epochs", type=int, default=0, help="Train sparsely before, for bn-scale.")
+@click.option(
+    "--sparse-epochs",
+    type=int,
+    default=0,
+    help="Epochs before, in which scales of batch norms shrink; needs --importance bn-scale.",
+)
 @click.option("--dataset", type=click.Path(path_type=Path), help="Where RUN's dataset is now.")
 @click.option("--seed", type=click.IntRange(0), help="Of the training; default: the recipe's.")
 @click.option(
