@@ -114,7 +114,7 @@ def compress(  # noqa: PLR0913 - one for each option
         return
     for kind in sorted({model.data for model in chosen}):
         click.echo(f"{kind}: {DATA[kind]} (synthetic)")
-    click.echo("* the fastest in ONNX Runtime of those whose answers hold")
+    click.echo("* the fastest in ONNX Runtime (within 3 %) of those whose answers hold")
     click.echo(surroundings(contests))
 
 

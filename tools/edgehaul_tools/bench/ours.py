@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from edgehaul_tools.compress.measuring import Measuring, Reference
 from edgehaul_tools.compress.options import Options
 from edgehaul_tools.quantize.answers import Prepared
 from edgehaul_tools.quantize.graph import clean, load_model
+from edgehaul_tools.quantize.plan import Plan
 from edgehaul_tools.quantize.quantizer import Inputs, Progress, Quantizer
 from edgehaul_tools.quantize.routes import first_plans
 from edgehaul_tools.quantize.target import target_here
@@ -36,12 +38,14 @@ class Ours:
 
     Attributes:
         model: The chosen form; the cleaned fp32 model where nothing is better.
+        as_qdq: The same written as QDQ, which other engines read; none where it is dynamic.
         plan: How it was made, in a few words.
         quantize_s: To calibrate and make the first form: what the peers do.
         search_s: To try all forms, and choose by measurement.
     """
 
     model: onnx.ModelProto
+    as_qdq: onnx.ModelProto | None
     plan: str
     quantize_s: float
     search_s: float
@@ -67,7 +71,7 @@ def compressed(
     model = clean(load_model(fp32), where=fp32)
     quantizer = Quantizer(model, spec, inputs, progress, fp32)
     plans = first_plans(model, spec, [here], qoperator=True)
-    quantizer.build(plans[0])
+    quantizer.build(plans[0])  # once more below: it is this time that the peers' compare with
     quantize_s = time.perf_counter() - started_s
     yardstick = Yardstick(spec, quantizer.fp32, inputs=inputs, where=fp32)
     tensor = quantizer.probes[0].tensor
@@ -85,10 +89,18 @@ def compressed(
     plan = chosen[0].plan if chosen else None
     return Ours(
         model=model if plan is None else quantizer.build(plan),
+        as_qdq=_as_qdq(quantizer, plan),
         plan=KEPT if plan is None else plan.summary,
         quantize_s=quantize_s,
         search_s=time.perf_counter() - started_s,
     )
+
+
+def _as_qdq(quantizer: Quantizer, plan: Plan | None) -> onnx.ModelProto | None:
+    if plan is None or plan.method is None:
+        return None
+    form = msgspec.structs.replace(plan.form, representation="qdq")
+    return quantizer.build(msgspec.structs.replace(plan, form=form))
 
 
 def _inputs(spec: ModelSpec, calibration: NDArray[np.float32]) -> Inputs:

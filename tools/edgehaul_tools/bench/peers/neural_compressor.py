@@ -1,40 +1,45 @@
-"""Intel Neural Compressor's post-training quantization of the ONNX model, by its 2.x interface."""
+"""Intel Neural Compressor for ONNX, at its defaults.
+
+Version 3 of ``neural-compressor`` knows no ONNX any more; ``onnx-neural-compressor`` took over.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-from neural_compressor import (  # type: ignore[import-not-found]  # only in its environment
-    PostTrainingQuantConfig,
-    quantization,
-)
 from numpy.typing import NDArray
+from onnx_neural_compressor import data_reader  # type: ignore[import-not-found]  # see above
+from onnx_neural_compressor.quantization import (  # type: ignore[import-not-found]  # as above
+    config,
+    quantize,
+)
 
-PACKAGES = ("neural-compressor", "onnx", "onnxruntime")
+PACKAGES = ("onnx-neural-compressor", "onnx", "onnxruntime")
 
 
-class _Loader:
-    """Inputs one by one, with a label that nobody reads."""
+class _Reader(data_reader.CalibrationDataReader):  # type: ignore[misc]  # the base has no types
+    def __init__(self, name: str, calibration: NDArray[np.float32]) -> None:
+        self._name, self._calibration = name, calibration
+        self.rewind()
 
-    batch_size = 1
+    def rewind(self) -> None:
+        """Begin again."""
+        self._inputs = iter(self._calibration)
 
-    def __init__(self, calibration: NDArray[np.float32]) -> None:
-        self._calibration = calibration
-
-    def __iter__(self) -> Iterator[tuple[NDArray[np.float32], int]]:
-        return ((one[None], 0) for one in self._calibration)
+    def get_next(self) -> dict[str, Any] | None:
+        """Return the next input by its name, or none after the last one."""
+        one = next(self._inputs, None)
+        return None if one is None else {self._name: one[None]}
 
 
 def _quantized(fp32: Path, calibration: NDArray[np.float32], out: Path) -> None:
-    config = PostTrainingQuantConfig(
-        approach="static", calibration_sampling_size=[len(calibration)]
-    )
-    loader = _Loader(calibration)
-    done = quantization.fit(str(fp32), config, calib_dataloader=loader)
-    onnx.save(done.model, str(out))
+    name = onnx.load(str(fp32)).graph.input[0].name
+    settings = config.StaticQuantConfig(calibration_data_reader=_Reader(name, calibration))
+    quantize(str(fp32), str(out), settings)
 
 
 FORMS: dict[str, Callable[[Path, NDArray[np.float32], Path], None]] = {

@@ -14,7 +14,7 @@ import openvino  # type: ignore[import-not-found]  # only in its environment
 from numpy.typing import NDArray
 
 PACKAGES = ("openvino", "nncf", "onnxruntime")
-_IR, _FP32, _OURS = "openvino.xml", "fp32.onnx", "ours.onnx"
+_IR, _FP32, _OURS = "openvino.xml", "fp32.onnx", "ours-qdq.onnx"
 _OPTIONS = {
     # Its default precision is bf16 where the processor has it: then "fp32" would not be fp32.
     "INFERENCE_PRECISION_HINT": "f32",
@@ -24,7 +24,7 @@ _OPTIONS = {
 _NAMES = {
     _FP32: "OpenVINO fp32",
     _IR: "OpenVINO int8 (NNCF)",
-    _OURS: "our int8 in OpenVINO",
+    _OURS: "EdgeHaul, run by OpenVINO",
 }
 _Run = Callable[[NDArray[np.float32]], Any]
 

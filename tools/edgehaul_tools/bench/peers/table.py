@@ -43,12 +43,12 @@ PEERS: dict[str, Peer] = {
         Peer(
             "openvino", "OpenVINO", "openvino.py", ("openvino", "nncf", *_RUNTIME), has_engine=True
         ),
-        Peer("olive", "Olive", "olive.py", (*_TORCH, "olive-ai", *_RUNTIME)),
+        Peer("olive", "Olive", "olive.py", (*_TORCH, "olive-ai", "requests", *_RUNTIME)),
         Peer(
             "inc",
             "Intel Neural Compressor",
             "neural_compressor.py",
-            (*_TORCH, "neural-compressor", *_RUNTIME),
+            ("onnx-neural-compressor", "prettytable", "psutil", "scipy", *_RUNTIME),
         ),
     )
 }

@@ -125,18 +125,18 @@ def _cells(samples: Samples, level: int, rows: int) -> Iterator[tuple[int, _Cell
                     yield picture, (row, column, label, (x - x1, y - y1, x2 - x, y2 - y))
 
 
-def picture_lesson(steps: int = 220, rate: float = 2e-3, batch: int = 16) -> Lesson:
+def picture_lesson(steps: int = 120, rate: float = 2e-3, batch: int = 16) -> Lesson:
     """Return how classifiers learn: on small mosaics."""
     return Lesson(
         lambda rng: mosaics(batch, PICTURE_PX, _PURITY, "learn", rng), _class_loss, steps, rate
     )
 
 
-def scene_lesson(steps: int = 400, rate: float = 3e-3, batch: int = 8) -> Lesson:
+def scene_lesson(steps: int = 300, rate: float = 3e-3, batch: int = 8) -> Lesson:
     """Return how detectors learn: on small scenes."""
     return Lesson(lambda rng: scenes(batch, SCENE_PX, "learn", rng), _detector_loss, steps, rate)
 
 
-def wave_lesson(steps: int = 250, rate: float = 3e-3, batch: int = 64) -> Lesson:
+def wave_lesson(steps: int = 240, rate: float = 3e-3, batch: int = 48) -> Lesson:
     """Return how networks of series learn."""
     return Lesson(lambda rng: waves(batch, WINDOW, FEATURES, rng), _class_loss, steps, rate)

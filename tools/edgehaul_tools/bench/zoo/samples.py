@@ -26,7 +26,8 @@ _LEARNT = 1200
 _SIZES_PX = (20, 88)
 _FREE = 1.0
 """Standard deviation of what is shown, about: pictures are given centred."""
-_WAVE_CLASSES = 5
+_CYCLES = (2.0, 4.0, 7.0, 11.0, 17.0)
+"""Waves in a window, of each class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +100,13 @@ def waves(count: int, steps: int, features: int, rng: np.random.Generator) -> Sa
         features: Channels, each with a phase of its own.
         rng: Randomness.
     """
-    classes = rng.integers(0, _WAVE_CLASSES, count)
-    cycles = 2 + 1.5 * classes + rng.uniform(-0.75, 0.75, count)
+    classes = rng.integers(0, len(_CYCLES), count)
+    cycles = np.array(_CYCLES)[classes] * rng.uniform(0.8, 1.2, count)
     phases = rng.uniform(0, 2 * np.pi, (count, 1, features))
     angle = 2 * np.pi * cycles[:, None, None] * np.arange(steps)[None, :, None] / steps
     strength = rng.uniform(0.5, 1.5, (count, 1, features))
     clean = strength * np.sin(angle + phases)
-    return Samples((clean + rng.normal(0, 0.7, clean.shape)).astype(np.float32), classes)
+    return Samples((clean + rng.normal(0, 0.5, clean.shape)).astype(np.float32), classes)
 
 
 @cache

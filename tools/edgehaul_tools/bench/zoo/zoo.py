@@ -176,7 +176,7 @@ def _detector(name: str, title: str, build: Callable[[], nn.Module], goal: Goal)
 
 
 def _series(name: str, title: str, build: Callable[[], nn.Module], goal: Goal) -> ZooModel:
-    rate = 1e-3 if name == "transformer" else 4e-3
+    rate = 1e-3 if name == "transformer" else 3e-3
     return ZooModel(name, title, "wave", build, wave_lesson(rate=rate), _SERIES, goal)
 
 
@@ -188,14 +188,14 @@ ZOO: dict[str, ZooModel] = {
             "ResNet-18 224",
             partial(_classifier, "resnet18"),
             Goal(0.30, 0.27),
-            picture_lesson(),
+            picture_lesson(steps=220),
         ),
         _picture(
             "mobilenet_v2",
             "MobileNetV2 (ReLU6) 224",
             partial(_classifier, "mobilenet_v2"),
             Goal(0.49, 0.42, 0.28),
-            picture_lesson(steps=400),
+            picture_lesson(steps=300, rate=4e-3),
         ),
         _picture(
             "vgg16_half", "VGG-16 half 224", partial(HalfVgg, CLASSES), Goal(), picture_lesson()
