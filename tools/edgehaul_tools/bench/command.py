@@ -11,6 +11,7 @@ import msgspec
 
 from edgehaul.config.recipe import DetectorRecipe, DetectorSize
 from edgehaul.errors import GateError, UsageError
+from edgehaul_tools.bench.contest_command import compress
 from edgehaul_tools.bench.models import (
     ROUNDS,
     ModelCost,
@@ -30,6 +31,9 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON 
 @click.group()
 def bench() -> None:
     """Measure models and trainings on this machine."""
+
+
+bench.add_command(compress)
 
 
 @bench.command()
