@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from numpy.typing import NDArray
 
 from edgehaul.errors import UsageError
 from edgehaul_tools.bench.contest import Contest, Row, Rules, hold_contest
@@ -15,7 +18,7 @@ from edgehaul_tools.bench.peers.table import PEERS, Peer
 from edgehaul_tools.bench.standings import lines_of, page_of
 from edgehaul_tools.bench.zoo.learning import learn, wave_lesson
 from edgehaul_tools.bench.zoo.networks import Transformer
-from edgehaul_tools.bench.zoo.samples import DIGITS, mosaics, scenes, waves
+from edgehaul_tools.bench.zoo.samples import DIGITS, Samples, mosaics, scenes, waves
 from edgehaul_tools.bench.zoo.zoo import ZOO, export_fp32
 from edgehaul_tools.commands import edgehaul
 from edgehaul_tools.export.runtime import runner
@@ -87,7 +90,7 @@ class TestZoo:
         assert weights.exists()
         content, written_s = before.read_bytes(), weights.stat().st_mtime_ns
         before.unlink()
-        assert runner(export_fp32(model, tmp_path, 1))  # from the kept weights
+        export_fp32(model, tmp_path, 1)  # from the kept weights
         assert weights.stat().st_mtime_ns == written_s
         one = model.samples(1, 1).tensors
         np.testing.assert_array_equal(runner(before)(one)[0], _answer(content, tmp_path, one))
@@ -98,20 +101,20 @@ class TestZoo:
         assert learn(network, wave_lesson(rate=1e-3, batch=16), 1, 25) < first
 
 
-def _answer(content: bytes, folder: Path, tensor: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]  # of floats
+def _answer(content: bytes, folder: Path, tensor: NDArray[Any]) -> NDArray[Any]:
     path = folder / "again.onnx"
     path.write_bytes(content)
-    answer: np.ndarray = runner(path)(tensor)[0]  # type: ignore[type-arg]  # as above
-    return answer
+    return runner(path)(tensor)[0]
 
 
 class TestSamples:
     def test_the_same_seed_gives_the_same_samples(self) -> None:
-        for make in (
+        makers: tuple[Callable[[np.random.Generator], Samples], ...] = (
             lambda rng: mosaics(2, 64, 0.5, "judge", rng),
             lambda rng: scenes(2, 160, "judge", rng),
             lambda rng: waves(2, 16, 3, rng),
-        ):
+        )
+        for make in makers:
             first, again = (make(np.random.default_rng(3)) for _ in range(2))
             np.testing.assert_array_equal(first.tensors, again.tensors)
             np.testing.assert_array_equal(first.classes, again.classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,7 @@ class _Form:
     file: Path | None = None
     quantize_s: float | None = None
     note: str = ""
-    more: dict[str, Any] = field(default_factory=dict)
+    search_s: float | None = None
 
 
 def hold_contest(
@@ -194,7 +194,7 @@ class _Contest:
             onnx.save(made.as_qdq, str(for_engines))
         if made.plan == KEPT:
             file = self._fp32
-        return _Form(OURS, file, made.quantize_s, made.plan, {"search_s": made.search_s})
+        return _Form(OURS, file, made.quantize_s, made.plan, made.search_s)
 
     def _peers(self) -> Iterable[_Form]:
         for peer in self._rules.peers:
@@ -248,8 +248,10 @@ class _Contest:
             quantize_s=form.quantize_s,
             kernels=fusion_of(onnx.load(str(form.file)), ()).integer,
             note=form.note,
-            **self._lost(verdict),
-            **form.more,
+            search_s=form.search_s,
+            value=verdict.value,
+            drop=self._drop_of(verdict),
+            agreement=verdict.agreement,
         )
 
     def _engines(self) -> Iterable[Row]:
@@ -270,23 +272,20 @@ class _Contest:
         if "fault" in found:
             note = f"fails: {found['fault']}"
             return Row(model=self._model.name, tool=name, engine=peer.title, note=note)
-        answers = list(np.load(self._folder / found["answers"]))
+        verdict = self._verdict(list(np.load(self._folder / found["answers"])))
         return Row(
             model=self._model.name,
             tool=name,
             ratio=found["ratio"],
             size_ratio=found["bytes"] / self._fp32.stat().st_size,
             engine=peer.title,
-            **self._lost(self._verdict(answers)),
+            value=verdict.value,
+            drop=self._drop_of(verdict),
+            agreement=verdict.agreement,
         )
 
-    def _lost(self, verdict: Verdict) -> dict[str, float]:
-        before = self._verdict(self._reference).value
-        return {
-            "value": verdict.value,
-            "drop": before - verdict.value,
-            "agreement": verdict.agreement,
-        }
+    def _drop_of(self, verdict: Verdict) -> float:
+        return self._verdict(self._reference).value - verdict.value
 
     def _verdict(self, answers: list[NDArray[Any]]) -> Verdict:
         return judge(self._model.spec, self._judged, self._reference, answers)

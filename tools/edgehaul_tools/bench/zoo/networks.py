@@ -108,9 +108,7 @@ class GridDetector(nn.Module):
             for c in (4 * w, 4 * w, 8 * w)
         )
         self.sides = nn.ModuleList(nn.Conv2d(4 * w, 4, 1) for _ in STRIDES)
-        self.classes = nn.ModuleList(nn.Conv2d(4 * w, classes, 1) for _ in STRIDES)
-        for layer in self.classes:
-            nn.init.constant_(layer.bias, -4.0)  # nearly every cell is background
+        self.classes = nn.ModuleList(_background_first(4 * w, classes) for _ in STRIDES)
 
     def raw(self, pictures: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return for each grid the sides (B, 4, H, W), in cells, and class logits (B, C, H, W)."""
@@ -135,6 +133,14 @@ class GridDetector(nn.Module):
             boxes = _boxes(sides, rows, columns) * stride
             tables.append(torch.cat([boxes, logits.sigmoid().flatten(2)], 1))
         return torch.cat(tables, 2)
+
+
+def _background_first(inputs: int, classes: int) -> nn.Conv2d:
+    """Return the layer of class logits, which says at first that nearly every cell is empty."""
+    layer = nn.Conv2d(inputs, classes, 1)
+    assert layer.bias is not None  # noqa: S101 - it has one unless told otherwise
+    nn.init.constant_(layer.bias, -4.0)
+    return layer
 
 
 def _doubled(features: Tensor) -> Tensor:

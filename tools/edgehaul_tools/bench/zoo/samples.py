@@ -118,7 +118,8 @@ def _digits(part: Part) -> tuple[Array, NDArray[np.int64]]:
 
 def _digit(label: int, part: Part, rng: np.random.Generator) -> Array:
     images, labels = _digits(part)
-    return images[rng.choice(np.flatnonzero(labels == label))]
+    digit: Array = images[rng.choice(np.flatnonzero(labels == label))]
+    return digit
 
 
 def _tinted(digit: Array, rng: np.random.Generator, side_px: int = CELL_PX) -> Array:
