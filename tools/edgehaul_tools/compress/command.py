@@ -21,7 +21,7 @@ from edgehaul_tools.compress.options import (
 from edgehaul_tools.compress.report import rows_of, write_page
 from edgehaul_tools.compress.result import Compression
 from edgehaul_tools.export.spec_choice import read_labels
-from edgehaul_tools.quantize.limits import Limits
+from edgehaul_tools.quantize import trial_options
 from edgehaul_tools.quantize.quantize import DEFAULT_LIMIT
 from edgehaul_tools.quantize.target import HERE, TARGETS, target_named
 
@@ -123,6 +123,8 @@ class _Duration(click.ParamType[float]):
     show_default=True,
     help="Most inputs to calibrate and, without labels, to compare on.",
 )
+@trial_options.seconds
+@trial_options.memory
 @click.option("--resume", is_flag=True, help="Go on with the search that was interrupted in --out.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def compress(  # noqa: PLR0913 - one for each option
@@ -145,6 +147,8 @@ def compress(  # noqa: PLR0913 - one for each option
     qat_epochs: int,
     budget_s: float,
     images: int,
+    trial_seconds: float,
+    trial_memory: float,
     resume: bool,
     as_json: bool,
 ) -> None:
@@ -168,7 +172,7 @@ def compress(  # noqa: PLR0913 - one for each option
         budget_s=budget_s,
         prune=prune,
         qat_epochs=qat_epochs,
-        limits=Limits(),
+        limits=trial_options.limits_of(trial_seconds, trial_memory),
         resume=resume,
     )
     if not model.exists():

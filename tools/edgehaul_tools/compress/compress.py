@@ -211,7 +211,7 @@ class _Compression:
                 return chosen
             self._refused |= failures
         self._write(networks, ())
-        self._failures(())
+        self._refused |= dict(self._failures(()))  # nothing can fail: fp32 alone is proved
         return ()
 
     def _write(self, networks: dict[str, Network], chosen: Sequence[Candidate]) -> None:
@@ -246,9 +246,23 @@ class _Compression:
             progress=self._progress,
         )
         names = {variant_name(one): one for one in chosen}
-        for variant in proof.models.values():
-            if variant.failures and variant.name in names:
-                yield names[variant.name].key, "; ".join(variant.failures)
+        fp32, *others = proof.models.values()
+        for variant in others:
+            one = names.get(variant.name)
+            if one is None:
+                continue
+            ratio = variant.latency_ms / fp32.latency_ms
+            timed = msgspec.structs.replace(one, latency_ratio=ratio)
+            slow = "" if one not in self._timed(chosen) else self._wanted.slowness_of(timed)
+            reasons = (*variant.failures, *([slow] if slow else []))
+            if reasons:
+                yield one.key, "; ".join(reasons)
+
+    def _timed(self, chosen: Sequence[Candidate]) -> tuple[Candidate, ...]:
+        """Return those that are for this machine's kind of processor."""
+        if not self._wanted.timed:
+            return ()
+        return variants_for(chosen, [target_here()], self._wanted)
 
     def _frames(self) -> Path | None:
         return self._material.frames or self._material.calibration

@@ -10,11 +10,11 @@ import msgspec
 
 from edgehaul.errors import UsageError
 from edgehaul_tools.export.spec_choice import read_labels
+from edgehaul_tools.quantize import trial_options
 from edgehaul_tools.quantize.calibrate import Method
 from edgehaul_tools.quantize.directory import ModelDirectory
 from edgehaul_tools.quantize.family import ROUTES
 from edgehaul_tools.quantize.form import Form
-from edgehaul_tools.quantize.limits import Limits
 from edgehaul_tools.quantize.quantize import (
     DEFAULT_AGREEMENT,
     DEFAULT_LIMIT,
@@ -87,19 +87,8 @@ _METHOD: dict[str, Method] = {method: method for method in get_args(Method)}
     show_default=True,
     help="7 for x86 boxes without VNNI, where sums of wider products overflow; auto: as here.",
 )
-@click.option(
-    "--trial-seconds",
-    type=click.FloatRange(0, min_open=True, max=86_400),
-    default=Limits().seconds,
-    show_default=True,
-    help="How long the model may take to be read and run once, before anything trusts it.",
-)
-@click.option(
-    "--trial-memory",
-    type=click.FloatRange(0, max=4096),
-    default=0.0,
-    help="Memory for that, in GB; 0: 4 and 12 times the model, at most what is free.",
-)
+@trial_options.seconds
+@trial_options.memory
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def quantize(  # noqa: PLR0913, PLR0917 - one for each option
     model: Path,
@@ -135,7 +124,7 @@ def quantize(  # noqa: PLR0913, PLR0917 - one for each option
         form=_form(form, per_tensor=per_tensor, qoperator=qoperator),
         weight_bits=_BITS.get(weight_bits),
         methods=METHODS if method == "auto" else (_METHOD[method],),
-        limits=Limits(trial_seconds, int(trial_memory * 1e9)),
+        limits=trial_options.limits_of(trial_seconds, trial_memory),
     )
     directory, report = quantize_model(
         model, out, calib, options, progress=lambda line: click.echo(line, err=True)
