@@ -271,6 +271,24 @@ def test_a_search_leaves_a_proved_directory_and_its_reasons(compressed: Path) ->
     assert {file.name for file in compressed.glob("*.onnx")} == {v.path for v in directory.variants}
 
 
+def test_a_bundle_for_two_other_kinds_of_processors_has_a_variant_for_each(
+    folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    asked = ["--calib", str(folder / "pictures"), "--min-agreement", "0.3", "--out", str(out)]
+    asked += ["--target", "arm64-dotprod", "--target", "generic"]
+    assert main(["compress", str(folder / "detector.onnx"), *asked]) == 0
+    names = [variant.name for variant in read_directory(out).variants]
+    assert names == ["fp32", "int8-s8s8", "int8-u8s8"]
+    assert not read_verification(out, read_directory(out)).failures
+    result = msgspec.json.decode((out / RESULT_NAME).read_bytes(), type=Compression)
+    assert not result.wanted.timed
+    assert {one.plan.form.weight_bits for one in result.chosen if one.plan} == {7, 8}
+    again = ["--calib", str(folder / "pictures"), "--min-speedup", "1000", "--out", str(out)]
+    assert main(["compress", str(folder / "detector.onnx"), *again]) == 3
+    assert [file.name for file in out.glob("*.onnx")] == ["fp32.onnx"], "no model of another search"
+
+
 def test_what_cannot_be_reached_keeps_fp32_with_exit_3(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
