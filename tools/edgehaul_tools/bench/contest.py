@@ -24,7 +24,7 @@ from edgehaul_tools.bench.peers.environment import (
 from edgehaul_tools.bench.peers.table import Peer
 from edgehaul_tools.bench.zoo.samples import Samples
 from edgehaul_tools.bench.zoo.zoo import ZooModel, export_fp32
-from edgehaul_tools.compress.frontier import ALIKE
+from edgehaul_tools.compress.candidate import ALIKE
 from edgehaul_tools.export.runtime import Run, interleaved_medians_ms, processors, runner
 from edgehaul_tools.quantize.fusion import fusion_of
 

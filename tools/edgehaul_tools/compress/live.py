@@ -48,14 +48,10 @@ def shown(*, as_json: bool) -> Iterator[Shown]:
 def _line(one: Candidate) -> None:
     metric = "?" if one.value is None else f"{one.value:.4f}"
     click.echo(
-        f"{one.summary}: {one.metric} {metric}, drop {_points(one)}, agreement "
+        f"{one.summary}: {one.metric} {metric}, {one.loss_shown} lost, agreement "
         f"{one.agreement:.3f}, time {one.latency_ratio:.2f}, size {one.size_ratio:.2f}",
         err=True,
     )
-
-
-def _points(one: Candidate) -> str:
-    return f"{100 * one.loss:.2f} points"
 
 
 class _Board:
@@ -76,12 +72,12 @@ class _Board:
     def _draw(self) -> None:
         table = Table(title=f"Pareto front of {len(self._all)} forms tried", title_justify="left")
         table.add_column("form")
-        for heading in ("drop", "agreement", "time", "size"):
+        for heading in ("lost", "agreement", "time", "size"):
             table.add_column(heading, justify="right")
         for one in frontier(self._all):
             table.add_row(
                 one.summary,
-                _points(one),
+                one.loss_shown,
                 f"{one.agreement:.3f}",
                 f"{one.latency_ratio:.2f}",
                 f"{one.size_ratio:.2f}",
