@@ -10,6 +10,7 @@ import msgspec
 
 from edgehaul.errors import UsageError
 from edgehaul_tools.export.spec_choice import read_labels
+from edgehaul_tools.finite import FiniteRange
 from edgehaul_tools.quantize import trial_options
 from edgehaul_tools.quantize.calibrate import Method
 from edgehaul_tools.quantize.directory import ModelDirectory
@@ -50,7 +51,7 @@ _METHOD: dict[str, Method] = {method: method for method in get_args(Method)}
 )
 @click.option(
     "--min-agreement",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=DEFAULT_AGREEMENT,
     show_default=True,
     help="Agreement with fp32 to search for.",
