@@ -23,6 +23,7 @@ from edgehaul_tools.compress.result import Compression
 from edgehaul_tools.export.spec_choice import read_labels
 from edgehaul_tools.finite import FiniteRange
 from edgehaul_tools.quantize import trial_options
+from edgehaul_tools.quantize.model_name import model_name
 from edgehaul_tools.quantize.quantize import DEFAULT_LIMIT
 from edgehaul_tools.quantize.target import HERE, TARGETS, target_named
 
@@ -71,7 +72,7 @@ class _Duration(click.ParamType[float]):
 @click.option("--frames", type=_PATH, help="Without labels: what fp32 and int8 are compared on.")
 @click.option("--spec", type=_PATH, help="Input and output of the model, as YAML.")
 @click.option("--labels", type=_PATH, help="Names of the classes, one a line.")
-@click.option("--name", default="", help="Name of the model; else the file's.")
+@model_name
 @click.option(
     "--max-drop",
     type=FiniteRange(0, 100),

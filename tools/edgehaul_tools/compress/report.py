@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 
 from edgehaul_tools.compress.charts import frontier_chart, sensitivity_chart
@@ -34,7 +35,7 @@ def _body(result: Compression) -> list[str]:
     if result.sensitivity:
         charts.append(sensitivity_chart(result))
     return [
-        f"<h1>{result.model}</h1>",
+        f"<h1>{html.escape(result.model)}</h1>",
         _tiles(result),
         warnings(result.warnings),
         section("Verdict", f"{result.verdict}. {where}"),
