@@ -46,14 +46,45 @@ def test_help_imports_nothing_heavy() -> None:
         assert re.search(rf"^  {name} +{re.escape(entry.summary)}$", result.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, *(f"data {name}" for name in DATA_COMMANDS)])
-def test_every_command_of_the_table_has_help(name: str) -> None:
+NAMES = [*COMMANDS, *(f"data {name}" for name in DATA_COMMANDS)]
+
+
+def command_named(name: str) -> click.Command:
     command: click.Command | None = edgehaul
     for word in name.split():
         assert isinstance(command, click.Group)
         command = command.get_command(click.Context(command), word)
     assert command is not None
+    return command
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_of_the_table_has_help(name: str) -> None:
+    command = command_named(name)
     assert command.get_help(click.Context(command, info_name=name))
+
+
+def numbers_of(command: click.Command) -> list[click.Parameter]:
+    """Return what takes a number that need not be whole, of a group's commands too."""
+    found = [o for o in command.params if isinstance(o.type, click.types.FloatParamType)]
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        inner = [command.get_command(context, name) for name in command.list_commands(context)]
+        found += [option for one in inner if one is not None for option in numbers_of(one)]
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_number_of_any_command_may_be_nan_or_infinite(name: str) -> None:
+    for option in numbers_of(command_named(name)):
+        for value in ("nan", "inf", "-inf", "1e999"):
+            with pytest.raises(click.BadParameter):
+                option.type.convert(value, option, None)
+
+
+def test_numbers_of_commands_are_found() -> None:
+    names = {option.name for option in numbers_of(command_named("verify"))}
+    assert names == {"max_drop", "min_agreement"}
 
 
 @pytest.mark.parametrize(

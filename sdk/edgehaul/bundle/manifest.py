@@ -14,7 +14,8 @@ from edgehaul.errors import BundleError
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+MAX_NAME_CHARS = 64
+_NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{MAX_NAME_CHARS - 1}}}")
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _IDENTIFIER = rf"(?:{_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
 _VERSION = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{2}}(?:-{_IDENTIFIER}(?:\.{_IDENTIFIER})*)?")
@@ -139,8 +140,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(
                 f"schema {self.schema} is unknown; this version reads {SCHEMA_VERSION}"
             )
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(f"name {self.name!r}: use lower-case letters, digits, '.', '_' or '-'")
+        require_name(self.name)
         _require_version("version", self.version)
         _require_version("minimum_agent", self.minimum_agent)
         paths = [f.path for f in self.files]
@@ -191,6 +191,20 @@ def decode_manifest(content: bytes, *, where: str) -> Manifest:
         raise BundleError(
             f"unreadable manifest: {error}", where=where, remedy="pack the bundle again"
         ) from error
+
+
+def require_name(name: str) -> None:
+    """Refuse what no model can be called: names are parts of file names, topics and addresses.
+
+    Raises:
+        ValueError: It is no such name.
+    """
+    if not _NAME.fullmatch(name):
+        shown = name[:MAX_NAME_CHARS]
+        raise ValueError(
+            f"name {shown!r}: use lower-case letters, digits, '.', '_' or '-', at most "
+            f"{MAX_NAME_CHARS}, and begin with a letter or digit"
+        )
 
 
 def version_key(version: str) -> VersionKey:

@@ -2,6 +2,7 @@
 
 import random
 
+import msgspec
 import pytest
 
 from edgehaul.bundle.archive import file_entries
@@ -10,6 +11,7 @@ from edgehaul.bundle.manifest import (
     Variant,
     decode_manifest,
     encode_manifest,
+    require_name,
     version_key,
 )
 from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec
@@ -66,3 +68,16 @@ def test_what_is_no_version_is_refused(version: str) -> None:
     content = encode_manifest(manifest()).replace(b'"0.1.0"', f'"{version}"'.encode())
     with pytest.raises(BundleError, match="minimum_agent"):
         decode_manifest(content, where="bundle")
+
+
+@pytest.mark.parametrize("name", ["", "Parcels", "-a", "a/b", "a b", "\u00e9tiquette", "a" * 65])
+def test_what_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^name .* use lower-case letters"):
+        require_name(name)
+    with pytest.raises(ValueError, match=r"^name .* use lower-case letters"):
+        msgspec.structs.replace(manifest(), name=name)
+
+
+def test_names_of_all_that_is_allowed() -> None:
+    for name in ("a", "0", "parcels-2.1_b", "a" * 64):
+        require_name(name)

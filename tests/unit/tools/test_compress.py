@@ -16,6 +16,7 @@ from edgehaul_tools.compress.choice import Choice, judged, variants_for
 from edgehaul_tools.compress.explorer import Budget, Explorer
 from edgehaul_tools.compress.frontier import choose, frontier
 from edgehaul_tools.compress.journal import JOURNAL_NAME, Journal
+from edgehaul_tools.compress.report import write_page
 from edgehaul_tools.compress.result import PAGE_NAME, RESULT_NAME, Compression
 from edgehaul_tools.compress.verdict import verdict_of
 from edgehaul_tools.evaluate.bootstrap import Estimate
@@ -250,6 +251,28 @@ def test_a_good_network_is_left_all_int8() -> None:
 def test_a_spent_budget_ends_the_search_with_what_there_is() -> None:
     tried = explored(Layers(*[0.01] * 20), seconds=2.5).tried
     assert len(tried) == 3
+
+
+def test_the_page_shows_a_name_as_text(tmp_path: Path) -> None:
+    every = [FP32, candidate()]
+    result = Compression(
+        model="<script>",
+        family="detector",
+        targets=("generic",),
+        machine="a processor",
+        runtime="1.32",
+        wanted=WANTED,
+        metric="map50",
+        fp32_value=0.9,
+        fp32_bytes=1000,
+        judged=judged(every, every[1:], {}, WANTED),
+        verdict="int8 is as good",
+        finished=True,
+        elapsed_s=1.0,
+    )
+    page = write_page(result, tmp_path).read_text(encoding="utf-8")
+    assert "<h1>&lt;script&gt;</h1>" in page
+    assert "<script>" not in page
 
 
 @pytest.fixture(scope="module")

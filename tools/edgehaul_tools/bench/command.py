@@ -21,6 +21,7 @@ from edgehaul_tools.bench.models import (
 )
 from edgehaul_tools.bench.training import PICTURES, measure_training
 from edgehaul_tools.bench.training import ROUNDS as TRAINING_ROUNDS
+from edgehaul_tools.finite import FiniteRange
 from edgehaul_tools.train.architectures.table import ARCHITECTURES
 from edgehaul_tools.train.durable import written_whole
 
@@ -90,7 +91,9 @@ def _line(cost: ModelCost) -> str:
 @click.option("--size", type=click.Choice(_SIZES), default="nano", show_default=True)
 @click.option("--pictures", type=click.IntRange(16), default=PICTURES, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=TRAINING_ROUNDS, show_default=True)
-@click.option("--least", type=float, default=0.0, help="Fail where the ratio is below this.")
+@click.option(
+    "--least", type=FiniteRange(0), default=0.0, help="Fail where the ratio is below this."
+)
 @_AS_JSON
 def training(
     size: DetectorSize, pictures: int, rounds: int, least: float, *, as_json: bool

@@ -21,7 +21,9 @@ from edgehaul_tools.compress.options import (
 from edgehaul_tools.compress.report import rows_of, write_page
 from edgehaul_tools.compress.result import Compression
 from edgehaul_tools.export.spec_choice import read_labels
+from edgehaul_tools.finite import FiniteRange
 from edgehaul_tools.quantize import trial_options
+from edgehaul_tools.quantize.model_name import model_name
 from edgehaul_tools.quantize.quantize import DEFAULT_LIMIT
 from edgehaul_tools.quantize.target import HERE, TARGETS, target_named
 
@@ -70,10 +72,10 @@ class _Duration(click.ParamType[float]):
 @click.option("--frames", type=_PATH, help="Without labels: what fp32 and int8 are compared on.")
 @click.option("--spec", type=_PATH, help="Input and output of the model, as YAML.")
 @click.option("--labels", type=_PATH, help="Names of the classes, one a line.")
-@click.option("--name", default="", help="Name of the model; else the file's.")
+@model_name
 @click.option(
     "--max-drop",
-    type=click.FloatRange(0, 100),
+    type=FiniteRange(0, 100),
     default=DEFAULT_MAX_DROP_POINTS,
     show_default=True,
     help="Largest loss on labelled data, in points (hundredths of the metric).",
@@ -81,11 +83,11 @@ class _Duration(click.ParamType[float]):
 @click.option("--sure", is_flag=True, help="The whole 95 % interval must be within --max-drop.")
 @click.option(
     "--min-agreement",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     help="Least agreement with fp32, without labels.  [default: 0.97 of detections, 0.99 of "
     "other answers]",
 )
-@click.option("--min-speedup", type=click.FloatRange(1), help="fp32 time / int8 time to reach.")
+@click.option("--min-speedup", type=FiniteRange(1), help="fp32 time / int8 time to reach.")
 @click.option(
     "--target",
     "targets",
@@ -96,7 +98,7 @@ class _Duration(click.ParamType[float]):
 )
 @click.option(
     "--prune",
-    type=click.FloatRange(0, 0.95, min_open=True),
+    type=FiniteRange(0, 0.95, min_open=True),
     multiple=True,
     metavar="SHARE",
     help="Also try without this share of the channels; MODEL is a run directory. May be repeated.",

@@ -32,8 +32,9 @@ from edgehaul_tools.quantize.directory import (
 )
 from edgehaul_tools.quantize.family import family_of
 from edgehaul_tools.quantize.inputs import open_inputs
+from edgehaul_tools.quantize.model_name import name_of
 from edgehaul_tools.quantize.opening import open_unknown
-from edgehaul_tools.quantize.quantize import input_warnings, name_of
+from edgehaul_tools.quantize.quantize import input_warnings
 from edgehaul_tools.quantize.quantizer import Inputs, Progress, Quantizer
 from edgehaul_tools.quantize.routes import first_plans
 from edgehaul_tools.quantize.target import target_here

@@ -27,6 +27,7 @@ from edgehaul_tools.dataset.virtual import (
     generate_conveyor_dataset,
     generate_truck_dataset,
 )
+from edgehaul_tools.finite import FiniteRange
 
 _FAULTS_SHOWN = 20
 
@@ -68,7 +69,7 @@ def conveyor(out: Path, images: int, width: int, height: int, seed: int, *, as_j
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder.")
 @click.option("--trips", type=int, default=24, show_default=True, help="Number of trips.")
 @click.option(
-    "--duration-s", type=click.FloatRange(60), default=1800.0, show_default=True, help="Of a trip."
+    "--duration-s", type=FiniteRange(60), default=1800.0, show_default=True, help="Of a trip."
 )
 @click.option(
     "--truth",
@@ -121,7 +122,7 @@ def _statistics(path: Path, form: str) -> dict[str, object]:
 @click.option(
     "--fractions",
     nargs=3,
-    type=float,
+    type=FiniteRange(0, 1),
     default=(0.7, 0.15, 0.15),
     show_default=True,
     help="Shares of train, val and test.",

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from edgehaul_tools.dataset.progress import shown_progress
+from edgehaul_tools.finite import FiniteRange
 
 
 @click.command()
@@ -17,7 +18,7 @@ from edgehaul_tools.dataset.progress import shown_progress
 )
 @click.option(
     "--interval-s",
-    type=click.FloatRange(0.001, 86_400),
+    type=FiniteRange(0.001, 86_400),
     default=1.0,
     show_default=True,
     help="Time between two steps.",

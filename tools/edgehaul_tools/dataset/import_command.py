@@ -23,6 +23,7 @@ from edgehaul_tools.dataset.progress import shown_progress
 from edgehaul_tools.dataset.read import PACKED, READERS, detect_form
 from edgehaul_tools.dataset.unpack import is_archive
 from edgehaul_tools.dataset.video_frames import Sampling
+from edgehaul_tools.finite import FiniteRange
 
 _TRACES = ("gps", "series")
 _TRACE_SUFFIXES = frozenset({".gpx", ".jsonl", ".log", ".nma", ".nmea"})
@@ -53,7 +54,7 @@ _LISTS = ("left_out", "faults")
     help="Hard links take no space, but changing one picture changes the other.",
 )
 @click.option("--every", type=click.IntRange(1), help="Take every so many frames of a video.")
-@click.option("--fps", type=click.FloatRange(0, min_open=True), help="Or so many a second.")
+@click.option("--fps", type=FiniteRange(0, min_open=True), help="Or so many a second.")
 @click.option(
     "--column",
     "columns",

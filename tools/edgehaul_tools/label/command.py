@@ -15,6 +15,7 @@ from edgehaul_tools.dataset.progress import shown_progress
 from edgehaul_tools.dataset.read import read_dataset
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.export.spec_choice import read_labels
+from edgehaul_tools.finite import FiniteRange
 from edgehaul_tools.label.marking import Marked, mark_pictures
 from edgehaul_tools.label.model import Marker, open_marker
 from edgehaul_tools.label.tasks import FORMS, write_tasks
@@ -27,7 +28,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--model", type=click.Path(path_type=Path), required=True, help="ONNX or folder.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder.")
 @click.option("--to", "form", type=click.Choice(list(FORMS)), required=True, help="Form to write.")
-@click.option("--threshold", type=click.FloatRange(0, 1), help="Else the model's own.")
+@click.option("--threshold", type=FiniteRange(0, 1), help="Else the model's own.")
 @click.option("--spec", "spec_file", type=_FILE, help="The model's spec, in YAML or JSON.")
 @click.option("--labels", "labels_file", type=_FILE, help="Names of its classes, one a line.")
 @click.option("--uncertain-first", is_flag=True, help="Begin with what the model is unsure of.")

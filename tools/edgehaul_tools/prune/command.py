@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from edgehaul_tools.finite import FiniteRange
 from edgehaul_tools.prune.options import PruneOptions
 from edgehaul_tools.prune.prune import prune_run, train_control
 from edgehaul_tools.prune.removal import LayerChange, Ranking
@@ -20,7 +21,10 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=_FOLDER, required=True, help="The new run directory.")
 @click.option(
-    "--share", type=float, required=True, help="Share of the channels to remove, such as 0.5."
+    "--share",
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
+    required=True,
+    help="Share of the channels to remove, such as 0.5.",
 )
 @click.option(
     "--importance",
@@ -54,7 +58,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--distill",
-    type=float,
+    type=FiniteRange(0, 1),
     default=0.5,
     show_default=True,
     help="Share of the dense network's answers in the loss; 0: none.",

@@ -10,11 +10,13 @@ import msgspec
 
 from edgehaul.errors import UsageError
 from edgehaul_tools.export.spec_choice import read_labels
+from edgehaul_tools.finite import FiniteRange
 from edgehaul_tools.quantize import trial_options
 from edgehaul_tools.quantize.calibrate import Method
 from edgehaul_tools.quantize.directory import ModelDirectory
 from edgehaul_tools.quantize.family import ROUTES
 from edgehaul_tools.quantize.form import Form
+from edgehaul_tools.quantize.model_name import model_name
 from edgehaul_tools.quantize.quantize import (
     DEFAULT_AGREEMENT,
     DEFAULT_LIMIT,
@@ -40,7 +42,7 @@ _METHOD: dict[str, Method] = {method: method for method in get_args(Method)}
 @click.option("--out", type=_FOLDER, required=True, help="Model directory to write.")
 @click.option("--spec", type=_PATH, help="Input and output of the model, as YAML.")
 @click.option("--labels", type=_PATH, help="Names of the classes, one a line.")
-@click.option("--name", default="", help="Name of the model; else the file's.")
+@model_name
 @click.option(
     "--images",
     type=click.IntRange(1),
@@ -50,7 +52,7 @@ _METHOD: dict[str, Method] = {method: method for method in get_args(Method)}
 )
 @click.option(
     "--min-agreement",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=DEFAULT_AGREEMENT,
     show_default=True,
     help="Agreement with fp32 to search for.",

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from torch import nn
 
+from edgehaul_tools.finite import FiniteRange
 from edgehaul_tools.prune.distillation import DistilledTask
 from edgehaul_tools.prune.networks import difference_of
 from edgehaul_tools.quantize.saturation import weight_bits_here
@@ -32,7 +33,7 @@ from edgehaul_tools.train.run_directory import TrainingRun
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="The highest rate; else a tenth of RUN's.",
 )
 @click.option(
@@ -47,7 +48,7 @@ from edgehaul_tools.train.run_directory import TrainingRun
 )
 @click.option(
     "--distill",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.5,
     show_default=True,
     help="Share of the float model's answers in the loss; 0 learns from labels alone.",

@@ -31,6 +31,7 @@ from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.fusion import Fusion, fusion_of
 from edgehaul_tools.quantize.inputs import InputSource, open_inputs
 from edgehaul_tools.quantize.limits import Limits
+from edgehaul_tools.quantize.model_name import name_of
 from edgehaul_tools.quantize.opening import open_unknown
 from edgehaul_tools.quantize.plan import Plan, Ranging
 from edgehaul_tools.quantize.quantizer import Progress, Quantizer
@@ -271,9 +272,3 @@ def _write_models(
         describe_variant(out, FP32, "fp32.onnx", "fp32"),
         describe_variant(out, name, "int8.onnx", "int8"),
     )
-
-
-def name_of(path: Path) -> str:
-    """Return a model's name by its file."""
-    kept = [c if c.isalnum() or c in "._-" else "-" for c in path.stem.lower()]
-    return "".join(kept).strip("._-")[:64] or "model"

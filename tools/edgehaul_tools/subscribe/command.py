@@ -23,13 +23,14 @@ from edgehaul.sinks.sqlite import SqliteSink
 from edgehaul.subscriber.client import Subscriber
 from edgehaul.subscriber.collector import Collector, collected_topics
 from edgehaul.subscriber.ordering import SequenceTotals
+from edgehaul_tools.finite import FiniteRange
 from edgehaul_tools.subscribe.lines import describe
 
 _FOREVER_S = 1e9
 _STEP_S = 0.2
 _KEEP_S = 24 * 3600
 _COUNT = click.IntRange(0)
-_SECONDS = click.FloatRange(0, _FOREVER_S)
+_SECONDS = FiniteRange(0, _FOREVER_S)
 _Command = TypeVar("_Command", bound=Callable[..., object])
 
 

@@ -10,6 +10,7 @@ import msgspec
 from edgehaul.bundle.spec import SequenceInput
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.evaluate.material import Content, Material, read_pictures, read_recordings
+from edgehaul_tools.finite import FiniteRange
 from edgehaul_tools.quantize.directory import read_directory
 from edgehaul_tools.verify.gate import Gate
 from edgehaul_tools.verify.measure import RESAMPLES
@@ -37,7 +38,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--run", type=_PATH, help="Run directory that the model is from: compare with torch.")
 @click.option(
     "--max-drop",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=Gate().max_drop,
     show_default=True,
     help="Largest loss of the metric against fp32, as a fraction: 0.01 is one point (of mean "
@@ -45,7 +46,7 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option(
     "--min-agreement",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=Gate().min_agreement,
     show_default=True,
     help="With fp32, where there are no labels.",
