@@ -239,14 +239,15 @@ class _Contest:
             return Row(model=self._model.name, tool=form.tool, note=form.note)
         self._progress(f"{self._model.name}: judging {form.tool}")
         verdict = self._verdict(answers_of(self._fast(form.file), self._judged))
+        made = onnx.load(str(form.file))  # with what a peer has put into files beside it
         return Row(
             model=self._model.name,
             tool=form.tool,
             # What is kept in fp32 is the same file: its ratio is 1 and not the clock's mood.
             ratio=1.0 if form.file == self._fp32 else own_ms / fp32_ms,
-            size_ratio=form.file.stat().st_size / self._fp32.stat().st_size,
+            size_ratio=made.ByteSize() / self._fp32.stat().st_size,
             quantize_s=form.quantize_s,
-            kernels=fusion_of(onnx.load(str(form.file)), ()).integer,
+            kernels=fusion_of(made, ()).integer,
             note=form.note,
             search_s=form.search_s,
             value=verdict.value,
