@@ -25,7 +25,7 @@ class FiniteRange(click.FloatRange):
         Raises:
             click.BadParameter: It is no finite number, or out of the range.
         """
-        number = super().convert(value, param, ctx)
+        number = super().convert(value, param, ctx)  # type: ignore[arg-type]  # it takes text
         if not math.isfinite(number):
             self.fail(f"{value!r} is no finite number.", param, ctx)
         return number

@@ -269,6 +269,37 @@ def test_a_gru_is_told_of_the_lstm() -> None:
     assert fusion_of(int8, ()).operators == {"DynamicQuantizeLSTM": 1}
 
 
+@pytest.mark.parametrize("kind", ["HardSwish", "Gate", "SiLU"])
+def test_swish_among_the_layers_is_told_of_relu(kind: str) -> None:
+    model = network("Gate" if kind == "SiLU" else kind)
+    for node in model.graph.node:
+        if kind == "SiLU" and node.op_type == "HardSigmoid":
+            node.op_type = "Sigmoid"
+    assert "ReLU in place of" in advice_for(model)
+
+
+def test_a_sigmoid_of_scores_or_of_a_gate_is_no_swish() -> None:
+    scored = network("Relu")
+    last = scored.graph.node[-1]
+    last.output[0] = "pooled"
+    scored.graph.node.append(helper.make_node("Sigmoid", ["pooled"], ["y"], name="scores"))
+    assert advice_for(scored) == ""
+    weighed = network("Relu")
+    weighed.graph.node[-1].output[0] = "pooled"
+    weighed.graph.node.append(helper.make_node("Sigmoid", ["pooled"], ["s"], name="scores"))
+    weighed.graph.node.append(helper.make_node("Mul", ["pooled", "s"], ["y"], name="weighed"))
+    assert advice_for(weighed) == "", "in the tail, which is in float anyhow"
+    gated = network("Sigmoid")
+    for index, node in enumerate([n for n in gated.graph.node if n.op_type == "Conv"][1:]):
+        gate = helper.make_node("Mul", [f"c{index}", "x"], [f"m{index}"], name=f"gated{index}")
+        gate.input[1] = f"a{index}"
+        gate.input[0] = "x"
+        node.input[0] = f"m{index}"
+        place = list(gated.graph.node).index(node)
+        gated.graph.node.insert(place, gate)
+    assert advice_for(gated) == "", "the gate is on other values than the sigmoid's own"
+
+
 def test_products_of_two_activations_stay_in_float_in_dynamic_attention() -> None:
     int8 = quantize_dynamically(attention(), Form("dynamic", weight_bits=_HERE))
     kinds = [node.op_type for node in int8.graph.node]

@@ -333,6 +333,22 @@ def test_unusable_models_are_refused_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_a_form_that_makes_nothing_int8_is_refused(
+    tmp_path: Path, pictures: Path, *, calibrated: bool
+) -> None:
+    path = classifier(tmp_path / "c.onnx", helper.make_node("Conv", ["x", "w"], ["last"]))
+    with pytest.raises(ModelError, match="int8-dynamic nothing of this network") as caught:
+        quantize_model(
+            path,
+            tmp_path / "out",
+            pictures if calibrated else None,
+            Options(form=Form("dynamic")),
+        )
+    assert "leave out --form" in caught.value.remedy
+    assert not (tmp_path / "out").exists()
+
+
 def test_marked_objects_do_not_measure_a_classifier(pictures: Path, tmp_path: Path) -> None:
     path = classifier(tmp_path / "c.onnx", helper.make_node("Conv", ["x", "w"], ["last"]))
     quantize_model(path, tmp_path / "out", pictures)

@@ -9,7 +9,7 @@ import onnx
 
 from edgehaul.bundle.spec import ModelSpec
 from edgehaul.vision.verdicts import ANOMALY_HEADS
-from edgehaul_tools.quantize.graph import divide
+from edgehaul_tools.quantize.graph import consumers_of, divide
 from edgehaul_tools.quantize.weights import RECURRENT_OPS
 
 Family = Literal["convolutional", "detector", "autoencoder", "attention", "recurrent", "dense"]
@@ -78,9 +78,31 @@ def advice_for(model: onnx.ModelProto) -> str:
         )
     if "ConvTranspose" in kinds:
         return "ConvTranspose stays in float: Resize and Conv in its place gain by int8"
-    if kinds & {"HardSwish", "HardSigmoid", "Sigmoid"} and divide(model.graph).units:
+    if _has_swish(model.graph):
         return "ReLU in place of SiLU or HardSwish gains more by int8"
     return ""
+
+
+def _has_swish(graph: onnx.GraphProto) -> bool:
+    """Return whether ``x * sigmoid(x)`` or its hard form stands among the layers.
+
+    The sigmoid of scores, or of a gate on other values (squeeze and excitation), is none.
+    """
+    division = divide(graph)
+    outside = {*division.entry, *division.tail}
+    outside -= {name for unit in division.units for name in unit.nodes}
+    consumers = consumers_of(graph)
+    for node in graph.node:
+        if node.name in outside:
+            continue
+        if node.op_type == "HardSwish":
+            return True
+        if node.op_type in {"Sigmoid", "HardSigmoid"}:
+            own = {node.input[0], node.output[0]}
+            readers = consumers[node.output[0]]
+            if any(reader.op_type == "Mul" and own == set(reader.input) for reader in readers):
+                return True
+    return False
 
 
 def _has_attention(graph: onnx.GraphProto) -> bool:

@@ -139,7 +139,7 @@ def quantize_model(
     plans = first_plans(model, spec, [target], options.form, options.weight_bits)
     with directory_to_write(out):
         if calibration is None and plans[0].method is None:
-            int8, report = _unmeasured(model, path, spec, plans[0], target)
+            int8, report = _unmeasured(model, path, spec, plans[0], options, target)
         else:
             made = _Quantization(model, path, spec, calibration, options, target, progress)
             int8, report = made.run(plans)
@@ -181,6 +181,7 @@ class _Quantization:
                 remedy="give a folder of images or a video with --calib",
             )
         self._options, self._target, self._progress = options, target, progress
+        self._path = path
         self._source = open_inputs(calibration, spec, options.limit)
         self._warnings = list(input_warnings(self._source, calibration))
         for line in self._warnings:
@@ -192,6 +193,7 @@ class _Quantization:
         found = search(quantizer, plans, options.min_agreement, self._progress, options.methods)
         chosen = found.chosen
         fusion = fusion_of(found.model, quantizer.float_nodes(chosen.plan))
+        _require_int8(fusion, chosen.plan, quantizer.model, options, self._path)
         report = QuantizeReport(
             plan=chosen.plan,
             family=family_of(quantizer.model, quantizer.spec),
@@ -222,13 +224,20 @@ class _Quantization:
 
 
 def _unmeasured(
-    model: onnx.ModelProto, path: Path, spec: ModelSpec, plan: Plan, target: Target
+    model: onnx.ModelProto,
+    path: Path,
+    spec: ModelSpec,
+    plan: Plan,
+    options: Options,
+    target: Target,
 ) -> tuple[onnx.ModelProto, QuantizeReport]:
     """Quantize a model dynamically without any input to measure it on."""
     dtype = spec.input.dtype if isinstance(spec.input, ImageInput) else "float32"
     nothing = np.zeros(spec.input.tensor_shape, dtype)
     check_answers(runner(model, where=path), nothing, spec, where=path)
     int8 = quantize_dynamically(model, plan.form)
+    fusion = fusion_of(int8, ())
+    _require_int8(fusion, plan, model, options, path)
     advice = advice_for(model)
     report = QuantizeReport(
         plan=plan,
@@ -236,13 +245,32 @@ def _unmeasured(
         target=target.name,
         inputs=0,
         layers=0,
-        fusion=fusion_of(int8, ()),
+        fusion=fusion,
         warnings=(
             "without --calib nothing was measured: edgehaul verify does",
             *([advice] if advice else []),
         ),
     )
     return int8, report
+
+
+def _require_int8(
+    fusion: Fusion, plan: Plan, model: onnx.ModelProto, options: Options, where: Path
+) -> None:
+    """Refuse what is int8 by name alone.
+
+    Raises:
+        ModelError: Nothing multiplies integers.
+    """
+    if not fusion.integer:
+        remedy = advice_for(model) or "keep fp32"
+        if options.form is not None:
+            remedy = "leave out --form and give --calib, or keep fp32"
+        raise ModelError(
+            f"in the form {plan.form.name} nothing of this network runs in int8",
+            where=where,
+            remedy=remedy,
+        )
 
 
 def input_warnings(source: InputSource, where: Path) -> Iterator[str]:
