@@ -17,6 +17,7 @@ from edgehaul_tools.quantize.directory import (
     DirectoryVariant,
     ModelDirectory,
     describe_variant,
+    save_model,
     write_json,
 )
 from edgehaul_tools.quantize.quantize import FP32
@@ -70,5 +71,5 @@ def write_directory(
 
 def _written(out: Path, name: str, model: onnx.ModelProto) -> DirectoryVariant:
     path = f"{name}.onnx"
-    onnx.save(model, str(out / path))
+    save_model(model, out / path)
     return describe_variant(out, name, path, "fp32" if name.endswith(FP32) else "int8")
