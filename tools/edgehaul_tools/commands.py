@@ -113,5 +113,5 @@ def edgehaul() -> None:
     """Take a model from a dataset to a proved result on a box at the edge.
 
     \b
-    dataset > train > export > quantize > verify > pack > flash > agent > subscribe
+    dataset > train > export > compress > pack > flash > agent > subscribe
     """  # noqa: D301 - \b keeps the line as it is in click's help

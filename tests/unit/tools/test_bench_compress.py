@@ -73,7 +73,16 @@ class TestTable:
 
 
 class TestZoo:
-    @pytest.mark.parametrize("name", ["lstm", "gru", "transformer", "yolo_relu"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "lstm",
+            *(
+                pytest.param(name, marks=pytest.mark.slow)
+                for name in ("gru", "transformer", "yolo_relu", "mobilenet_v2", "vgg16_half")
+            ),
+        ],
+    )
     def test_each_network_is_exported_and_answers_as_its_spec_says(
         self, name: str, tmp_path: Path
     ) -> None:
@@ -84,7 +93,7 @@ class TestZoo:
         assert verdict.agreement == 1.0
 
     def test_what_was_learnt_is_kept(self, tmp_path: Path) -> None:
-        model = ZOO["transformer"]
+        model = ZOO["lstm"]
         before = export_fp32(model, tmp_path, 1)
         weights = before.with_suffix(".pt")
         assert weights.exists()
@@ -132,6 +141,7 @@ class TestSamples:
 
 
 class TestPeers:
+    @pytest.mark.slow
     def test_a_peer_that_does_not_install_says_why(self, tmp_path: Path) -> None:
         nothing = Peer("none", "None", "ort_defaults.py", (str(tmp_path / "no-such-package.whl"),))
         with pytest.raises(PeerFaultError, match="does not install: "):
@@ -149,6 +159,7 @@ class TestPeers:
         assert len(made["forms"]) >= 3
         assert all(form["fault"] for form in made["forms"].values())
 
+    @pytest.mark.slow
     def test_a_peer_that_is_missing_does_not_keep_others_from_the_table(
         self, tmp_path: Path
     ) -> None:

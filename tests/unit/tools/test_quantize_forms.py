@@ -116,6 +116,20 @@ def test_every_static_form_answers_nearly_as_fp32(
     assert scales == [8 if per_channel else 1]
 
 
+@pytest.mark.parametrize("representation", ["qdq", "qoperator"])
+def test_layers_that_share_a_bias_each_round_it_in_their_own_steps(representation: str) -> None:
+    model = network("Relu")
+    bias = np.linspace(-3, 3, 8).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(bias, "bias"))
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            node.input.append("bias")
+    form = Form(representation, weight_bits=_HERE)  # type: ignore[arg-type]  # a literal
+    int8, region = quantized(model, form)
+    assert fusion_of(int8, region).integer == 3
+    assert relative_error(model, int8) < 0.01
+
+
 def test_a_convolution_that_runs_in_float_is_a_failure_unless_it_was_meant_to() -> None:
     model = network("Relu")
     ranges = Histograms(model, activation_tensors(model), lambda: iter(inputs())).ranges("minmax")

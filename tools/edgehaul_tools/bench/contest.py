@@ -24,7 +24,7 @@ from edgehaul_tools.bench.peers.environment import (
 from edgehaul_tools.bench.peers.table import Peer
 from edgehaul_tools.bench.zoo.samples import Samples
 from edgehaul_tools.bench.zoo.zoo import ZooModel, export_fp32
-from edgehaul_tools.compress.frontier import ALIKE
+from edgehaul_tools.compress.candidate import ALIKE
 from edgehaul_tools.export.runtime import Run, interleaved_medians_ms, processors, runner
 from edgehaul_tools.quantize.fusion import fusion_of
 
@@ -239,14 +239,15 @@ class _Contest:
             return Row(model=self._model.name, tool=form.tool, note=form.note)
         self._progress(f"{self._model.name}: judging {form.tool}")
         verdict = self._verdict(answers_of(self._fast(form.file), self._judged))
+        made = onnx.load(str(form.file))  # with what a peer has put into files beside it
         return Row(
             model=self._model.name,
             tool=form.tool,
             # What is kept in fp32 is the same file: its ratio is 1 and not the clock's mood.
             ratio=1.0 if form.file == self._fp32 else own_ms / fp32_ms,
-            size_ratio=form.file.stat().st_size / self._fp32.stat().st_size,
+            size_ratio=made.ByteSize() / self._fp32.stat().st_size,
             quantize_s=form.quantize_s,
-            kernels=fusion_of(onnx.load(str(form.file)), ()).integer,
+            kernels=fusion_of(made, ()).integer,
             note=form.note,
             search_s=form.search_s,
             value=verdict.value,

@@ -75,8 +75,8 @@ def compressed(
     quantize_s = time.perf_counter() - started_s
     yardstick = Yardstick(spec, quantizer.fp32, inputs=inputs, where=fp32)
     tensor = quantizer.probes[0].tensor
-    reference = Reference(quantizer.fp32, model.ByteSize(), tensor, yardstick)
     wanted = Wanted(options.max_drop, options.agreement_for(spec))
+    reference = Reference(quantizer.fp32, model.ByteSize(), tensor, yardstick, wanted.gate)
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder), "bench", resume=False)
         measure = Measuring(GIVEN, quantizer, reference, journal, lambda _one: None)
@@ -86,7 +86,7 @@ def compressed(
     for one in explorer.tried:
         progress(f"{one.summary}: {one.agreement:.4f}, {one.latency_ratio:.3f}")
     chosen = variants_for([given, *explorer.tried], [here], wanted)
-    plan = chosen[0].plan if chosen else None
+    plan = chosen[0].candidate.plan if chosen else None
     return Ours(
         model=model if plan is None else quantizer.build(plan),
         as_qdq=_as_qdq(quantizer, plan),

@@ -5,14 +5,22 @@ from __future__ import annotations
 import msgspec
 
 from edgehaul_tools.evaluate.bootstrap import Estimate
+from edgehaul_tools.evaluate.examined import LOWER_IS_BETTER
 from edgehaul_tools.quantize.fusion import Fusion
 from edgehaul_tools.quantize.plan import Plan
 from edgehaul_tools.verify.agreement import METRIC
+from edgehaul_tools.verify.gate import Gate
 
 GIVEN = "given"
 """The network as it was given; others are pruned or trained on."""
 Key = tuple[str, Plan | None]
 """Network and plan: what tells a candidate from every other one."""
+
+
+ALIKE = 0.03
+"""Times that differ by less than this part are alike: the clock cannot tell them apart."""
+PRUNED = "pruned"
+"""Begins the names of networks with fewer channels."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +37,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         size_ratio: Its part of the fp32 file.
         latency_ratio: Its time / that of fp32, medians of one thread in turns.
         fusion: What ONNX Runtime makes of it; none for a float network.
+        faults: Why its answers are not good enough, by the gate of ``verify``; empty where they
+            are.
         elapsed_s: Time it took to make and measure.
     """
 
@@ -42,6 +52,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     size_ratio: float
     latency_ratio: float
     fusion: Fusion | None = None
+    faults: tuple[str, ...] = ()
     elapsed_s: float = 0.0
 
     @property
@@ -64,6 +75,16 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     def loss(self) -> float:
         """What is lost against fp32; all where the figure is undefined."""
         return 1.0 if self.drop.value is None else self.drop.value
+
+    @property
+    def loss_shown(self) -> str:
+        """What is lost, for people: points of a share, growth of an error in per cent."""
+        return shown(self.metric, self.drop.value)
+
+    @property
+    def can_be_chosen(self) -> bool:
+        """Whether it is worth a variant: int8, or a float network with fewer channels."""
+        return self.plan is not None or self.network.startswith(PRUNED)
 
     @property
     def size_mb(self) -> float:
@@ -96,31 +117,29 @@ class Wanted(msgspec.Struct, frozen=True):
         """Return why a candidate is not kept; empty where it may be."""
         return self.fault_of(one) or self.slowness_of(one)
 
+    @property
+    def gate(self) -> Gate:
+        """The same as ``verify`` asks it."""
+        return Gate(self.max_drop, self.min_agreement, self.sure)
+
     def fault_of(self, one: Candidate) -> str:
         """Return why its answers are not good enough; empty where they are."""
-        if one.metric == METRIC:  # without labels the agreement is all that there is
-            return self._disagreement_of(one)
-        judged = one.drop.high if self.sure else one.drop.value
-        if judged is None or not judged <= self.max_drop:
-            shown = "?" if judged is None else f"{100 * judged:.2f}"
-            within = " (upper end)" if self.sure else ""
-            return f"drops {shown} points{within}, more than {100 * self.max_drop:g}"
-        return ""
-
-    def _disagreement_of(self, one: Candidate) -> str:
-        agreement = 1 - (one.drop.high or 0.0) if self.sure else one.agreement
-        if not agreement >= self.min_agreement:
-            within = " (lower end)" if self.sure else ""
-            return f"agrees to {agreement:.3f}{within}, less than {self.min_agreement:g}"
-        return ""
+        return "; ".join(one.faults)
 
     def slowness_of(self, one: Candidate) -> str:
         """Return why it is not fast enough; empty where it is."""
         if not self.timed or one.is_given:
             return ""
         speedup = 1 / one.latency_ratio
-        if speedup <= 1:
+        if one.latency_ratio > 1 - ALIKE:
             return f"not faster than fp32 here: {one.latency_ratio:.2f} of its time"
         if speedup < self.min_speedup:
             return f"{speedup:.2f} times as fast as fp32, less than {self.min_speedup:g}"
         return ""
+
+
+def shown(metric: str, loss: float | None) -> str:
+    """Return a loss for people: points of a share, growth of an error in per cent."""
+    if loss is None:
+        return "undefined"
+    return f"{100 * loss:.1f} %" if metric in LOWER_IS_BETTER else f"{100 * loss:.2f} points"

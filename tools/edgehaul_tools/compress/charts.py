@@ -59,7 +59,8 @@ def sensitivity_chart(result: Compression) -> Chart:
 
 
 def _left_in_float(result: Compression) -> set[str]:
-    plan = result.chosen[0].plan if result.chosen else None
+    best = result.best_here or next(iter(result.chosen), None)
+    plan = best.plan if best is not None else None
     return set(plan.float_units) if plan is not None else set()
 
 

@@ -187,15 +187,15 @@ def compress(  # noqa: PLR0913 - one for each option
         click.echo(msgspec.json.encode(result))
     else:
         _print(result, page, out)
-    if min_speedup is not None and not result.chosen:
+    if min_speedup is not None and result.best_here is None:
         raise GateError(result.verdict, where=model, remedy="lower --min-speedup, or keep fp32")
 
 
 def _print(result: Compression, page: Path, out: Path) -> None:
-    click.echo(f"{'form':44}{'drop, points':>24}{'agreement':>11}{'time':>7}{'size':>7}")
+    click.echo(f"{'form':44}{'lost':>32}{'agreement':>11}{'time':>7}{'size':>7}")
     for one, row in zip(result.judged, rows_of(result), strict=True):
         form, _, drop, agreement, time, size, _, why = row
-        click.echo(f"{form:44}{drop:>24}{agreement:>11}{time:>7}{size:>7}")
+        click.echo(f"{form:44}{drop:>32}{agreement:>11}{time:>7}{size:>7}")
         click.echo(f"    {'-> ' if one.is_chosen else ''}{why}")
     click.echo("* nothing else that was tried is better in all respects")
     for line in result.warnings:

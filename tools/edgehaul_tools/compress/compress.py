@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,7 +12,7 @@ import onnxruntime  # type: ignore[import-untyped]  # no stubs
 from edgehaul.bundle.spec import ModelSpec
 from edgehaul.errors import DataError
 from edgehaul_tools.compress.candidate import GIVEN, Candidate, Key, Wanted
-from edgehaul_tools.compress.choice import judged, variants_for
+from edgehaul_tools.compress.choice import Choice, judged, variants_for
 from edgehaul_tools.compress.explorer import Budget, Explorer
 from edgehaul_tools.compress.journal import Journal, search_digest
 from edgehaul_tools.compress.material import Material
@@ -21,7 +21,7 @@ from edgehaul_tools.compress.networks import WORK, Changed, Network
 from edgehaul_tools.compress.options import Options
 from edgehaul_tools.compress.result import RESULT_NAME, Compression, Sensitivity
 from edgehaul_tools.compress.verdict import verdict_of
-from edgehaul_tools.compress.writing import variant_name, write_directory
+from edgehaul_tools.compress.writing import refuse_model_in, variant_name, write_directory
 from edgehaul_tools.evaluate.canvases import kept_inputs
 from edgehaul_tools.export.machine import machine
 from edgehaul_tools.quantize.directory import (
@@ -38,8 +38,8 @@ from edgehaul_tools.quantize.quantize import input_warnings
 from edgehaul_tools.quantize.quantizer import Inputs, Progress, Quantizer
 from edgehaul_tools.quantize.routes import first_plans
 from edgehaul_tools.quantize.target import target_here
-from edgehaul_tools.verify.gate import Gate
 from edgehaul_tools.verify.measure import Labelled, Yardstick
+from edgehaul_tools.verify.proof import raise_unless_passed
 from edgehaul_tools.verify.verify import Recorded, verify_directory
 
 _RETRIES = 4
@@ -72,6 +72,7 @@ def compress(
         DataError: There is nothing to measure on.
         UsageError: Another or an unfinished search is in ``out``.
     """
+    refuse_model_in(out, material.model)
     with directory_to_write(out):
         return _Compression(material, out, options, progress, told).run()
 
@@ -107,10 +108,13 @@ class _Compression:
         )
         size_bytes = given.quantizer.model.ByteSize()
         tensor = given.quantizer.probes[0].tensor
-        self._reference = Reference(given.quantizer.fp32, size_bytes, tensor, yardstick)
+        self._reference = Reference(
+            given.quantizer.fp32, size_bytes, tensor, yardstick, self._wanted.gate
+        )
         self._changed = Changed(material, options, out / WORK, self._spec, self._inputs, progress)
         self._journal = Journal(out, self._digest(), resume=options.resume)
         self._refused: dict[Key, str] = {}
+        self._notes: dict[str, None] = {}
 
     def run(self) -> Compression:
         networks, candidates = self._explored()
@@ -119,6 +123,7 @@ class _Compression:
             model=self._name,
             family=family_of(self._given.quantizer.model, self._spec),
             targets=tuple(target.name for target in self._targets),
+            here=target_here().name,
             machine=machine(),
             runtime=onnxruntime.__version__,
             wanted=self._wanted,
@@ -127,10 +132,10 @@ class _Compression:
             fp32_bytes=candidates[0].size_bytes,
             judged=judged(candidates, chosen, self._refused, self._wanted),
             sensitivity=self._sensitivity(candidates),
-            verdict=verdict_of(candidates, chosen, self._wanted),
+            verdict=verdict_of(candidates, chosen, self._wanted, target_here().name),
             finished=not self._budget.is_spent,
             elapsed_s=round(time.monotonic() - self._started_s, 1),
-            warnings=tuple(self._warnings),
+            warnings=(*self._warnings, *self._notes),
         )
         write_json(self._out / RESULT_NAME, result)
         self._journal.close()
@@ -138,7 +143,8 @@ class _Compression:
 
     @property
     def _name(self) -> str:
-        return self._options.name or name_of(self._material.model)
+        source = self._material.run or self._material.model
+        return self._options.name or name_of(source)
 
     def _open(self) -> tuple[ModelSpec, str, Network]:
         """Return the spec, where it is from, and the network that was given."""
@@ -201,22 +207,21 @@ class _Compression:
 
     def _proved(
         self, networks: dict[str, Network], candidates: Sequence[Candidate]
-    ) -> tuple[Candidate, ...]:
-        """Write what is chosen; drop what fails on the data of the proof, and choose again."""
-        chosen: tuple[Candidate, ...] = ()
+    ) -> tuple[Choice, ...]:
+        """Write what is chosen; drop what fails in the proof, and choose again."""
         for _ in range(_RETRIES):
             left = [one for one in candidates if one.key not in self._refused]
             chosen = variants_for(left, self._targets, self._wanted)
             self._write(networks, chosen)
-            failures = dict(self._failures(chosen))
+            failures = self._failures(chosen)
             if not failures:
                 return chosen
             self._refused |= failures
         self._write(networks, ())
-        self._refused |= dict(self._failures(()))  # nothing can fail: fp32 alone is proved
+        self._failures(())
         return ()
 
-    def _write(self, networks: dict[str, Network], chosen: Sequence[Candidate]) -> None:
+    def _write(self, networks: dict[str, Network], chosen: Sequence[Choice]) -> None:
         directory = ModelDirectory(
             name=self._name,
             spec=self._spec,
@@ -230,12 +235,16 @@ class _Compression:
             self._out,
             directory,
             model,
-            chosen,
+            [choice.candidate for choice in chosen],
             lambda one: networks[one.network].model_of(one.plan),
         )
 
-    def _failures(self, chosen: Sequence[Candidate]) -> Iterator[tuple[Key, str]]:
-        """Prove the directory; yield what fails there, and how."""
+    def _failures(self, chosen: Sequence[Choice]) -> dict[Key, str]:
+        """Prove the directory and return what fails there, and how.
+
+        Raises:
+            GateError: fp32 itself does not pass: then nothing is proved.
+        """
         self._progress("proving the choice")
         source = self._material.proof
         proof = verify_directory(
@@ -243,28 +252,31 @@ class _Compression:
             frames=self._frames() if source is None else None,
             data=None if source is None else source.read(self._spec),
             run=self._material.run,
-            gate=Gate(self._wanted.max_drop, self._wanted.min_agreement, self._wanted.sure),
+            gate=self._wanted.gate,
             limit=self._options.limit,
             progress=self._progress,
         )
-        names = {variant_name(one): one for one in chosen}
-        fp32, *others = proof.models.values()
-        for variant in others:
-            one = names.get(variant.name)
-            if one is None:
-                continue
+        self._notes |= dict.fromkeys(proof.notes)
+        choices = {variant_name(choice.candidate): choice for choice in chosen}
+        fp32, *variants = proof.models.values()
+        if fp32.failures or (proof.torch and proof.torch.failures):
+            raise_unless_passed(proof, self._out)
+        failures = {}
+        for variant in variants:
+            choice = choices[variant.name]
             ratio = variant.latency_ms / fp32.latency_ms
-            timed = msgspec.structs.replace(one, latency_ratio=ratio)
-            slow = "" if one not in self._timed(chosen) else self._wanted.slowness_of(timed)
-            reasons = (*variant.failures, *([slow] if slow else []))
+            reasons = [*variant.failures, *self._slowness(choice, ratio)]
             if reasons:
-                yield one.key, "; ".join(reasons)
+                failures[choice.candidate.key] = "; ".join(reasons)
+        return failures
 
-    def _timed(self, chosen: Sequence[Candidate]) -> tuple[Candidate, ...]:
-        """Return those that are for this machine's kind of processor."""
-        if not self._wanted.timed:
-            return ()
-        return variants_for(chosen, [target_here()], self._wanted)
+    def _slowness(self, choice: Choice, latency_ratio: float) -> list[str]:
+        """Return why a choice for this machine's kind of processor is too slow in the proof."""
+        if target_here().name not in choice.targets:
+            return []
+        again = msgspec.structs.replace(choice.candidate, latency_ratio=latency_ratio)
+        reason = self._wanted.slowness_of(again)
+        return [reason] if reason else []
 
     def _frames(self) -> Path | None:
         return self._material.frames or self._material.calibration

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -48,6 +49,10 @@ class Explorer:
         wanted: What must be reached.
         budget: How long it may take.
         progress: Told what is done, in words.
+
+    Attributes:
+        tried: What was tried.
+        was_cut_short: Whether the time was over while something was left to try.
     """
 
     def __init__(
@@ -61,31 +66,48 @@ class Explorer:
         self._quantizer, self._measure, self._wanted = quantizer, measure, wanted
         self._budget, self._progress = budget, progress
         self.tried: list[Candidate] = []
+        self.was_cut_short = False
 
     def run(self, plans: Sequence[Plan]) -> None:
         """Try all-int8 plans, and repair those that are fast and not good enough."""
         firsts = [self._try(plan) for first in plans for plan in self._best_method(first)]
         for first in sorted(firsts, key=lambda one: one.latency_ratio):
-            if self._is_found() or self._budget.is_spent:
+            if self._is_found():
                 return
-            if not self._wanted.slowness_of(first):
-                self._repair(first)
+            if self._wanted.slowness_of(first):
+                continue
+            if self._must_stop():
+                return
+            self._repair(first)
 
     def _is_found(self) -> bool:
         return any(not self._wanted.refusal_of(one) for one in self.tried)
 
+    def _must_stop(self) -> bool:
+        """Whether the time is over; asked only where something is left to do."""
+        self.was_cut_short = self.was_cut_short or self._budget.is_spent
+        return self.was_cut_short
+
     def _best_method(self, plan: Plan) -> Iterator[Plan]:
-        """Yield the plan with the ranges that keep the probes' answers best."""
-        if self.tried and self._budget.is_spent:
+        """Yield the plan with the ranges that keep the probes' answers best.
+
+        When the time is over, the best so far is taken: one form of a network is always tried.
+        """
+        if self.tried and self._must_stop():
             return
         if plan.method is None:
             yield plan
             return
         learnt: tuple[Ranging, ...] = ("learnt",) if self._quantizer.has_learnt_ranges else ()
-        yield min(
-            (msgspec.structs.replace(plan, method=method) for method in (*learnt, *METHODS)),
-            key=self._distance,
-        )
+        best, nearest = plan, math.inf
+        for method in (*learnt, *METHODS):
+            if best is not plan and self._must_stop():
+                break
+            one = msgspec.structs.replace(plan, method=method)
+            distance = self._distance(one)
+            if best is plan or distance < nearest:
+                best, nearest = one, distance
+        yield best
 
     def _distance(self, plan: Plan) -> float:
         return self._quantizer.distance_of(self._quantizer.build(plan))
@@ -100,7 +122,7 @@ class Explorer:
         best = first
         if first.plan.method is not None:
             for plan in self._free_repairs(first.plan):
-                if self._budget.is_spent:
+                if self._must_stop():
                     return
                 repaired = self._try(plan)
                 if repaired.loss < best.loss:
@@ -120,6 +142,8 @@ class Explorer:
             if distance < before:
                 plan, before = equalized, distance
                 yield plan
+        if self._must_stop():
+            return
         self._progress("correcting the biases layer by layer")
         corrected = msgspec.structs.replace(plan, bias_corrected=True)
         if self._distance(corrected) < before:
@@ -127,20 +151,27 @@ class Explorer:
 
     def _leave_in_float(self, plan: Plan) -> None:
         """Find the fewest layers in float that meet the gate: doubled, then halved between."""
+        if self._must_stop():
+            return
         order = self._quantizer.by_sensitivity(plan)
         most = int(MOST_FLOAT * len(order))
-        failed, count = 0, 1
-        while count <= most and not self._budget.is_spent:
+        failed = 0
+        while failed < most:
+            if self._must_stop():
+                return
+            count = min(max(1, 2 * failed), most)
             one = self._try(msgspec.structs.replace(plan, float_units=order[:count]))
             if self._wanted.slowness_of(one):
                 return  # more layers in float are slower still
             if not self._wanted.fault_of(one):
                 self._narrow(plan, order, failed, count)
                 return
-            failed, count = count, count * 2
+            failed = count
 
     def _narrow(self, plan: Plan, order: tuple[str, ...], failed: int, passed: int) -> None:
-        while passed - failed > 1 and not self._budget.is_spent:
+        while passed - failed > 1:
+            if self._must_stop():
+                return
             middle = (failed + passed) // 2
             one = self._try(msgspec.structs.replace(plan, float_units=order[:middle]))
             if self._wanted.fault_of(one):

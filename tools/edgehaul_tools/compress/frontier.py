@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgehaul_tools.compress.candidate import Candidate, Wanted
-
-ALIKE = 0.03
-"""Times that differ by less than this part are alike: then the better answers decide."""
+from edgehaul_tools.compress.candidate import ALIKE, Candidate, Wanted
 
 
 def frontier(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -33,7 +30,7 @@ def choose(candidates: Sequence[Candidate], wanted: Wanted) -> Candidate | None:
         candidates: What was tried.
         wanted: What must be reached.
     """
-    fit = [one for one in candidates if not one.is_given and not wanted.refusal_of(one)]
+    fit = [one for one in candidates if one.can_be_chosen and not wanted.refusal_of(one)]
     if not fit:
         return None
     if wanted.timed:

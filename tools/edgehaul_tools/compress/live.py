@@ -53,17 +53,13 @@ def _line(one: Candidate) -> None:
 def line_of(one: Candidate) -> str:
     """Return a candidate and what was measured of it in one line."""
     measured = ""
-    if one.metric != METRIC:  # else the agreement is the metric, and what it lacks the drop
+    if one.metric != METRIC:  # else the agreement is the metric, and what it lacks is lost
         value = "?" if one.value is None else f"{one.value:.4f}"
-        measured = f"{one.metric} {value}, drop {_points(one)}, "
+        measured = f"{one.metric} {value}, {one.loss_shown} lost, "
     return (
         f"{one.summary}: {measured}agreement {one.agreement:.3f}, "
         f"time {one.latency_ratio:.2f}, size {one.size_ratio:.2f}"
     )
-
-
-def _points(one: Candidate) -> str:
-    return f"{100 * one.loss:.2f} points"
 
 
 class _Board:
@@ -84,12 +80,12 @@ class _Board:
     def _draw(self) -> None:
         table = Table(title=f"Pareto front of {len(self._all)} forms tried", title_justify="left")
         table.add_column("form")
-        for heading in ("drop", "agreement", "time", "size"):
+        for heading in ("lost", "agreement", "time", "size"):
             table.add_column(heading, justify="right")
         for one in frontier(self._all):
             table.add_row(
                 one.summary,
-                _points(one),
+                one.loss_shown,
                 f"{one.agreement:.3f}",
                 f"{one.latency_ratio:.2f}",
                 f"{one.size_ratio:.2f}",

@@ -11,6 +11,8 @@ from edgehaul_tools.dataset.samples import DetectionDataset, Part
 from edgehaul_tools.evaluate.material import read_pictures, read_recordings
 from edgehaul_tools.verify.verify import Recorded
 
+EVERYTHING = "all"
+"""Of a dataset that the user names every sample is meant."""
 _EXPORTED = "source.onnx"
 Labelled = DetectionDataset | Recorded
 
@@ -96,8 +98,10 @@ def gather(source: Path, work: Path, given: Given) -> Material:
     """
     run = source if source.is_dir() else None
     parts = _parts_of(run) if run is not None and given.frames is None else {}
-    labelled = LabelledSource(given.data) if given.data else parts.get("val")
-    proof = LabelledSource(given.proof) if given.proof else parts.get("test") or labelled
+    labelled = LabelledSource(given.data, EVERYTHING) if given.data else parts.get("val")
+    proof = (
+        LabelledSource(given.proof, EVERYTHING) if given.proof else parts.get("test") or labelled
+    )
     calibration = given.calibration
     if calibration is None and "train" in parts:
         calibration = parts["train"].path
@@ -118,19 +122,22 @@ def _warnings(
     calibration: Path | None,
     frames: Path | None,
 ) -> list[str]:
+    chosen_by = labelled.path if labelled is not None else frames
+    proved_on = proof.path if proof is not None else frames
+    if chosen_by is None:
+        compared = "without labels int8 is compared with fp32, on the calibration inputs alone"
+        return [f"{compared}: give --data or --frames"]
     lines = []
-    if labelled is not None and proof == labelled:
-        lines.append(
-            "chosen and proved on the same samples, which flatters the choice: give --proof"
-        )
-    if labelled is None and frames is None:
-        lines.append(
-            "without labels int8 is compared with fp32, on the calibration inputs alone: give "
-            "--data or --frames"
-        )
-    if labelled is not None and calibration is None:
-        lines.append("calibrated on the samples of --data: give --calib to keep them apart")
+    if calibration is None or _is_same(calibration, chosen_by):
+        lines.append("calibrated on what the form is chosen by: give --calib to keep them apart")
+    if proof == labelled or _is_same(chosen_by, proved_on):
+        more = "give --proof" if labelled is not None else "labelled data can be kept apart"
+        lines.append(f"chosen and proved on the same samples, which flatters the choice: {more}")
     return lines
+
+
+def _is_same(one: Path, other: Path | None) -> bool:
+    return other is not None and one.resolve() == other.resolve()
 
 
 def _exported(run: Path, work: Path) -> Path:
@@ -151,4 +158,4 @@ def _parts_of(run: Path) -> dict[str, LabelledSource]:
         dataset = Path(read_run(run).recipe.training.dataset)
         return {part: LabelledSource(dataset, part, run) for part in PARTS}
     files = {part: run / f"{part}.json" for part in PARTS}
-    return {part: LabelledSource(f, "all") for part, f in files.items() if f.is_file()}
+    return {part: LabelledSource(f, EVERYTHING) for part, f in files.items() if f.is_file()}

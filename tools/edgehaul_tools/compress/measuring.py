@@ -16,6 +16,7 @@ from edgehaul_tools.export.runtime import Run, interleaved_medians_ms, runner
 from edgehaul_tools.quantize.fusion import Fusion, fusion_of
 from edgehaul_tools.quantize.plan import Plan
 from edgehaul_tools.quantize.quantizer import Quantizer
+from edgehaul_tools.verify.gate import Gate, failures_of
 from edgehaul_tools.verify.measure import Yardstick
 
 LATENCY_ROUNDS = 21
@@ -31,12 +32,14 @@ class Reference:
         size_bytes: Size of its file.
         tensor: An input to time on.
         yardstick: Compares with it on the data.
+        gate: What their answers must reach.
     """
 
     run: Run
     size_bytes: int
     tensor: NDArray[Any]
     yardstick: Yardstick
+    gate: Gate
 
 
 class Measuring:
@@ -96,6 +99,7 @@ class Measuring:
             size_ratio=size_bytes / reference.size_bytes,
             latency_ratio=1.0 if is_reference else own_ms / fp32_ms,
             fusion=fusion,
+            faults=tuple(failures_of(found, reference.gate)),
             elapsed_s=round(time.monotonic() - started_s, 2),
         )
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
+from edgehaul_tools.compress.candidate import Candidate, shown
 from edgehaul_tools.compress.charts import frontier_chart, sensitivity_chart
 from edgehaul_tools.compress.result import PAGE_NAME, Compression, Judged
-from edgehaul_tools.evaluate.bootstrap import Estimate, short
+from edgehaul_tools.evaluate.bootstrap import short
 from edgehaul_tools.evaluate.page import figures, page, section, table, tile, warnings
 from edgehaul_tools.quantize.family import ROUTES
 from edgehaul_tools.quantize.target import TARGETS
 from edgehaul_tools.verify.agreement import METRIC
 
-COLUMNS = ("form", "metric", "drop, points", "agreement", "time", "size", "int8 kernels", "verdict")
+COLUMNS = ("form", "metric", "lost", "agreement", "time", "size", "int8 kernels", "verdict")
 
 
 def write_page(result: Compression, out: Path) -> Path:
@@ -50,18 +51,20 @@ def _body(result: Compression) -> list[str]:
 
 
 def _tiles(result: Compression) -> str:
-    chosen = result.chosen
-    if not chosen:
-        return f'<div class="tiles">{tile("fp32", "is kept", good=False)}</div>'
-    best = chosen[0]
-    parts = [
-        tile(f"{1 / best.latency_ratio:.2f} x", "as fast as fp32", best.summary, good=True)
-        if result.wanted.timed
-        else tile(best.summary, "chosen for another kind of processor"),
-        tile(f"{best.size_ratio:.2f}", "of its size", f"{best.size_mb:.1f} MB"),
-        tile(f"{100 * best.loss:.2f}", f"points of {best.metric} lost", _interval(best.drop)),
-        tile(f"{best.agreement:.3f}", "agreement with fp32"),
-    ]
+    best = result.best_here
+    parts = []
+    if best is not None:
+        fast = f"{1 / best.latency_ratio:.2f} x"
+        parts.append(tile(fast, "as fast as fp32", best.summary, good=True))
+    elif result.wanted.timed:
+        parts.append(tile("fp32", f"is kept on {result.here}", good=False))
+    best = best or next(iter(result.chosen), None)
+    if best is not None:
+        parts += [
+            tile(f"{best.size_ratio:.2f}", "of its size", f"{best.size_mb:.1f} MB"),
+            tile(best.loss_shown, f"of {best.metric} lost", _interval(best)),
+            tile(f"{best.agreement:.3f}", "agreement with fp32"),
+        ]
     return f'<div class="tiles">{"".join(parts)}</div>'
 
 
@@ -71,7 +74,7 @@ def _wanted(result: Compression) -> str:
     if result.metric == METRIC:
         needed = f"agreement with fp32 at least {wanted.min_agreement:g}"
     else:
-        needed = f"a drop of at most {100 * wanted.max_drop:g} points of {result.metric}"
+        needed = f"at most {shown(result.metric, wanted.max_drop)} of {result.metric} lost"
     sure = " (as the end of its 95 % interval)" if wanted.sure else ""
     speed = ""
     if wanted.timed:
@@ -90,7 +93,7 @@ def _row(one: Judged) -> tuple[str, ...]:
     return (
         what.summary + mark,
         "undefined" if what.value is None else short(what.value),
-        _interval(what.drop),
+        _interval(what),
         f"{what.agreement:.3f}",
         f"{what.latency_ratio:.2f}",
         f"{what.size_ratio:.2f}",
@@ -99,9 +102,9 @@ def _row(one: Judged) -> tuple[str, ...]:
     )
 
 
-def _interval(drop: Estimate) -> str:
-    if drop.value is None:
-        return "undefined"
+def _interval(one: Candidate) -> str:
+    drop = one.drop
+    value = shown(one.metric, drop.value)
     if drop.low is None or drop.high is None:
-        return f"{100 * drop.value:.2f}"
-    return f"{100 * drop.value:.2f} ({100 * drop.low:.2f} to {100 * drop.high:.2f})"
+        return value
+    return f"{value} ({100 * drop.low:.2f} to {100 * drop.high:.2f})"

@@ -16,15 +16,20 @@ class Judged(msgspec.Struct, frozen=True):
 
     Attributes:
         candidate: What was measured.
-        is_chosen: Whether it is one of the variants.
+        targets: Kinds of processors that it became the variant for; none where it did not.
         on_frontier: Whether nothing else that was tried is better in all respects.
         why: Why it was chosen, kept out or dropped.
     """
 
     candidate: Candidate
-    is_chosen: bool
+    targets: tuple[str, ...]
     on_frontier: bool
     why: str
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether it is one of the variants."""
+        return bool(self.targets)
 
 
 class Sensitivity(msgspec.Struct, frozen=True):
@@ -49,6 +54,7 @@ class Compression(msgspec.Struct, frozen=True, kw_only=True):
         model: Name of the model.
         family: What kind of network it is.
         targets: The processors that it was made for.
+        here: The target that this machine is.
         machine: The processor that times were measured on.
         runtime: Version of ONNX Runtime.
         wanted: What had to be reached.
@@ -66,6 +72,7 @@ class Compression(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     family: Family
     targets: tuple[str, ...]
+    here: str
     machine: str
     runtime: str
     wanted: Wanted
@@ -78,6 +85,11 @@ class Compression(msgspec.Struct, frozen=True, kw_only=True):
     finished: bool
     elapsed_s: float
     warnings: tuple[str, ...] = ()
+
+    @property
+    def best_here(self) -> Candidate | None:
+        """What was chosen for this machine's kind of processor, if that was asked for."""
+        return next((one.candidate for one in self.judged if self.here in one.targets), None)
 
     @property
     def chosen(self) -> tuple[Candidate, ...]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import onnx
 
-from edgehaul.errors import ModelError
+from edgehaul.errors import ModelError, UsageError
 from edgehaul.reporting import remedy_for_writing
 from edgehaul_tools.compress.candidate import GIVEN, Candidate
 from edgehaul_tools.quantize.directory import (
     DIRECTORY_NAME,
+    REPORT_NAME,
     VERIFY_NAME,
     DirectoryVariant,
     ModelDirectory,
     describe_variant,
+    read_directory,
     save_model,
     write_json,
 )
@@ -52,10 +55,7 @@ def write_directory(
         ModelError: It cannot be written.
     """
     try:
-        for old in (VERIFY_NAME, DIRECTORY_NAME):
-            (out / old).unlink(missing_ok=True)  # they tell of other files than these
-        for file in out.glob("*int8*.onnx"):
-            file.unlink()
+        _remove_former(out)
         variants = [_written(out, FP32, model)]
         variants += [_written(out, variant_name(one), build(one)) for one in chosen]
     except OSError as error:
@@ -67,6 +67,31 @@ def write_directory(
     whole = msgspec.structs.replace(directory, variants=tuple(variants))
     write_json(out / DIRECTORY_NAME, whole)
     return whole
+
+
+def refuse_model_in(out: Path, model: Path) -> None:
+    """Refuse to write over the model that is to be compressed.
+
+    Raises:
+        UsageError: It lies in ``out``, under a name that variants have.
+    """
+    if model.resolve().parent != out.resolve():
+        return
+    if model.name == f"{FP32}.onnx" or "int8-" in model.name:
+        raise UsageError(
+            "the model lies in --out, where a variant of it would be written over it",
+            where=model,
+            remedy="name another folder with --out",
+        )
+
+
+def _remove_former(out: Path) -> None:
+    """Remove the variants of an earlier search; what is no variant is somebody's own file."""
+    with suppress(ModelError):  # there is none, or its files were changed since
+        for variant in read_directory(out).variants:
+            (out / variant.path).unlink()
+    for old in (VERIFY_NAME, REPORT_NAME, DIRECTORY_NAME):
+        (out / old).unlink(missing_ok=True)  # they tell of other files than these
 
 
 def _written(out: Path, name: str, model: onnx.ModelProto) -> DirectoryVariant:

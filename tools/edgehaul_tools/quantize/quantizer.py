@@ -152,6 +152,11 @@ class Quantizer:
 
     def float_nodes(self, plan: Plan) -> set[str]:
         """Return the names of the nodes that a plan leaves in float."""
+        if plan.method is None:
+            # Entry and tail stay in float where ranges are measured. Ranged while it runs every
+            # weighted layer gains, and an LSTM in front of the dense layers most of all.
+            left = [unit for unit in self.division.units if unit.name in plan.float_units]
+            return {name for unit in left for name in unit.nodes}
         region = float_region(self.model.graph, self.division, plan.float_units)
         if plan.elementwise_float:
             weighted = {name for unit in self.division.units for name in unit.nodes}

@@ -25,6 +25,9 @@ from edgehaul_tools.quantize.weight_scales import ScaleOverrides, scale_override
 
 U8S8 = Form()
 """The fastest for convolutions on x86."""
+_BIASED_OPS = frozenset({"Conv", "Gemm"})
+_BIAS = 2
+"""Place of the bias among a layer's inputs."""
 _GUARDED_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MaxPool"})
 
 
@@ -77,6 +80,7 @@ def _quantizer(
         "extra_options": {"TensorQuantOverrides": scales},
     }
     if form.representation == "qoperator":
+        _give_own_biases(model.graph)
         return ONNXQuantizer(
             model,
             mode=QuantizationMode.QLinearOps,
@@ -86,6 +90,26 @@ def _quantizer(
         )
     every = sorted({*QLinearOpsRegistry, *QDQRegistry})
     return QDQQuantizer(model, op_types_to_quantize=every, **options)
+
+
+def _give_own_biases(graph: onnx.GraphProto) -> None:
+    """Give each layer a bias of its own; changes the graph in place.
+
+    An integer bias is in steps of its layer's input and weights. ONNX Runtime rounds a bias that
+    layers share for the first of them alone, and the others go wrong without a word.
+    """
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    taken: set[str] = set()
+    for node in graph.node:
+        if node.op_type not in _BIASED_OPS or len(node.input) <= _BIAS:
+            continue
+        bias = node.input[_BIAS]
+        if bias in taken and bias in values:
+            own = onnx.TensorProto()
+            own.CopyFrom(values[bias])
+            own.name = node.input[_BIAS] = f"{node.name}.bias"
+            graph.initializer.append(own)
+        taken.add(bias)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from edgehaul_tools.evaluate.result_tables import figure_name
 from edgehaul_tools.verify.agreement import METRIC
 from edgehaul_tools.verify.measure import Measured
 
+_CORRECT = "correct the labels' names, the spec or the data"
 _NOT_SURE = "there is no interval, so nothing is sure: give more samples, or leave out --sure"
 
 
@@ -49,6 +50,8 @@ def shown_loss(metric: str, loss: float) -> str:
 def _losses(measured: Measured, gate: Gate) -> list[str]:
     metric, drop = measured.metric, measured.drop
     name, most = figure_name(metric), _limit(metric, gate.max_drop)
+    if metric not in LOWER_IS_BETTER and measured.fp32 <= 0:
+        return [f"{name} of fp32 itself is 0 on these samples, so nothing is proved: {_CORRECT}"]
     if drop.value is None:
         return [f"{name} is undefined, and that of fp32 is {measured.fp32:.4f}"]
     verb = "grows" if metric in LOWER_IS_BETTER else "drops"
