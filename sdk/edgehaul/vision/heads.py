@@ -124,7 +124,8 @@ def nanodet_head(outputs: Outputs, canvas: ImageInput, spec: OutputSpec) -> Cand
 def yunet_head(outputs: Outputs, canvas: ImageInput, spec: OutputSpec) -> Candidates:
     """Read faces: the geometric mean of both scores, and boxes relative to each cell's corner."""
     corners, strides = grid(canvas.width, canvas.height, spec.strides or DEFAULT_STRIDES)
-    scores = np.sqrt(np.clip(_joined(outputs, 1).prod(axis=1, keepdims=True), 0, 1))
+    # Each by itself: the product of two scores below 0 would be a good one.
+    scores = np.sqrt(np.clip(_joined(outputs, 1), 0, 1).prod(axis=1, keepdims=True))
     rows, class_ids, best = _best_classes(scores, spec.score_threshold)
     boxes = _cell_boxes(_joined(outputs, BOX_VALUES)[rows], corners[rows], strides[rows, None])
     return Candidates(boxes, best, class_ids)

@@ -133,6 +133,19 @@ def test_yunet_takes_the_mean_of_both_scores_in_any_order(first: str) -> None:
     np.testing.assert_allclose(found.boxes, expected, atol=1e-3)
 
 
+def test_two_yunet_scores_below_0_are_no_face() -> None:
+    rows = [int((grid(WIDTH, HEIGHT, (8, 16, 32))[1] == stride).sum()) for stride in (8, 16, 32)]
+    scores = [np.full((1, n, 1), -0.8, np.float32) for n in rows]
+    above = [np.full((1, n, 1), -0.8, np.float32) for n in rows]
+    scores[0][0, 3], above[0][0, 3] = 1.5, 0.64  # and what is above 1 counts as 1
+    rest = [np.zeros((1, n, columns), np.float32) for columns in (4, 10) for n in rows]
+    canvas = ImageInput(WIDTH, HEIGHT)
+    spec = ModelSpec("detect", canvas, OutputSpec("yunet", ("face",), score_threshold=0.3))
+    placement = Placement(1.0, 1.0, 0.0, 0.0, WIDTH, HEIGHT)
+    found = decoder_for(spec)([*scores, *above, *rest], placement)
+    assert found.scores.tolist() == pytest.approx([0.8])
+
+
 def nanodet_tables() -> tuple[np.ndarray, np.ndarray]:
     """Return scores and sides; each side's distribution is split between two bins."""
     corners, strides = grid(WIDTH, HEIGHT, (8, 16, 32))

@@ -16,6 +16,7 @@ from edgehaul_tools.compress.choice import Choice, judged, variants_for
 from edgehaul_tools.compress.explorer import Budget, Explorer
 from edgehaul_tools.compress.frontier import choose, frontier
 from edgehaul_tools.compress.journal import JOURNAL_NAME, Journal
+from edgehaul_tools.compress.live import line_of
 from edgehaul_tools.compress.report import write_page
 from edgehaul_tools.compress.result import PAGE_NAME, RESULT_NAME, Compression
 from edgehaul_tools.compress.verdict import verdict_of
@@ -253,19 +254,28 @@ def test_a_spent_budget_ends_the_search_with_what_there_is() -> None:
     assert len(tried) == 3
 
 
+def test_a_line_says_each_figure_once() -> None:
+    labelled = line_of(candidate(0.01, agreement=0.98))
+    assert "map50 0.8900, 1.00 points lost, agreement 0.980, time 0.50, size 0.30" in labelled
+    unlabelled = line_of(candidate(0.02, metric="agreement", agreement=0.98))
+    assert unlabelled.count("0.98") == unlabelled.count("agreement") == 1
+    assert "lost" not in unlabelled
+
+
 def test_the_page_shows_a_name_as_text(tmp_path: Path) -> None:
     every = [FP32, candidate()]
     result = Compression(
         model="<script>",
         family="detector",
-        targets=("generic",),
+        targets=(target_here().name,),
+        here=target_here().name,
         machine="a processor",
         runtime="1.32",
         wanted=WANTED,
         metric="map50",
         fp32_value=0.9,
         fp32_bytes=1000,
-        judged=judged(every, every[1:], {}, WANTED),
+        judged=judged(every, variants_for(every, [target_here()], WANTED), {}, WANTED),
         verdict="int8 is as good",
         finished=True,
         elapsed_s=1.0,
@@ -366,6 +376,7 @@ def test_what_cannot_be_reached_keeps_fp32_with_exit_3(
     [
         ([], 1, "nothing to measure on"),
         (["--calib", "PICTURES", "--prune", "0.5"], 2, "cannot be trained"),
+        (["--calib", "PICTURES", "--labels", "/none"], 1, "the labels: No such file or directory;"),
         (["--calib", "PICTURES", "--budget", "soon"], 2, "'soon' is no time"),
         (["--calib", "PICTURES", "--target", "x68-vnni"], 2, "x68-vnni"),
     ],

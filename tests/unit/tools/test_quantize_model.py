@@ -19,13 +19,20 @@ from edgehaul.errors import (
 )
 from edgehaul.geometry import Box
 from edgehaul_tools.cli import main
+from edgehaul_tools.compress.writing import write_directory
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample, TrueBox
 from edgehaul_tools.pack.pack import Label, pack_directory
-from edgehaul_tools.quantize.directory import describe_variant, read_directory, write_json
+from edgehaul_tools.quantize.directory import (
+    ModelDirectory,
+    describe_variant,
+    read_directory,
+    save_model,
+    write_json,
+)
 from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.graph import clean, divide, float_region, load_model
 from edgehaul_tools.quantize.plan import Plan
-from edgehaul_tools.quantize.quantize import Options, quantize_model
+from edgehaul_tools.quantize.quantize import Options, _write_models, quantize_model
 from edgehaul_tools.quantize.quantizer import Quantizer
 from edgehaul_tools.quantize.search import Trial, worth
 from edgehaul_tools.quantize.static import guard_float_nodes, quantize_static
@@ -406,6 +413,19 @@ def test_an_unwritable_directory_is_found_before_the_search(folder: str, tmp_pat
             model, tmp_path / folder, write_pictures(tmp_path / "p", 2), progress=lines.append
         )
     assert lines == ["spec from the model's metadata"]
+
+
+def test_a_model_file_that_cannot_be_written_is_named(model: Path, tmp_path: Path) -> None:
+    given = onnx.load(model)
+    (taken := tmp_path / "fp32.onnx").mkdir()
+    spec = ModelDirectory("m", SPEC, "file", "0" * 64, ())
+    for write_models in (
+        lambda: save_model(given, taken),
+        lambda: write_directory(tmp_path, spec, given, (), lambda _one: given),
+        lambda: _write_models(tmp_path, given, "int8-u8s8", given),
+    ):
+        with pytest.raises(ModelError, match=r"fp32\.onnx: cannot write the model: Is a dir"):
+            write_models()
 
 
 def test_a_failed_search_leaves_no_empty_directories(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgehaul.errors import ModelError
+from edgehaul_tools.export.runtime import open_model
 from edgehaul_tools.verify.memory import peak_increases
+from edgehaul_tools.verify.memory_child import options_as_on_the_box
 
 TENSOR = np.ones((1, 1024), np.float32)
 
@@ -39,6 +41,17 @@ def test_weights_are_seen_in_the_peak_and_this_process_is_not(tmp_path: Path) ->
     assert ballast.sum() == 16 << 20
     assert peaks is not None
     assert 50e6 <= peaks[0] <= 250e6
+
+
+def test_the_process_opens_models_as_all_else_does(tmp_path: Path) -> None:
+    here = open_model(write_dense(tmp_path / "m.onnx", 4)).get_session_options()
+    there = options_as_on_the_box()
+    names = [n for n in dir(here) if not n.startswith("_") and not callable(getattr(here, n))]
+    assert {"intra_op_num_threads", "log_severity_level"} <= set(names)
+    assert {n: getattr(here, n) for n in names} == {n: getattr(there, n) for n in names}
+    spinning = "session.intra_op.allow_spinning"
+    assert here.get_session_config_entry(spinning) == "0"
+    assert there.get_session_config_entry(spinning) == "0"
 
 
 def test_a_model_that_cannot_run_is_named(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ from torch import nn
 from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec, SequenceInput
 from edgehaul.clock import format_utc
 from edgehaul.config.recipe import DetectorRecipe, Recipe, SequenceRecipe
-from edgehaul.errors import SpecMismatchError
+from edgehaul.errors import GateError, SpecMismatchError
 from edgehaul_tools.cli import main
 from edgehaul_tools.export.run import export_run
 from edgehaul_tools.quantize.directory import ModelDirectory, describe_variant, write_json
 from edgehaul_tools.train.architectures.recurrent import SequenceNetwork, SequenceShape
 from edgehaul_tools.train.run_directory import TrainingRun, write_run
 from edgehaul_tools.verify.gate import Gate
-from edgehaul_tools.verify.proof import Verification
+from edgehaul_tools.verify.proof import Verification, raise_unless_passed
 from edgehaul_tools.verify.torch_parity import compare_with_torch
 from edgehaul_tools.verify.torch_record import PARITY_LIMIT, TorchParity
 
@@ -36,6 +36,9 @@ def test_an_output_that_moved_fails_by_name() -> None:
     (failure,) = verification(PARITY_LIMIT * 2).failures
     assert "'scores' differs from torch" in failure
     assert verification(float("nan")).failures
+    with pytest.raises(GateError, match="differs from torch") as caught:
+        raise_unless_passed(verification(1.0), Path("model"))
+    assert "export the run again" in caught.value.remedy, "no int8 form is at fault"
 
 
 def a_run(spec: ModelSpec, recipe: Recipe) -> TrainingRun:

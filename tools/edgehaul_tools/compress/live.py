@@ -17,6 +17,7 @@ from edgehaul_tools.compress.candidate import Candidate
 from edgehaul_tools.compress.frontier import frontier
 from edgehaul_tools.compress.measuring import Told
 from edgehaul_tools.quantize.quantizer import Progress
+from edgehaul_tools.verify.agreement import METRIC
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,18 @@ def shown(*, as_json: bool) -> Iterator[Shown]:
 
 
 def _line(one: Candidate) -> None:
-    metric = "?" if one.value is None else f"{one.value:.4f}"
-    click.echo(
-        f"{one.summary}: {one.metric} {metric}, {one.loss_shown} lost, agreement "
-        f"{one.agreement:.3f}, time {one.latency_ratio:.2f}, size {one.size_ratio:.2f}",
-        err=True,
+    click.echo(line_of(one), err=True)
+
+
+def line_of(one: Candidate) -> str:
+    """Return a candidate and what was measured of it in one line."""
+    measured = ""
+    if one.metric != METRIC:  # else the agreement is the metric, and what it lacks is lost
+        value = "?" if one.value is None else f"{one.value:.4f}"
+        measured = f"{one.metric} {value}, {one.loss_shown} lost, "
+    return (
+        f"{one.summary}: {measured}agreement {one.agreement:.3f}, "
+        f"time {one.latency_ratio:.2f}, size {one.size_ratio:.2f}"
     )
 
 

@@ -20,6 +20,7 @@ from edgehaul_tools.quantize.directory import (
     ModelDirectory,
     describe_variant,
     read_directory,
+    save_model,
     write_json,
 )
 from edgehaul_tools.quantize.quantize import FP32
@@ -95,5 +96,5 @@ def _remove_former(out: Path) -> None:
 
 def _written(out: Path, name: str, model: onnx.ModelProto) -> DirectoryVariant:
     path = f"{name}.onnx"
-    onnx.save(model, str(out / path))
+    save_model(model, out / path)
     return describe_variant(out, name, path, "fp32" if name.endswith(FP32) else "int8")

@@ -95,8 +95,9 @@ def read_labels(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
+        why = (isinstance(error, OSError) and error.strerror) or str(error)
         raise DataError(
-            f"cannot read the labels: {error}",
+            f"cannot read the labels: {why}",
             where=path,
             remedy="give a text file, one name a line",
         ) from error

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
+import onnx
 
 from edgehaul.bundle.manifest import Precision
 from edgehaul.bundle.spec import ModelSpec
@@ -90,6 +91,22 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def save_model(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model file.
+
+    Raises:
+        ModelError: It cannot be written.
+    """
+    try:
+        onnx.save(model, str(path))
+    except OSError as error:
+        raise ModelError(
+            f"cannot write the model: {error.strerror or error}",
+            where=path,
+            remedy=remedy_for_writing(error),
+        ) from error
 
 
 def describe_variant(folder: Path, name: str, path: str, precision: Precision) -> DirectoryVariant:

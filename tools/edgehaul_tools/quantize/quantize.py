@@ -11,7 +11,6 @@ import onnx
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec
 from edgehaul.errors import DataError, ModelError
-from edgehaul.reporting import remedy_for_writing
 from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.export.spec_choice import check_answers
 from edgehaul_tools.quantize.directory import (
@@ -22,6 +21,7 @@ from edgehaul_tools.quantize.directory import (
     ModelDirectory,
     describe_variant,
     directory_to_write,
+    save_model,
     sha256_of,
     write_json,
 )
@@ -287,15 +287,8 @@ def input_warnings(source: InputSource, where: Path) -> Iterator[str]:
 def _write_models(
     out: Path, model: onnx.ModelProto, name: str, int8: onnx.ModelProto
 ) -> tuple[DirectoryVariant, DirectoryVariant]:
-    try:
-        onnx.save(model, str(out / "fp32.onnx"))
-        onnx.save(int8, str(out / "int8.onnx"))
-    except OSError as error:
-        raise ModelError(
-            f"cannot write the models: {error.strerror or error}",
-            where=out,
-            remedy=remedy_for_writing(error),
-        ) from error
+    save_model(model, out / "fp32.onnx")
+    save_model(int8, out / "int8.onnx")
     return (
         describe_variant(out, FP32, "fp32.onnx", "fp32"),
         describe_variant(out, name, "int8.onnx", "int8"),

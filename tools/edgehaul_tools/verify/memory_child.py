@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]  # no stubs
@@ -23,15 +24,25 @@ def run_model(model: str, tensor_file: str, runs: int) -> None:
     tensor = np.load(tensor_file, allow_pickle=False)
     if not model:
         return
+    session = onnxruntime.InferenceSession(
+        model, options_as_on_the_box(), providers=["CPUExecutionProvider"]
+    )
+    feed = {session.get_inputs()[0].name: tensor}
+    for _ in range(runs):
+        session.run(None, feed)
+
+
+def options_as_on_the_box() -> Any:  # noqa: ANN401 - onnxruntime has no types
+    """Return the options that :mod:`edgehaul_tools.export.runtime` sets, too.
+
+    That module holds onnx, whose memory would count here.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    feed = {session.get_inputs()[0].name: tensor}
-    for _ in range(runs):
-        session.run(None, feed)
+    return options
 
 
 def peak_bytes() -> int | None:

@@ -17,6 +17,10 @@ from edgehaul_tools.verify.gate import Gate
 from edgehaul_tools.verify.measure import Measured
 from edgehaul_tools.verify.torch_record import TorchParity
 
+_BETTER_INT8 = (
+    "calibrate on more inputs like these, search again with `edgehaul compress`, or keep fp32"
+)
+
 
 class VariantProof(msgspec.Struct, frozen=True):
     """What was measured of one model file.
@@ -125,5 +129,7 @@ def raise_unless_passed(proof: Verification, folder: Path) -> None:
         raise GateError(
             "; ".join(proof.failures),
             where=folder,
-            remedy="calibrate on more inputs like these, raise --min-agreement, or keep fp32",
+            remedy=_BETTER_INT8
+            if any(one.failures for one in proof.models.values())
+            else "export the run again with `edgehaul export`",
         )
