@@ -199,6 +199,7 @@ class Layers:
 
     has_learnt_ranges = False
     can_equalize = False
+    corrects_cheaply = False
 
     def __init__(self, *costs: float) -> None:
         self.costs = dict(zip("abcdefghijklmnopqrstuvwxyz", costs, strict=False))

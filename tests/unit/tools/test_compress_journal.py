@@ -30,6 +30,7 @@ def candidate(plan: Plan | None, loss: float = 0.0, network: str = GIVEN) -> Can
         size_bytes=300,
         size_ratio=0.3,
         latency_ratio=0.5,
+        faults=("it drops",) if loss > 0.005 else (),
     )
 
 
@@ -104,6 +105,7 @@ class Layers:
 
     has_learnt_ranges = False
     can_equalize = False
+    corrects_cheaply = True
 
     def __init__(self, needed: int, ticks: list[float]) -> None:
         self.needed, self.ticks = needed, ticks

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import msgspec
 
 from edgehaul.errors import GateError, UsageError
+from edgehaul_tools.compress.beginning import place_for, require_possible
 from edgehaul_tools.compress.compress import compress as search
+from edgehaul_tools.compress.journal import holds_nothing
 from edgehaul_tools.compress.live import shown
 from edgehaul_tools.compress.material import Given, gather
 from edgehaul_tools.compress.networks import WORK
@@ -177,11 +181,8 @@ def compress(  # noqa: PLR0913 - one for each option
         limits=trial_options.limits_of(trial_seconds, trial_memory),
         resume=resume,
     )
-    if not model.exists():
-        raise UsageError("there is no such file or folder", where=model, remedy="check the path")
-    material = gather(model, out / WORK, Given(calib, data, proof, frames))
-    with shown(as_json=as_json) as display:
-        result = search(material, out, options, display.progress, display.told)
+    given = Given(calib, data, proof, frames)
+    result = _searched(model, out, given, options, as_json=as_json)
     page = write_page(result, out)
     if as_json:
         click.echo(msgspec.json.encode(result))
@@ -189,6 +190,29 @@ def compress(  # noqa: PLR0913 - one for each option
         _print(result, page, out)
     if min_speedup is not None and result.best_here is None:
         raise GateError(result.verdict, where=model, remedy="lower --min-speedup, or keep fp32")
+
+
+def _searched(
+    model: Path, out: Path, given: Given, options: Options, *, as_json: bool
+) -> Compression:
+    if not model.exists():
+        raise UsageError("there is no such file or folder", where=model, remedy="check the path")
+    require_possible(model, out, options)
+    with _told_how_to_go_on(out), place_for(out):
+        material = gather(model, out / WORK, given)
+        with shown(as_json=as_json) as display:
+            return search(material, out, options, display.progress, display.told)
+
+
+@contextmanager
+def _told_how_to_go_on(out: Path) -> Iterator[None]:
+    """Say that a search that is interrupted can be gone on with, if something was measured."""
+    try:
+        yield
+    except (KeyboardInterrupt, click.Abort):
+        if not holds_nothing(out):
+            click.echo(f"what was measured is kept in {out}: go on with --resume", err=True)
+        raise
 
 
 def _print(result: Compression, page: Path, out: Path) -> None:

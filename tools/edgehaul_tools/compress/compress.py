@@ -11,10 +11,12 @@ import onnxruntime  # type: ignore[import-untyped]  # no stubs
 
 from edgehaul.bundle.spec import ModelSpec
 from edgehaul.errors import DataError
+from edgehaul_tools.compress.beginning import place_for, require_possible
 from edgehaul_tools.compress.candidate import GIVEN, Candidate, Key, Wanted
 from edgehaul_tools.compress.choice import Choice, judged, variants_for
 from edgehaul_tools.compress.explorer import Budget, Explorer
-from edgehaul_tools.compress.journal import Journal, search_digest
+from edgehaul_tools.compress.fingerprint import fingerprint
+from edgehaul_tools.compress.journal import Journal
 from edgehaul_tools.compress.material import Material
 from edgehaul_tools.compress.measuring import Measuring, Reference, Told
 from edgehaul_tools.compress.networks import WORK, Changed, Network
@@ -26,7 +28,6 @@ from edgehaul_tools.evaluate.canvases import kept_inputs
 from edgehaul_tools.export.machine import machine
 from edgehaul_tools.quantize.directory import (
     ModelDirectory,
-    directory_to_write,
     sha256_of,
     write_json,
 )
@@ -70,10 +71,12 @@ def compress(
         ModelError: The model cannot be used, or ``out`` cannot be written.
         SpecMismatchError: The model does not fit its spec.
         DataError: There is nothing to measure on.
-        UsageError: Another or an unfinished search is in ``out``.
+        UsageError: Another or an unfinished search is in ``out``, or networks are asked for that
+            cannot be trained.
     """
+    require_possible(material.run or material.model, out, options)
     refuse_model_in(out, material.model)
-    with directory_to_write(out):
+    with place_for(out):
         return _Compression(material, out, options, progress, told).run()
 
 
@@ -87,7 +90,7 @@ class _Compression:
         self._budget = Budget(options.budget_s)
         self._material, self._out, self._options = material, out, options
         self._progress, self._told = progress, told
-        self._targets = tuple(options.targets) or (target_here(),)
+        self._targets = options.resolved_targets
         self._warnings = list(material.warnings)
         self._spec, self._spec_source, self._given = self._open()
         self._wanted = Wanted(
@@ -112,7 +115,9 @@ class _Compression:
             given.quantizer.fp32, size_bytes, tensor, yardstick, self._wanted.gate
         )
         self._changed = Changed(material, options, out / WORK, self._spec, self._inputs, progress)
-        self._journal = Journal(out, self._digest(), resume=options.resume)
+        search = fingerprint(material, self._spec, options, out)
+        self._journal = Journal(out, search, resume=options.resume)
+        self._was_cut_short = False
         self._refused: dict[Key, str] = {}
         self._notes: dict[str, None] = {}
 
@@ -133,13 +138,19 @@ class _Compression:
             judged=judged(candidates, chosen, self._refused, self._wanted),
             sensitivity=self._sensitivity(candidates),
             verdict=verdict_of(candidates, chosen, self._wanted, target_here().name),
-            finished=not self._budget.is_spent,
+            finished=not self._was_cut_short,
             elapsed_s=round(time.monotonic() - self._started_s, 1),
             warnings=(*self._warnings, *self._notes),
         )
         write_json(self._out / RESULT_NAME, result)
         self._journal.close()
         return result
+
+    @property
+    def _repaired_for(self) -> Wanted:
+        """What forms are repaired for: where some are for other processors, time is no matter."""
+        only_here = self._targets == (target_here(),)
+        return msgspec.structs.replace(self._wanted, timed=only_here)
 
     @property
     def _name(self) -> str:
@@ -182,27 +193,24 @@ class _Compression:
         found = self._material.labelled.read(self._spec)
         return found.recordings if isinstance(found, Recorded) else found
 
-    def _digest(self) -> str:
-        data = self._material
-        named = (data.calibration, data.frames, data.labelled)
-        return search_digest(
-            sha256_of(data.model).encode(), repr(named).encode(), self._options.identity
-        )
-
     def _explored(self) -> tuple[dict[str, Network], list[Candidate]]:
         networks = {GIVEN: self._given}
         candidates = self._explore(self._given)
-        for network in self._changed.networks():
+        for network in self._changed.networks(lambda: self._budget.is_spent):
             networks[network.name] = network
+            if network.is_new:
+                self._journal.forget(network.name)
             candidates += self._explore(network)
+        self._was_cut_short |= self._changed.was_cut_short
         return networks, candidates
 
     def _explore(self, network: Network) -> list[Candidate]:
         quantizer = network.quantizer
         measure = Measuring(network.name, quantizer, self._reference, self._journal, self._told)
         as_float = measure(None)
-        explorer = Explorer(quantizer, measure, self._wanted, self._budget, self._progress)
+        explorer = Explorer(quantizer, measure, self._repaired_for, self._budget, self._progress)
         explorer.run(first_plans(quantizer.model, self._spec, self._targets, qoperator=True))
+        self._was_cut_short |= explorer.was_cut_short
         return [as_float, *explorer.tried]
 
     def _proved(
@@ -285,7 +293,7 @@ class _Compression:
         """Return how much each layer suffers, in the fastest all-int8 form."""
         plans = [one.plan for one in candidates if one.network == GIVEN and one.plan is not None]
         static = next((plan for plan in plans if plan.method is not None), None)
-        if static is None:
+        if static is None or self._budget.is_spent:
             return ()
         assert static.method is not None  # noqa: S101 - it is a static one
         noise = self._given.quantizer.noise(static.method, static.form.weight_bits)

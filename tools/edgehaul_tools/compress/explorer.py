@@ -40,8 +40,9 @@ class Explorer:
     """Tries forms of one network.
 
     All-int8 comes first in every form that is right on the target. Where its answers are not
-    good enough, the cheap repairs follow (equal channels, corrected biases), which cost no time
-    on the box; then the most sensitive layers are left in float, as few as meet the gate.
+    good enough, the repairs follow that cost no time on the box (equal channels, corrected biases,
+    where that is quickly done); then the most sensitive layers are left in float, as few as meet
+    the gate.
 
     Args:
         quantizer: Makes the models.
@@ -72,16 +73,25 @@ class Explorer:
         """Try all-int8 plans, and repair those that are fast and not good enough."""
         firsts = [self._try(plan) for first in plans for plan in self._best_method(first)]
         for first in sorted(firsts, key=lambda one: one.latency_ratio):
-            if self._is_found():
+            if self._is_settled(first):
                 return
-            if self._wanted.slowness_of(first):
+            if not first.faults or self._wanted.slowness_of(first):
                 continue
             if self._must_stop():
                 return
             self._repair(first)
 
-    def _is_found(self) -> bool:
-        return any(not self._wanted.refusal_of(one) for one in self.tried)
+    def _is_settled(self, first: Candidate) -> bool:
+        """Whether what is good enough already is faster than all that a form may become.
+
+        Where the clock of this machine says nothing, each form is repaired: it may be the fastest
+        on some other processor.
+        """
+        good = [one.latency_ratio for one in self.tried if self._is_good(one)]
+        return self._wanted.timed and bool(good) and min(good) <= first.latency_ratio
+
+    def _is_good(self, one: Candidate) -> bool:
+        return one.can_be_chosen and not self._wanted.refusal_of(one)
 
     def _must_stop(self) -> bool:
         """Whether the time is over; asked only where something is left to do."""
@@ -119,54 +129,60 @@ class Explorer:
 
     def _repair(self, first: Candidate) -> None:
         assert first.plan is not None  # noqa: S101 - a first one is a plan's
-        best = first
-        if first.plan.method is not None:
-            for plan in self._free_repairs(first.plan):
-                if self._must_stop():
-                    return
-                repaired = self._try(plan)
-                if repaired.loss < best.loss:
-                    best = repaired
-                if not self._wanted.refusal_of(repaired):
-                    return
-        if best.plan is not None:
-            self._leave_in_float(best.plan)
-
-    def _free_repairs(self, plan: Plan) -> Iterator[Plan]:
-        """Yield plans that cost no time on the box, if they bring the probes' answers nearer."""
-        before = self._distance(plan)
-        equalized = msgspec.structs.replace(plan, equalized=True)
-        if self._quantizer.can_equalize:
-            self._progress("making the channels of following layers alike")
-            distance = self._distance(equalized)
-            if distance < before:
-                plan, before = equalized, distance
-                yield plan
-        if self._must_stop():
+        best, is_static = first, first.plan.method is not None
+        cheap = is_static and self._quantizer.corrects_cheaply
+        if is_static and self._quantizer.can_equalize:
+            best = self._try_equalized(best)
+        if cheap and not self._is_good(best):
+            best = self._try_corrected(best)
+        if self._is_good(best):
             return
-        self._progress("correcting the biases layer by layer")
-        corrected = msgspec.structs.replace(plan, bias_corrected=True)
-        if self._distance(corrected) < before:
-            yield corrected
+        found = self._leave_in_float(best)
+        if is_static and not cheap and not found:
+            self._try_corrected(best)
 
-    def _leave_in_float(self, plan: Plan) -> None:
-        """Find the fewest layers in float that meet the gate: doubled, then halved between."""
-        if self._must_stop():
-            return
+    def _try_equalized(self, best: Candidate) -> Candidate:
+        assert best.plan is not None  # noqa: S101 - what is repaired has one
+        equalized = msgspec.structs.replace(best.plan, equalized=True)
+        return self._tried(best, equalized, "making the channels of following layers alike")
+
+    def _try_corrected(self, best: Candidate) -> Candidate:
+        assert best.plan is not None  # noqa: S101 - what is repaired has one
+        corrected = msgspec.structs.replace(best.plan, bias_corrected=True)
+        return self._tried(best, corrected, "correcting the biases layer by layer")
+
+    def _tried(self, best: Candidate, plan: Plan, doing: str) -> Candidate:
+        """Try a repair that costs no time on the box, if it brings the probes' answers nearer."""
+        if self._must_stop() or best.plan is None:
+            return best
+        self._progress(doing)
+        if self._distance(plan) >= self._distance(best.plan):
+            return best
+        repaired = self._try(plan)
+        return repaired if repaired.loss < best.loss else best
+
+    def _leave_in_float(self, best: Candidate) -> bool:
+        """Find the fewest layers in float that meet the gate: doubled, then halved between.
+
+        Returns:
+            Whether there are such layers.
+        """
+        plan = best.plan
+        if self._must_stop() or plan is None:
+            return False
         order = self._quantizer.by_sensitivity(plan)
         most = int(MOST_FLOAT * len(order))
         failed = 0
-        while failed < most:
-            if self._must_stop():
-                return
+        while failed < most and not self._must_stop():
             count = min(max(1, 2 * failed), most)
             one = self._try(msgspec.structs.replace(plan, float_units=order[:count]))
             if self._wanted.slowness_of(one):
-                return  # more layers in float are slower still
-            if not self._wanted.fault_of(one):
+                return False  # more layers in float are slower still
+            if not one.faults:
                 self._narrow(plan, order, failed, count)
-                return
+                return True
             failed = count
+        return False
 
     def _narrow(self, plan: Plan, order: tuple[str, ...], failed: int, passed: int) -> None:
         while passed - failed > 1:
@@ -174,7 +190,7 @@ class Explorer:
                 return
             middle = (failed + passed) // 2
             one = self._try(msgspec.structs.replace(plan, float_units=order[:middle]))
-            if self._wanted.fault_of(one):
+            if one.faults:
                 failed = middle
             else:
                 passed = middle

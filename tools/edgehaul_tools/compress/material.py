@@ -13,7 +13,8 @@ from edgehaul_tools.verify.verify import Recorded
 
 EVERYTHING = "all"
 """Of a dataset that the user names every sample is meant."""
-_EXPORTED = "source.onnx"
+EXPORTED = "source.onnx"
+"""The model of a run, in the folder for what is made on the way."""
 Labelled = DetectionDataset | Recorded
 
 
@@ -145,8 +146,8 @@ def _exported(run: Path, work: Path) -> Path:
     from edgehaul_tools.export.run import export_run  # noqa: PLC0415
 
     work.mkdir(parents=True, exist_ok=True)
-    export_run(run, work / _EXPORTED)
-    return work / _EXPORTED
+    export_run(run, work / EXPORTED)
+    return work / EXPORTED
 
 
 def _parts_of(run: Path) -> dict[str, LabelledSource]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from edgehaul.bundle.spec import ModelSpec
+from edgehaul.errors import UsageError
 from edgehaul_tools.quantize.limits import Limits
 from edgehaul_tools.quantize.quantize import DEFAULT_LIMIT
-from edgehaul_tools.quantize.target import Target
+from edgehaul_tools.quantize.target import Target, target_here
 
 DEFAULT_BUDGET_S = 900.0
 DEFAULT_MAX_DROP_POINTS = 0.5
@@ -60,7 +62,48 @@ class Options(msgspec.Struct, frozen=True):
         return _DETECTIONS if spec.task == "detect" else _OTHERS
 
     @property
+    def resolved_targets(self) -> tuple[Target, ...]:
+        """The kinds of processors; this machine's where none is named."""
+        return tuple(self.targets) or (target_here(),)
+
+    @property
     def identity(self) -> bytes:
         """What of the options decides which figures are measured, and which are enough."""
-        lasting = msgspec.structs.replace(self, resume=False, budget_s=0.0, name="")
+        lasting = msgspec.structs.replace(
+            self,
+            resume=False,
+            budget_s=0.0,
+            name="",
+            limits=Limits(),
+            spec_file=None,  # it is the spec itself that decides
+            targets=self.resolved_targets,
+        )
         return msgspec.json.encode(lasting, enc_hook=str, order="sorted")
+
+    def require_possible(self) -> None:
+        """Refuse values that nothing can be searched by.
+
+        Raises:
+            UsageError: A value is no number or outside its range, or a share is named twice.
+        """
+        numbers = (self.max_drop, self.min_agreement, self.min_speedup, self.budget_s)
+        if not all(math.isfinite(number) for number in numbers if number is not None):
+            raise UsageError("a limit is no finite number", remedy="give a number such as 0.5")
+        for share in self.prune:
+            if not 0 < share < 1:
+                raise UsageError(
+                    f"{share:g} is no share of the channels",
+                    where="--prune",
+                    remedy="give a number above 0 and below 1, such as 0.3",
+                )
+        if len({pruned_name(share) for share in self.prune}) < len(self.prune):
+            raise UsageError(
+                "a share of the channels is named twice",
+                where="--prune",
+                remedy="name each share once",
+            )
+
+
+def pruned_name(share: float) -> str:
+    """Return the name of a network without a share of the channels, such as ``pruned12.5``."""
+    return f"pruned{100 * share:.10g}"

@@ -64,7 +64,7 @@ class Compression(msgspec.Struct, frozen=True, kw_only=True):
         judged: Every candidate, in the order in which they were tried.
         sensitivity: Of each layer, the worst first; empty where it was not needed.
         verdict: What the user should do, in one sentence.
-        finished: Whether the search ended before its budget.
+        finished: Whether the time was enough for all that there was to try.
         elapsed_s: Time it took.
         warnings: What else the user should know.
     """

@@ -29,10 +29,10 @@ from edgehaul_tools.prune.report import PRUNE_FILE, Cost, PruneReport
 from edgehaul_tools.train.architectures.complexity import measure_complexity
 from edgehaul_tools.train.continued import FinishedRun, open_run_recipe
 from edgehaul_tools.train.durable import write_whole
-from edgehaul_tools.train.follow import follow_recipe
+from edgehaul_tools.train.follow import follow_recipe, is_finished
 from edgehaul_tools.train.loop.optimization import Progress, no_progress
 from edgehaul_tools.train.loop.task import Task
-from edgehaul_tools.train.origin import Method
+from edgehaul_tools.train.origin import Method, Origin
 from edgehaul_tools.train.run_directory import TrainingRun, load_weights, network_input_shape
 from edgehaul_tools.train.start import Start, origin_of
 
@@ -108,6 +108,24 @@ def prune_run(
     text = msgspec.json.format(msgspec.json.encode(report), indent=2)
     write_whole(out / PRUNE_FILE, text + b"\n")
     return report
+
+
+def is_pruned(found: FinishedRun, out: Path, options: PruneOptions) -> bool:
+    """Whether a folder holds the very run that :func:`prune_run` would write.
+
+    Args:
+        found: The run that is pruned.
+        out: The run directory, which need not be there.
+        options: How it is pruned.
+
+    Raises:
+        UsageError: An option is out of range.
+        ModelError: The weights of the run cannot be read.
+    """
+    options.require_possible()
+    last = _stages(options, found)[-1]
+    recipe = _recipe(found.recipe, last, options)
+    return is_finished(recipe, found.dataset, out, _origin(found, last, options))
 
 
 def train_control(
@@ -220,11 +238,14 @@ def _start(found: FinishedRun, done: _Progress, stage: _Stage, options: PruneOpt
         teacher = _channels_last(network_of(found))
         return DistilledTask(learnt, teacher, options.distill, difference_of(found))
 
+    return Start(network, task, _origin(found, stage, options))
+
+
+def _origin(found: FinishedRun, stage: _Stage, options: PruneOptions) -> Origin:
     before = found.run.origin.share if found.run.origin else 0.0
     share = 1 - (1 - before) * (1 - stage.share)
     how: Method = "pruned" if stage.share else "retrained"
-    notes = options.notes()
-    return Start(network, task, origin_of(found.folder, found.run, how, share=share, notes=notes))
+    return origin_of(found.folder, found.run, how, share=share, notes=options.notes())
 
 
 def _prune(

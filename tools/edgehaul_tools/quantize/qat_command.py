@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
-from torch import nn
 
 from edgehaul_tools.finite import FiniteRange
-from edgehaul_tools.prune.distillation import DistilledTask
-from edgehaul_tools.prune.networks import difference_of
+from edgehaul_tools.prune.teaching import USUAL_SHARE, taught_by, teaching_notes
 from edgehaul_tools.quantize.saturation import weight_bits_here
 from edgehaul_tools.train.continued import open_run_recipe
-from edgehaul_tools.train.loop.task import Task
 from edgehaul_tools.train.progress_display import shown
 from edgehaul_tools.train.qat.training import Course, Int8, learn_rounded
 from edgehaul_tools.train.run_directory import TrainingRun
@@ -49,7 +45,7 @@ from edgehaul_tools.train.run_directory import TrainingRun
 @click.option(
     "--distill",
     type=FiniteRange(0, 1),
-    default=0.5,
+    default=USUAL_SHARE,
     show_default=True,
     help="Share of the float model's answers in the loss; 0 learns from labels alone.",
 )
@@ -75,18 +71,14 @@ def qat(  # noqa: PLR0913 - one for each option
     given = open_run_recipe(run, dataset)
     bits = weight_bits_here() if weight_bits == "auto" else int(weight_bits)
     form = Int8(weight_bits=bits, per_channel=not per_tensor)
-
-    def taught(task: Task[Any], teacher: nn.Module) -> Task[Any]:
-        return DistilledTask(task, teacher, distill, difference_of(given)) if distill else task
-
     with shown(as_json=as_json) as progress:
         learnt = learn_rounded(
             given,
             out,
             form,
-            Course(epochs, learning_rate, {"distill": str(distill)}),
+            Course(epochs, learning_rate, teaching_notes(distill)),
             progress=progress,
-            taught=taught,
+            taught=taught_by(given, distill),
         )
     _print(given.run, learnt, out, form, as_json=as_json)
 

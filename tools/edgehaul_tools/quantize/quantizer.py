@@ -130,6 +130,11 @@ class Quantizer:
         """
         return not self._learnt and self._equal()[1] >= WORTH_EQUALIZING
 
+    @property
+    def corrects_cheaply(self) -> bool:
+        """Whether biases are corrected in seconds, and not layer by layer, input by input."""
+        return self._bias_tensors()[1]
+
     def build(self, plan: Plan) -> onnx.ModelProto:
         """Return the int8 model that a plan describes."""
         float_nodes = self.float_nodes(plan)
@@ -144,7 +149,7 @@ class Quantizer:
         if not plan.bias_corrected:
             return built(source.model, plan.form)
         units = [unit for unit in self.division.units if unit.name not in plan.float_units]
-        tensors = self._bias_tensors()
+        tensors, _ = self._bias_tensors()
         # Written as QDQ the layers keep their names, by which their errors are found.
         as_qdq = msgspec.structs.replace(plan.form, representation="qdq")
         better = corrected(source.model, lambda model: built(model, as_qdq), tensors, units)
@@ -194,12 +199,13 @@ class Quantizer:
         ranges = self._ranges(self._plain, method)
         return unit_noise(self.model, units, ranges, tensors, self._distance, weight_bits)
 
-    def _spread_for_biases(self) -> list[NDArray[Any]]:
+    def _spread_for_biases(self) -> tuple[list[NDArray[Any]], bool]:
+        """Return inputs to correct biases by, and whether several go through at once."""
         wanted = set(spread(self.answers.count, BIAS_INPUTS))
         tensors = [item.tensor for index, item in enumerate(self.inputs()) if index in wanted]
         if bears_batches(self.model, tensors, self.division.units):
-            return tensors
-        return tensors[:: max(1, len(tensors) // BIAS_INPUTS_ONE_BY_ONE)]
+            return tensors, True
+        return tensors[:: max(1, len(tensors) // BIAS_INPUTS_ONE_BY_ONE)], False
 
     def _busiest(self) -> list[Prepared]:
         """Return the inputs with most detections (of other models: spread evenly)."""

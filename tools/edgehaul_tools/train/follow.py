@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from edgehaul.config.recipe import Recipe, SequenceRecipe
-from edgehaul.errors import DatasetError, UsageError
+from edgehaul.errors import DatasetError, ModelError, UsageError
 from edgehaul_tools.dataset.read import read_dataset
 from edgehaul_tools.dataset.recordings import read_traces
 from edgehaul_tools.dataset.split import Splits, parts_of
@@ -16,7 +16,8 @@ from edgehaul_tools.train.continued import Parts, kept_pictures, kept_recordings
 from edgehaul_tools.train.kept_split import split_of_pictures, split_of_recordings
 from edgehaul_tools.train.loop.checkpoint import CHECKPOINT_FILE, refuse_unfinished
 from edgehaul_tools.train.loop.optimization import Progress, no_progress
-from edgehaul_tools.train.run_directory import RUN_FILE, TrainingRun, read_run
+from edgehaul_tools.train.origin import Origin
+from edgehaul_tools.train.run_directory import RUN_FILE, WEIGHTS_FILE, TrainingRun, read_run
 from edgehaul_tools.train.start import AFRESH, Start
 
 
@@ -55,8 +56,7 @@ def follow_recipe(
         ModelError: The training diverged.
     """
     refuse_unfinished(out, resume=resume)
-    used = msgspec.structs.replace(recipe.training, dataset=str(dataset.resolve()))
-    recipe = recipe.with_training(used)
+    recipe = _learning_from(recipe, dataset)
     if resume and not (out / CHECKPOINT_FILE).exists() and (out / RUN_FILE).exists():
         return _finished(recipe, out, start)
     if recipe.sequence is not None:
@@ -67,17 +67,32 @@ def follow_recipe(
     return _train_pictures(recipe, parts, out, progress, start, resume=resume)
 
 
+def is_finished(recipe: Recipe, dataset: Path, out: Path, origin: Origin | None) -> bool:
+    """Whether a folder holds the very run that a training would end with.
+
+    Args:
+        recipe: What would be trained, and how.
+        dataset: The dataset's folder.
+        out: The run directory, which need not be there.
+        origin: What would be begun with; none is a random network.
+    """
+    needed = (out / RUN_FILE, out / WEIGHTS_FILE)
+    if (out / CHECKPOINT_FILE).exists() or not all(file.is_file() for file in needed):
+        return False
+    try:
+        return not _difference(read_run(out), _learning_from(recipe, dataset), origin)
+    except ModelError:
+        return False
+
+
+def _learning_from(recipe: Recipe, dataset: Path) -> Recipe:
+    used = msgspec.structs.replace(recipe.training, dataset=str(dataset.resolve()))
+    return recipe.with_training(used)
+
+
 def _finished(recipe: Recipe, out: Path, start: Start) -> TrainingRun:
     run = read_run(out)
-    learnt_from = run.recipe.training.dataset
-    same_data = msgspec.structs.replace(recipe.training, dataset=learnt_from)
-    other = ""
-    if run.recipe != recipe.with_training(same_data):
-        other = "followed another recipe"
-    elif run.origin != start.origin:
-        other = "began with another network, or learnt from it in another way"
-    elif learnt_from != recipe.training.dataset:
-        other = f"learnt from another dataset, {learnt_from}"
+    other = _difference(run, recipe, start.origin)
     if other:
         raise UsageError(
             f"this training is finished, and it {other}",
@@ -85,6 +100,19 @@ def _finished(recipe: Recipe, out: Path, start: Start) -> TrainingRun:
             remedy="leave out --resume to train anew, or name another folder with --out",
         )
     return run
+
+
+def _difference(run: TrainingRun, recipe: Recipe, origin: Origin | None) -> str:
+    """Return what a run did otherwise than is asked for; empty where nothing."""
+    learnt_from = run.recipe.training.dataset
+    same_data = msgspec.structs.replace(recipe.training, dataset=learnt_from)
+    if run.recipe != recipe.with_training(same_data):
+        return "followed another recipe"
+    if run.origin != origin:
+        return "began with another network, or learnt from it in another way"
+    if learnt_from != recipe.training.dataset:
+        return f"learnt from another dataset, {learnt_from}"
+    return ""
 
 
 def _pictures(recipe: Recipe, dataset: Path, split_from: Path | None) -> Splits:

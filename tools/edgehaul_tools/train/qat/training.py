@@ -20,12 +20,14 @@ import torch
 from torch import nn
 
 from edgehaul.bundle.spec import ImageInput
+from edgehaul.config.recipe import Recipe
 from edgehaul.errors import UsageError
 from edgehaul_tools.train.continued import FinishedRun
-from edgehaul_tools.train.follow import follow_recipe
+from edgehaul_tools.train.follow import follow_recipe, is_finished
 from edgehaul_tools.train.loop.optimization import Progress, no_progress, seeded_torch
 from edgehaul_tools.train.loop.processes import this_process
 from edgehaul_tools.train.loop.task import Task
+from edgehaul_tools.train.origin import Origin
 from edgehaul_tools.train.qat.attach import CHILD, FakeQuantization, attach
 from edgehaul_tools.train.qat.calls import recorded_calls
 from edgehaul_tools.train.qat.ranges import LearntRange
@@ -104,7 +106,38 @@ def learn_rounded(
         DatasetError: The dataset is not the one that the run learnt from.
         ModelError: The run cannot be read, or the training diverged.
     """
-    _require_fit(given, out)
+    require_learnable(given)
+    _require_other(given, out)
+    rounding = _Rounding(given, form, taught)
+    start = Start(
+        network=rounding.begin,
+        task=rounding.measure,
+        origin=_origin(given, form, course),
+        finish=rounding.finish,
+        ranges=learnt_by,
+    )
+    return follow_recipe(
+        _recipe(given, course), given.dataset, out, progress, start=start, split_from=given.folder
+    )
+
+
+def has_learnt(given: FinishedRun, out: Path, form: Int8, course: Course = BRIEF) -> bool:
+    """Whether a folder holds the very run that :func:`learn_rounded` would write.
+
+    Args:
+        given: The run that is begun with.
+        out: The run directory, which need not be there.
+        form: What is learnt for.
+        course: For how long, and how.
+
+    Raises:
+        ModelError: The weights of the run cannot be read.
+    """
+    origin = _origin(given, form, course)
+    return is_finished(_recipe(given, course), given.dataset, out, origin)
+
+
+def _recipe(given: FinishedRun, course: Course) -> Recipe:
     training = given.recipe.training
     own = training.optimizer
     optimizer = msgspec.structs.replace(
@@ -114,23 +147,18 @@ def learn_rounded(
         batch_norm_l1=0.0,
     )
     # Half-width floats round more coarsely than int8 does.
-    recipe = given.recipe.with_training(
+    return given.recipe.with_training(
         msgspec.structs.replace(training, optimizer=optimizer, precision="float32")
     )
-    rounding = _Rounding(given, form, taught)
+
+
+def _origin(given: FinishedRun, form: Int8, course: Course) -> Origin:
     notes = {
         "weight_bits": str(form.weight_bits),
         "weights": "per channel" if form.per_channel else "per tensor",
         **course.notes,
     }
-    start = Start(
-        network=rounding.begin,
-        task=rounding.measure,
-        origin=origin_of(given.folder, given.run, "quantization-aware", notes=notes),
-        finish=rounding.finish,
-        ranges=learnt_by,
-    )
-    return follow_recipe(recipe, given.dataset, out, progress, start=start, split_from=given.folder)
+    return origin_of(given.folder, given.run, "quantization-aware", notes=notes)
 
 
 def learnt_by(network: nn.Module) -> tuple[LearntRange, ...]:
@@ -191,7 +219,13 @@ def _fake_of(network: nn.Module) -> FakeQuantization:
     return fake
 
 
-def _require_fit(given: FinishedRun, out: Path) -> None:
+def require_learnable(given: FinishedRun) -> None:
+    """Refuse a run whose network cannot learn with int8 in the loop.
+
+    Raises:
+        UsageError: It is of a kind that int8 runs without any training, has learnt so before, or
+            several processes train.
+    """
     kind = given.run.kind
     if kind == "sequence":
         raise UsageError(
@@ -211,14 +245,17 @@ def _require_fit(given: FinishedRun, out: Path) -> None:
             where=given.folder,
             remedy="start from the float run that it is from",
         )
+    if this_process().count > 1:
+        raise UsageError(
+            "several processes cannot train with int8 in the loop",
+            remedy="start one, without torchrun",
+        )
+
+
+def _require_other(given: FinishedRun, out: Path) -> None:
     if out.resolve() == given.folder.resolve():
         raise UsageError(
             "the float run would be replaced, which one may want to go back to",
             where=out,
             remedy="name another folder with --out",
-        )
-    if this_process().count > 1:
-        raise UsageError(
-            "several processes cannot train with int8 in the loop",
-            remedy="start one, without torchrun",
         )
