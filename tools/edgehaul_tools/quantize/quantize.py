@@ -136,7 +136,9 @@ def quantize_model(
     for note in opened.notes:
         progress(f"note: {note}")
     target = options.target or target_here()
-    plans = first_plans(model, spec, [target], options.form, options.weight_bits)
+    every = first_plans(model, spec, [target], options.form, options.weight_bits)
+    # The likeliest of each way: the search over all forms is that of `edgehaul compress`.
+    plans = list({plan.method is None: plan for plan in reversed(every)}.values())[::-1]
     with directory_to_write(out):
         if calibration is None and plans[0].method is None:
             int8, report = _unmeasured(model, path, spec, plans[0], options, target)
