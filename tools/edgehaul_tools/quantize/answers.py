@@ -107,28 +107,42 @@ class Answers:
 
     def agreement_of(self, other: Answers) -> Agreement:
         """Return how far a variant's answers on the same inputs agree with these."""
-        matched = only_a = only_b = 0
-        for expected, got in zip(self.detections, other.detections, strict=True):
-            pairs = match_detections(expected, got, AGREEMENT_IOU)
-            matched, only_a, only_b = matched + pairs[0], only_a + pairs[1], only_b + pairs[2]
-        same = sum(a == b for a, b in zip(self.classes, other.classes, strict=True))
-        same += self._equal_numbers(other)
-        alone = len(self.classes) + len(self.numbers) - same
-        matched, only_a, only_b = matched + same, only_a + alone, only_b + alone
-        return Agreement(f1(matched, only_a, only_b), matched, only_a, only_b, self.count)
+        return agreement_of_counts(self.counts_with(other))
 
-    def _equal_numbers(self, other: Answers) -> int:
-        """Return for how many inputs all numbers moved little, and no verdict changed."""
+    def counts_with(self, other: Answers) -> NDArray[np.int64]:
+        """Return what agrees, input by input: (n, 3) counts.
+
+        They are of detections (or of the input itself, where it has one answer) that agree, that
+        these answers have alone, and that the others have alone.
+        """
+        if self.detections or other.detections:
+            pairs = zip(self.detections, other.detections, strict=True)
+            rows = [match_detections(a, b, AGREEMENT_IOU) for a, b in pairs]
+            return np.array(rows, np.int64).reshape(-1, 3)
+        same = self._same_answers(other)
+        return np.stack([same, ~same, ~same], axis=1).astype(np.int64)
+
+    def _same_answers(self, other: Answers) -> NDArray[np.bool_]:
+        """Return (n,) for which inputs the class is the same, or all numbers moved little."""
         if not self.numbers:
-            return 0
+            pairs = zip(self.classes, other.classes, strict=True)
+            return np.array([a == b for a, b in pairs], dtype=bool)
         expected, got = np.stack(self.numbers), np.stack(other.numbers)
         if self._spec.output.head == "regress":
             allowed = _MOVE * expected.std(axis=0)
-            return int((np.abs(got - expected) <= np.maximum(allowed, 1e-9)).all(axis=1).sum())
+            close = np.abs(got - expected) <= np.maximum(allowed, 1e-9)
+            return np.asarray(close.all(axis=1))
         threshold = self._spec.output.score_threshold
         close = np.abs(got - expected) <= _MOVE * np.maximum(expected, threshold)
         same_verdict = (got >= threshold) == (expected >= threshold)
-        return int((close & same_verdict).all(axis=1).sum())
+        return np.asarray((close & same_verdict).all(axis=1))
+
+
+def agreement_of_counts(counts: NDArray[np.int64]) -> Agreement:
+    """Return the agreement on all inputs, of (n, 3) counts."""
+    matched, only_fp32, only_variant = (int(v) for v in counts.sum(axis=0))
+    share = f1(matched, only_fp32, only_variant)
+    return Agreement(share, matched, only_fp32, only_variant, len(counts))
 
 
 class Distance:

@@ -169,7 +169,7 @@ class Yardstick:
             candidate = Candidate("fp32", where, "", spec, fp32, recipe)
             self.truth = truth_of(candidate, labelled, normal)
         self.reference = self.answer(fp32)
-        self._expected = self._figures_of(self.reference)
+        self._expected = self._figures_of(self._scores(self.reference))
         if not math.isfinite(self._expected.values[self.metric]):
             raise DatasetError(
                 f"{self.metric} is undefined on these samples: what it tells apart does not occur",
@@ -206,16 +206,14 @@ class Yardstick:
 
     def judge(self, answered: Answered) -> Measured:
         """Compare what a model answered with what fp32 answered."""
-        agreed = agreement_scores(self.reference.to_inputs, answered.to_inputs, self._spec)
-        got = self._figures_of(answered)
-        units = self._scores(answered).units
-        truth = self.truth
+        scores, truth = self._scores(answered), self.truth
+        got, units = self._figures_of(scores), scores.units
         return Measured(
             metric=self.metric,
             fp32=self._expected.values[self.metric],
             value=defined(got.values[self.metric]),
             drop=_drop(self.metric, self._expected, got),
-            agreement=agreed.agreement,
+            agreement=self.reference.to_inputs.agreement_of(answered.to_inputs),
             samples=len(units),
             unit=truth.unit if truth else "input",
             units=len(np.unique(units)),
@@ -229,10 +227,9 @@ class Yardstick:
     def _scores(self, answered: Answered) -> Scores:
         if self.truth is not None:
             return self.truth.score(answered.to_samples)
-        return agreement_scores(self.reference.to_inputs, answered.to_inputs, self._spec)
+        return agreement_scores(self.reference.to_inputs, answered.to_inputs)
 
-    def _figures_of(self, answered: Answered) -> _Figures:
-        scores = self._scores(answered)
+    def _figures_of(self, scores: Scores) -> _Figures:
         values = scores.figures(np.ones(len(scores.units)))
         quick = self.truth.to_resample(scores) if self.truth is not None else scores
         return _Figures(values, draws_of(quick, self._resamples, self._seed))
