@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import msgspec
 
@@ -68,6 +69,7 @@ class Explorer:
         self._budget, self._progress = budget, progress
         self.tried: list[Candidate] = []
         self.was_cut_short = False
+        self._distance = cache(self._distance_of)  # each asks for a model to be made
 
     def run(self, plans: Sequence[Plan]) -> None:
         """Try all-int8 plans, and repair those that are fast and not good enough."""
@@ -119,7 +121,7 @@ class Explorer:
                 best, nearest = one, distance
         yield best
 
-    def _distance(self, plan: Plan) -> float:
+    def _distance_of(self, plan: Plan) -> float:
         return self._quantizer.distance_of(self._quantizer.build(plan))
 
     def _try(self, plan: Plan) -> Candidate:
