@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ _ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.S
 STRIDES = (8, 16, 32)
 _VGG_HALF = ((32, 32), (64, 64), (128,) * 3, (256,) * 3, (256,) * 3)
 FEATURES, WINDOW, HIDDEN, SERIES_CLASSES = 8, 64, 128, 5
+_SEEN_STEPS = 9
 
 
 class _ConvNorm(nn.Sequential):
@@ -177,16 +179,31 @@ class Recurrent(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Two encoder layers of width 128 with four heads, averaged over the steps."""
+    """Two encoder layers of width 128 with four heads, averaged over the steps.
+
+    The steps' order is told by sines (Vaswani et al. 2017, section 3.5), and each step is seen
+    with its neighbours: averaged over single steps, waves of all frequencies look alike.
+    """
+
+    order: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.widen = nn.Linear(FEATURES, HIDDEN)
+        self.widen = nn.Conv1d(FEATURES, HIDDEN, _SEEN_STEPS, padding=_SEEN_STEPS // 2)
+        self.register_buffer("order", _sines(WINDOW, HIDDEN), persistent=False)
         layer = nn.TransformerEncoderLayer(HIDDEN, 4, 4 * HIDDEN, dropout=0.0, batch_first=True)
         self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.classifier = nn.Linear(HIDDEN, SERIES_CLASSES)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Return logits (B, 5) for windows (B, T, 8)."""
-        logits: Tensor = self.classifier(self.encoder(self.widen(windows)).mean(1))
+        steps = self.widen(windows.transpose(1, 2)).transpose(1, 2) + self.order
+        logits: Tensor = self.classifier(self.encoder(steps).mean(1))
         return logits
+
+
+def _sines(steps: int, width: int) -> Tensor:
+    """Return the sines and cosines (steps, width) that tell a step's place."""
+    rates = torch.exp(-torch.arange(0, width, 2) / width * math.log(10_000.0))
+    angles = torch.arange(steps)[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], 2).flatten(1)
