@@ -131,6 +131,19 @@ def _tinted(digit: Array, rng: np.random.Generator, side_px: int = CELL_PX) -> A
     return tinted
 
 
+def _inked(digit: Array, label: int, rng: np.random.Generator, side_px: int) -> Array:
+    """Return a digit (3, side, side) in the ink of its class on grey.
+
+    In random colours a detector finds where digits are long before it learns which.
+    """
+    shape = cv2.resize(digit, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
+    hue = 2 * np.pi * (label / DIGITS + np.arange(3) / 3)
+    ground = rng.uniform(-_FREE, 0)
+    ink = (1.5 * np.cos(hue)).astype(np.float32)[:, None, None]
+    inked: Array = (ground + (ink - ground) * shape).astype(np.float32)
+    return inked
+
+
 def _put_digits(picture: Array, part: Part, rng: np.random.Generator) -> Detections:
     """Draw digits that do not overlap into a picture and return what and where they are."""
     side = picture.shape[1]
@@ -143,7 +156,7 @@ def _put_digits(picture: Array, part: Part, rng: np.random.Generator) -> Detecti
         if any(_overlap(box, other) for other in boxes):
             continue
         label = int(rng.integers(0, DIGITS))
-        tile = _tinted(_digit(label, part, rng), rng, size)
+        tile = _inked(_digit(label, part, rng), label, rng, size)
         picture[:, y : y + size, x : x + size] = tile
         boxes.append(box)
         labels.append(label)

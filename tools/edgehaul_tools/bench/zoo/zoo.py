@@ -45,7 +45,10 @@ DATA = {
         "pictures 224x224 tiled with digits in random colours; the most frequent one is the "
         "class; learnt on mosaics of 64x64 of other digits"
     ),
-    "scene": "pictures 320x320 with digits of 20 to 88 pixels; learnt on scenes of 160x160",
+    "scene": (
+        "pictures 320x320 with digits of 20 to 88 pixels, each class in an ink of its own; learnt "
+        "on scenes of 160x160"
+    ),
     "wave": "windows of 64 steps and 8 channels of noisy waves in five bands of frequency",
 }
 """What each kind of data is, in words; all of it is made here."""
