@@ -122,13 +122,11 @@ def _digit(label: int, part: Part, rng: np.random.Generator) -> Array:
     return digit
 
 
-def _tinted(digit: Array, rng: np.random.Generator, side_px: int = CELL_PX) -> Array:
-    """Return a digit (3, side, side) in two random colours that differ enough to be seen."""
-    ink = cv2.resize(digit, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
-    ground, stroke = rng.uniform(-_FREE, _FREE, (2, 3, 1, 1)).astype(np.float32)
-    stroke += np.float32(1.5) * np.sign(stroke.mean() - ground.mean())
-    tinted: Array = (ground + (stroke - ground) * ink).astype(np.float32)
-    return tinted
+def _tinted(digit: Array, rng: np.random.Generator) -> Array:
+    """Return a tile (3, 32, 32) in two random colours that differ enough to be seen."""
+    ground, ink = rng.uniform(-_FREE, _FREE, (2, 3, 1, 1)).astype(np.float32)
+    ink += np.float32(1.5) * np.sign(ink.mean() - ground.mean())
+    return _drawn(digit, CELL_PX, ground, ink)
 
 
 def _inked(digit: Array, label: int, rng: np.random.Generator, side_px: int) -> Array:
@@ -136,12 +134,16 @@ def _inked(digit: Array, label: int, rng: np.random.Generator, side_px: int) -> 
 
     In random colours a detector finds where digits are long before it learns which.
     """
-    shape = cv2.resize(digit, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
     hue = 2 * np.pi * (label / DIGITS + np.arange(3) / 3)
-    ground = rng.uniform(-_FREE, 0)
     ink = (1.5 * np.cos(hue)).astype(np.float32)[:, None, None]
-    inked: Array = (ground + (ink - ground) * shape).astype(np.float32)
-    return inked
+    return _drawn(digit, side_px, np.float32(rng.uniform(-_FREE, 0)), ink)
+
+
+def _drawn(digit: Array, side_px: int, ground: Array | np.float32, ink: Array) -> Array:
+    """Return a digit (3, side, side), of the ink where it is drawn and of the ground elsewhere."""
+    strokes = cv2.resize(digit, (side_px, side_px), interpolation=cv2.INTER_CUBIC)
+    drawn: Array = (ground + (ink - ground) * strokes).astype(np.float32)
+    return drawn
 
 
 def _put_digits(picture: Array, part: Part, rng: np.random.Generator) -> Detections:
