@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
@@ -181,29 +180,20 @@ class Recurrent(nn.Module):
 class Transformer(nn.Module):
     """Two encoder layers of width 128 with four heads, averaged over the steps.
 
-    The steps' order is told by sines (Vaswani et al. 2017, section 3.5), and each step is seen
-    with its neighbours: averaged over single steps, waves of all frequencies look alike.
+    Places are learnt, and each step is seen with its neighbours: averaged over single steps,
+    waves of all frequencies look alike.
     """
-
-    order: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.widen = nn.Conv1d(FEATURES, HIDDEN, _SEEN_STEPS, padding=_SEEN_STEPS // 2)
-        self.register_buffer("order", _sines(WINDOW, HIDDEN), persistent=False)
+        self.positions = nn.Parameter(torch.zeros(1, WINDOW, HIDDEN))
         layer = nn.TransformerEncoderLayer(HIDDEN, 4, 4 * HIDDEN, dropout=0.0, batch_first=True)
         self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.classifier = nn.Linear(HIDDEN, SERIES_CLASSES)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Return logits (B, 5) for windows (B, T, 8)."""
-        steps = self.widen(windows.transpose(1, 2)).transpose(1, 2) + self.order
+        steps = self.widen(windows.transpose(1, 2)).transpose(1, 2) + self.positions
         logits: Tensor = self.classifier(self.encoder(steps).mean(1))
         return logits
-
-
-def _sines(steps: int, width: int) -> Tensor:
-    """Return the sines and cosines (steps, width) that tell a step's place."""
-    rates = torch.exp(-torch.arange(0, width, 2) / width * math.log(10_000.0))
-    angles = torch.arange(steps)[:, None] * rates
-    return torch.stack([angles.sin(), angles.cos()], 2).flatten(1)
