@@ -1,5 +1,6 @@
 """``edgehaul prune``: from a run to a run with fewer channels, which is exported as any other."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import onnx
 import pytest
 import torch
 from click.testing import CliRunner
+from torch import nn
 
 from edgehaul.config.recipe import AnomalyRecipe, Recipe, SequenceRecipe
 from edgehaul.config.recipe_sections import AugmentSection, OptimizerSection, SplitSection
@@ -23,6 +25,7 @@ from edgehaul_tools.prune.options import PruneOptions
 from edgehaul_tools.prune.prune import prune_run, train_control
 from edgehaul_tools.prune.removal import Ranking
 from edgehaul_tools.prune.report import PruneReport
+from edgehaul_tools.prune.sparsity import Zeros, download_of
 from edgehaul_tools.train.follow import follow_recipe
 from edgehaul_tools.train.kept_split import RecordingSplit
 from edgehaul_tools.train.run_directory import read_run
@@ -149,10 +152,56 @@ def test_rankings_that_learn_first(run: Path, tmp_path: Path, importance: str) -
     assert report.share == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.slow
+def test_single_weights_stay_zero_until_the_export_and_compress_well(
+    run: Path, tmp_path: Path
+) -> None:
+    options = ["--sparsity", "0.6", "--epochs", "2", "--out", str(tmp_path / "sparse"), "--json"]
+    done = CliRunner().invoke(edgehaul, ["prune", str(run), *options])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["layers"] == []
+    assert report["before"] == report["after"]
+    assert report["download"]["zeros"] == pytest.approx(0.6, abs=0.02)
+    assert report["download"]["compressed_bytes"] < report["download_before"]["compressed_bytes"]
+    origin = read_run(tmp_path / "sparse").origin
+    assert origin is not None
+    assert (origin.how, origin.share) == ("sparse", 0.0)
+    export_run(tmp_path / "sparse", tmp_path / "sparse.onnx")
+    weights = [
+        onnx.numpy_helper.to_array(tensor)
+        for tensor in onnx.load(tmp_path / "sparse.onnx").graph.initializer
+        if len(tensor.dims) == 4
+    ]
+    zeros = sum(int((weight == 0).sum()) for weight in weights)
+    assert zeros / sum(weight.size for weight in weights) == pytest.approx(0.6, abs=0.05)
+
+
+def test_weights_at_zero_stay_so_while_the_others_learn() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+    before = copy.deepcopy(network)
+    zeros = Zeros(network, 0.5)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.5, momentum=0.9)
+    for _ in range(3):
+        optimizer.zero_grad()
+        network(torch.ones(2, 8)).square().sum().backward()
+        optimizer.step()
+    learnt = zeros.settle(copy.deepcopy(network))
+    first, weight = before[0].weight, learnt[0].weight
+    assert int((weight == 0).sum()) == 32
+    assert first[weight == 0].abs().max() <= first[weight != 0].abs().min()
+    assert not torch.equal(first[weight != 0], weight[weight != 0])
+    found, dense = download_of(learnt), download_of(before)
+    assert (found.zeros, found.int8_bytes) == (0.5, 96)
+    assert found.compressed_bytes < dense.compressed_bytes
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (PruneOptions(share=0.0), "--share must be"),
+        (PruneOptions(), "nothing is to be removed"),
+        (PruneOptions(sparsity=1.0), "--sparsity must be"),
         (PruneOptions(share=1.0), "--share must be"),
         (PruneOptions(share=float("nan")), "--share must be"),
         (PruneOptions(share=0.5, distill=1.5), "--distill"),

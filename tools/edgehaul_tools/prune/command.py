@@ -22,9 +22,15 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--out", type=_FOLDER, required=True, help="The new run directory.")
 @click.option(
     "--share",
-    type=FiniteRange(0, 1, min_open=True, max_open=True),
-    required=True,
-    help="Share of the channels to remove, such as 0.5.",
+    type=FiniteRange(0, 1, max_open=True),
+    default=0.0,
+    help="Share of the channels to remove, such as 0.5: a faster model.",
+)
+@click.option(
+    "--sparsity",
+    type=FiniteRange(0, 1, max_open=True),
+    default=0.0,
+    help="Share of the single weights to set to zero: smaller when compressed, but no faster.",
 )
 @click.option(
     "--importance",
@@ -79,6 +85,7 @@ def prune(  # noqa: PLR0913, PLR0917 - one for each option
     run: Path,
     out: Path,
     share: float,
+    sparsity: float,
     importance: str,
     scope: str,
     round_to: int,
@@ -92,7 +99,7 @@ def prune(  # noqa: PLR0913, PLR0917 - one for each option
     *,
     as_json: bool,
 ) -> None:
-    """Remove channels from the model of RUN (from `edgehaul train`), and let it learn again.
+    """Remove channels or weights from the model of RUN (from `edgehaul train`); learn again.
 
     It learns from the very pictures or traces that RUN learnt from. OUT is a run as RUN is.
     """
@@ -101,6 +108,7 @@ def prune(  # noqa: PLR0913, PLR0917 - one for each option
     )
     options = PruneOptions(
         share=share,
+        sparsity=sparsity,
         ranking=ranking,
         steps=steps,
         epochs=epochs,
@@ -131,10 +139,19 @@ def _print(report: PruneReport, control: dict[str, float] | None, out: Path) -> 
     for change in report.layers:
         click.echo(_line(change))
     before, after = report.before, report.after
-    click.echo(
-        f"removed {report.share:.0%} of the channels: {before.parameters} -> {after.parameters} "
-        f"weights, {before.macs / 1e6:.1f} -> {after.macs / 1e6:.1f} million multiplications"
-    )
+    if report.layers:
+        click.echo(
+            f"removed {report.share:.0%} of the channels: {before.parameters} -> "
+            f"{after.parameters} weights, {before.macs / 1e6:.1f} -> {after.macs / 1e6:.1f} "
+            "million multiplications"
+        )
+    if report.download and report.download_before:
+        dense, sparse = report.download_before, report.download
+        click.echo(
+            f"{sparse.zeros:.0%} of the weights are zero. That makes nothing faster; a compressed "
+            f"download of them as int8 has {sparse.compressed_bytes / 1e6:.2f} MB instead of "
+            f"{dense.compressed_bytes / 1e6:.2f}"
+        )
     named = {"before": report.metrics_before, "now": report.metrics}
     if control is not None:
         named["dense, trained on as long"] = control

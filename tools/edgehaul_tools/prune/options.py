@@ -12,7 +12,9 @@ class PruneOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a run is pruned.
 
     Attributes:
-        share: Share of the channels that are removed.
+        share: Share of the channels that are removed; 0 removes none.
+        sparsity: Share of the single weights that become zero; 0 leaves all. It makes a compressed
+            download smaller, and nothing faster.
         ranking: Which ones.
         steps: How often some are removed and the rest learns again, until the share is reached.
         epochs: Epochs of learning again, over all steps; 0 takes the recipe's.
@@ -24,7 +26,8 @@ class PruneOptions(msgspec.Struct, frozen=True, kw_only=True):
         seed: Of the trainings; None takes the recipe's.
     """
 
-    share: float
+    share: float = 0.0
+    sparsity: float = 0.0
     ranking: Ranking = Ranking()
     steps: int = 1
     epochs: int = 0
@@ -42,7 +45,13 @@ class PruneOptions(msgspec.Struct, frozen=True, kw_only=True):
             UsageError: A value is outside its range.
         """
         faults = (
-            (not 0 < self.share < 1, "--share must be above 0 and below 1", "give e.g. 0.5"),
+            (not 0 <= self.share < 1, "--share must be in 0..1, below 1", "give e.g. 0.5"),
+            (not 0 <= self.sparsity < 1, "--sparsity must be in 0..1, below 1", "give e.g. 0.5"),
+            (
+                self.share == 0 and self.sparsity == 0,
+                "nothing is to be removed",
+                "give --share for fewer channels (faster), or --sparsity (smaller downloads)",
+            ),
             (not 0 <= self.distill <= 1, "--distill is a share and must be in 0..1", "give 0.5"),
             (self.ranking.round_to < 1, "--round-to must be at least 1", "give 16, 8, or 1"),
             (self.steps < 1, "--steps must be at least 1", "give e.g. 2"),

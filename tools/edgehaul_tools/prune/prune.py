@@ -26,6 +26,7 @@ from edgehaul_tools.prune.removal import (
     require_prunable,
 )
 from edgehaul_tools.prune.report import PRUNE_FILE, Cost, PruneReport
+from edgehaul_tools.prune.sparsity import Zeros, download_of
 from edgehaul_tools.train.architectures.complexity import measure_complexity
 from edgehaul_tools.train.continued import FinishedRun, open_run_recipe
 from edgehaul_tools.train.durable import write_whole
@@ -47,11 +48,13 @@ class _Stage:
         share: Share of the channels that is missing in it; 0 removes none.
         epochs: How long it learns.
         sparse_l1: Weight of the L1 norm of the scales of batch norms.
+        sparsity: Share of the single weights that are zero in it.
     """
 
     share: float
     epochs: int
     sparse_l1: float = 0.0
+    sparsity: float = 0.0
 
 
 @dataclass
@@ -94,7 +97,8 @@ def prune_run(
     shape = network_input_shape(found.run.spec)
     before = _cost(network, shape)
     run = _follow(found, done, stages, out, options, progress, say)
-    after = _cost(network_of(FinishedRun(out, run, run.recipe, found.dataset)), shape)
+    pruned = network_of(FinishedRun(out, run, run.recipe, found.dataset))
+    after = _cost(pruned, shape)
     report = PruneReport(
         run=str(folder),
         options=options,
@@ -104,6 +108,8 @@ def prune_run(
         metrics_before=found.run.metrics,
         metrics=run.metrics,
         layers=done.changes,
+        download=download_of(pruned) if options.sparsity else None,
+        download_before=download_of(network_of(found)) if options.sparsity else None,
     )
     text = msgspec.json.format(msgspec.json.encode(report), indent=2)
     write_whole(out / PRUNE_FILE, text + b"\n")
@@ -163,7 +169,8 @@ def _opened(
             "this is there already", where=out, remedy="name another folder, or remove it"
         )
     network = network_of(found)
-    require_prunable(network)
+    if options.share:
+        require_prunable(network)
     return found, network
 
 
@@ -177,9 +184,12 @@ def _stages(options: PruneOptions, found: FinishedRun) -> list[_Stage]:
             remedy=f"set --epochs to {steps} or more",
         )
     # The last step is the hardest, and has the epochs that are left over.
-    shares = [options.share * (step + 1) / steps for step in range(steps)]
+    parts = [(step + 1) / steps for step in range(steps)]
     lengths = [epochs // steps] * (steps - 1) + [epochs - epochs // steps * (steps - 1)]
-    stages = [_Stage(*pair) for pair in zip(shares, lengths, strict=True)]
+    stages = [
+        _Stage(options.share * part, length, sparsity=options.sparsity * part)
+        for part, length in zip(parts, lengths, strict=True)
+    ]
     if options.sparse_epochs:
         return [_Stage(0.0, options.sparse_epochs, options.sparse_l1), *stages]
     return stages
@@ -198,8 +208,7 @@ def _follow(
     with ExitStack() as stack:
         between = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for number, stage in enumerate(stages, start=1):
-            what = f"{stage.share:.0%} of the channels removed" if stage.share else "none removed"
-            say(f"step {number} of {len(stages)}: {what}, {stage.epochs} epochs")
+            say(f"step {number} of {len(stages)}: {_told(stage)}, {stage.epochs} epochs")
             into = out if number == len(stages) else between / str(number)
             start = _start(found, done, stage, options)
             recipe = _recipe(found.recipe, stage, options)
@@ -208,6 +217,11 @@ def _follow(
             )
             done.source = FinishedRun(into, run, run.recipe, found.dataset)
     return run
+
+
+def _told(stage: _Stage) -> str:
+    channels = f"{stage.share:.0%} of the channels removed" if stage.share else "none removed"
+    return f"{channels}, {stage.sparsity:.0%} of the weights at zero" if stage.sparsity else channels
 
 
 def _recipe(recipe: Recipe, stage: _Stage, options: PruneOptions) -> Recipe:
@@ -230,21 +244,28 @@ def _start(found: FinishedRun, done: _Progress, stage: _Stage, options: PruneOpt
         load_weights(source, fresh)
         return fresh
 
+    zeros: list[Zeros] = []
+
     def task(learnt: Task[Any]) -> Task[Any]:
         if stage.share:
             _prune(found, done, learnt, stage.share, options)
+        if stage.sparsity:
+            zeros.append(Zeros(learnt.network, stage.sparsity))
         if not options.distill:
             return learnt
         teacher = _channels_last(network_of(found))
         return DistilledTask(learnt, teacher, options.distill, difference_of(found))
 
-    return Start(network, task, _origin(found, stage, options))
+    def finish(learnt: nn.Module) -> nn.Module:
+        return zeros[0].settle(learnt) if zeros else learnt
+
+    return Start(network, task, _origin(found, stage, options), finish)
 
 
 def _origin(found: FinishedRun, stage: _Stage, options: PruneOptions) -> Origin:
     before = found.run.origin.share if found.run.origin else 0.0
     share = 1 - (1 - before) * (1 - stage.share)
-    how: Method = "pruned" if stage.share else "retrained"
+    how: Method = "pruned" if stage.share else "sparse" if stage.sparsity else "retrained"
     return origin_of(found.folder, found.run, how, share=share, notes=options.notes())
 
 

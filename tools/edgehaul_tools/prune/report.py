@@ -22,6 +22,20 @@ class Cost(msgspec.Struct, frozen=True):
     macs: int
 
 
+class Download(msgspec.Struct, frozen=True):
+    """What a network's weights take on their way to a box.
+
+    Attributes:
+        int8_bytes: As int8.
+        compressed_bytes: The same, compressed without loss.
+        zeros: Share of them that is zero.
+    """
+
+    int8_bytes: int
+    compressed_bytes: int
+    zeros: float
+
+
 class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
     """How a pruning went, as ``prune.json`` in the run directory says.
 
@@ -34,6 +48,8 @@ class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
         metrics_before: The run's figures on the validation part.
         metrics: Those of the pruned run, on the same part.
         layers: What became of each group of channels.
+        download: What the weights take, where single ones were set to zero.
+        download_before: What they took before.
     """
 
     run: str
@@ -44,3 +60,5 @@ class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
     metrics_before: dict[str, float]
     metrics: dict[str, float]
     layers: tuple[LayerChange, ...]
+    download: Download | None = None
+    download_before: Download | None = None

@@ -6,15 +6,15 @@ from typing import Literal
 
 import msgspec
 
-Method = Literal["retrained", "pruned", "quantization-aware"]
+Method = Literal["retrained", "pruned", "sparse", "quantization-aware"]
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """Where the network of a training is from.
 
     Attributes:
-        how: What was done to it: only trained on (a control), pruned, or trained with
-            quantization in mind.
+        how: What was done to it: only trained on (a control), channels removed, single weights
+            set to zero, or trained with quantization in mind.
         run: Name of the run directory that it is from.
         weights_sha256: Of that run's weights, which another run under this name has not.
         share: Share of the channels that are not there any more, since the recipe's network. It

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -111,14 +112,25 @@ def export_fp32(model: ZooModel, work: Path, steps: int | None = None) -> Path:
 
     Args:
         model: Of the zoo.
-        work: Keeps the weights.
+        work: Keeps the weights, by what the zoo was when they were learnt.
         steps: Batches to learn from, other than the lesson's number.
     """
-    network = _taught(model, work / f"{model.name}-{_steps(model, steps)}.pt", steps)
-    path = work / f"{model.name}-{_steps(model, steps)}.onnx"
+    stem = f"{model.name}-{_steps(model, steps)}-{_edition()}"
+    network = _taught(model, work / f"{stem}.pt", steps)
+    path = work / f"{stem}.onnx"
     if not path.exists():
         export_module(network, model.example, TensorNames(("x",), ("y",)), path)
     return path
+
+
+@cache
+def _edition() -> str:
+    """Name the lessons, networks and data: weights that came of others must be learnt anew."""
+    folder = Path(__file__).parent
+    digest = sha256()
+    for file in sorted(folder.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _steps(model: ZooModel, steps: int | None) -> int:
