@@ -19,6 +19,7 @@ from edgehaul_agent.delivery.forwarder import Forwarder
 from edgehaul_agent.delivery.spool import Spool
 from edgehaul_agent.health.heartbeat import Heartbeat
 from edgehaul_agent.health.probe import LinuxProbe
+from edgehaul_agent.pipeline.workers import WorkerPool
 
 _log = logging.getLogger(__name__)
 
@@ -90,8 +91,9 @@ class Agent:
         """
         config = self._assembly.config
         spool = Spool(self._assembly.spool_folder, config.spool, self._assembly.topics)
-        with ExitStack() as sources:
-            pipelines = self._open_pipelines(spool, sources)
+        workers = self._assembly.workers(self._clock)
+        with ExitStack() as sources, workers:
+            pipelines = self._open_pipelines(spool, workers, sources)
             with spool:
                 forwarder = Forwarder(
                     spool, self._assembly.mqtt, self._assembly.topics, state=self._state
@@ -114,11 +116,13 @@ class Agent:
                     failures={name: str(error) for name, error in self._failures.items()},
                 )
 
-    def _open_pipelines(self, spool: Spool, sources: ExitStack) -> list[Pipeline]:
+    def _open_pipelines(
+        self, spool: Spool, workers: WorkerPool, sources: ExitStack
+    ) -> list[Pipeline]:
         pipelines: list[Pipeline] = []
         for stream in self._assembly.streams():
             try:
-                pipeline = self._assembly.pipeline(stream, spool, self._clock)
+                pipeline = self._assembly.pipeline(stream, spool, workers, self._clock)
                 sources.enter_context(pipeline)
                 pipelines.append(pipeline)
             except EdgeHaulError as error:

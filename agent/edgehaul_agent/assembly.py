@@ -21,6 +21,7 @@ from edgehaul_agent.inference.trial import decode_once
 from edgehaul_agent.outlet import Outbox, StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline
 from edgehaul_agent.pipeline.gps import GpsPipeline
+from edgehaul_agent.pipeline.workers import WorkerPool, default_workers
 from edgehaul_agent.sources.base import FixSource, FrameSource, live_clock
 from edgehaul_agent.sources.factory import fix_source, frame_source
 from edgehaul_agent.update.install import check_compatible
@@ -30,7 +31,7 @@ Pipeline = StreamPipeline | GpsPipeline
 
 
 class _LoadedModel(msgspec.Struct, frozen=True):
-    """An installed model with a session of its own, and the file that the session runs."""
+    """An installed model, and the file that its session runs for all streams."""
 
     installed: InstalledModel
     engine: Engine
@@ -50,6 +51,7 @@ class Assembly:
         self.root = folder / config.root
         self.topics = DeviceTopics(config.device.site, config.device.id)
         self._used: dict[tuple[str, str], ModelState] = {}
+        self._loaded: dict[Path, _LoadedModel] = {}
         self._folder = folder
         self._store = ModelStore(self.root)
 
@@ -78,8 +80,24 @@ class Assembly:
         yield from self.config.streams
         yield from self.config.gps
 
-    def pipeline(self, stream: StreamConfig | GpsConfig, outbox: Outbox, clock: Clock) -> Pipeline:
+    def workers(self, clock: Clock) -> WorkerPool:
+        """Return the threads that run the models of all camera streams, not yet started."""
+        return WorkerPool(self.config.workers or default_workers(), clock)
+
+    def pipeline(
+        self,
+        stream: StreamConfig | GpsConfig,
+        outbox: Outbox,
+        workers: WorkerPool,
+        clock: Clock,
+    ) -> Pipeline:
         """Return the pipeline of a stream, its source not yet open.
+
+        Args:
+            stream: The stream.
+            outbox: Takes its results.
+            workers: Run its model, where it is a camera's.
+            clock: Measures, waits and tells the time.
 
         Raises:
             InstallError: Its model is not installed.
@@ -93,6 +111,7 @@ class Assembly:
                 source=self.frame_source(stream, clock),
                 model=self.picture_model(stream),
                 outlet=outlet,
+                workers=workers,
                 clock=clock,
             )
         source = self.fix_source(stream, clock)
@@ -113,7 +132,7 @@ class Assembly:
         return fix_source(stream, folder=self._folder, clock=clock)
 
     def picture_model(self, stream: StreamConfig) -> PictureModel:
-        """Return the model of a camera stream, with a session of its own.
+        """Return the model of a camera stream; streams share the session.
 
         Raises:
             InstallError: It is not installed.
@@ -123,7 +142,7 @@ class Assembly:
         return _picture_model(self._load(stream), stream)
 
     def trace_model(self, stream: GpsConfig, clock: Clock | None = None) -> TraceModel:
-        """Return the model of a GPS stream, with a session of its own.
+        """Return the model of a GPS stream; streams share the session.
 
         Args:
             stream: The stream.
@@ -166,7 +185,9 @@ class Assembly:
             name=name, version=installed.manifest.version, variant=variant or installed.variant
         )
         self._used[used.name, used.variant] = used
-        return _LoadedModel(installed, open_engine(path), path)
+        if path not in self._loaded:
+            self._loaded[path] = _LoadedModel(installed, open_engine(path), path)
+        return self._loaded[path]
 
     def _absolute(self, path: str) -> str:
         return str(self._folder / path) if path else ""

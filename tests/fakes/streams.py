@@ -1,15 +1,17 @@
 """Sources, models and an outbox of the agent that follow a script, for tests of what joins them."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Self
 
 import msgspec
 import numpy as np
 
+from edgehaul.errors import DataError
 from edgehaul.messages.envelope import Payload
 from edgehaul.messages.payloads import Lane
 from edgehaul.values import Detection, Fix, Frame, Image
+from edgehaul.vision.preprocess import Placement
 
 
 class FakeClock:
@@ -63,11 +65,13 @@ class ListFrames:
         """Close."""
         self.is_open = False
 
-    def frames(self) -> Iterator[Frame]:
-        """Yield the frames."""
+    def frames(self, wants: Callable[[], bool] = lambda: True) -> Iterator[Frame]:
+        """Yield the frames that are wanted."""
         assert self.is_open
         for index in self._indices:
             self._before(index)
+            if not wants():
+                continue
             self.given += 1
             # The first pixel tells a scripted model which frame it sees.
             image = np.zeros((480, 640, 3), np.uint8)
@@ -113,12 +117,38 @@ class ScriptedModel:
     certain_score = 0.5
     gives_objects = True
 
-    def __init__(self, script: Callable[[int], Sequence[Detection]]) -> None:
+    def __init__(
+        self,
+        script: Callable[[int], Sequence[Detection]],
+        *,
+        unusable: Collection[int] = (),
+    ) -> None:
         self._script = script
+        self._unusable = unusable
+
+    def canvas(self) -> Callable[[Image], tuple[Image, Placement]]:
+        """Return a canvas that holds the first pixel, and refuses frames that are unusable."""
+
+        def fill(image: Image) -> tuple[Image, Placement]:
+            if _number(image) in self._unusable:
+                raise DataError("this is no picture")
+            height, width = image.shape[:2]
+            return image[:1, :1], Placement(1, 1, 0, 0, width, height)
+
+        return fill
+
+    def judge(self, tensor: Image, placement: Placement) -> tuple[Detection, ...]:
+        """Return what the script says of this frame."""
+        del placement
+        return tuple(self._script(_number(tensor)))
 
     def look(self, image: Image) -> tuple[Detection, ...]:
         """Return what the script says of this frame."""
-        return tuple(self._script(int(image[0, 0, 0]) + 256 * int(image[0, 0, 1])))
+        return self.judge(*self.canvas()(image))
+
+
+def _number(image: Image) -> int:
+    return int(image[0, 0, 0]) + 256 * int(image[0, 0, 1])
 
 
 class SentMessage(msgspec.Struct, frozen=True):

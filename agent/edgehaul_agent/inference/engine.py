@@ -32,7 +32,7 @@ class TensorInfo(msgspec.Struct, frozen=True):
 
 
 class Engine(Protocol):
-    """A model ready to run. One thread at a time."""
+    """A model ready to run, by several threads at a time."""
 
     @property
     def inputs(self) -> Sequence[TensorInfo]:

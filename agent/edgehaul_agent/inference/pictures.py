@@ -13,21 +13,21 @@ from edgehaul.geometry import Box
 from edgehaul.values import Detection, Image
 from edgehaul.vision.decode import classify, decoder_for
 from edgehaul.vision.outputs import check_outputs
-from edgehaul.vision.preprocess import Preprocessor
+from edgehaul.vision.preprocess import Placement, Preprocessor
 from edgehaul.vision.verdicts import (
     ANOMALY_LABEL,
     CERTAIN_CONFIDENCE,
     anomaly_confidence,
     anomaly_score,
 )
-from edgehaul_agent.inference.engine import Engine, check_input
+from edgehaul_agent.inference.engine import Array, Engine, check_input
 
 UNCERTAIN_PART = 0.4
 """Detections down to this part of the threshold are given too: they keep tracks alive."""
 
 
 class PictureModel(Protocol):
-    """A model ready to look at pictures. One thread at a time."""
+    """A model ready to look at pictures. One thread at a time, canvases apart."""
 
     @property
     def certain_score(self) -> float:
@@ -37,6 +37,22 @@ class PictureModel(Protocol):
     @property
     def gives_objects(self) -> bool:
         """Whether it finds objects that can be followed; a classifier judges the whole."""
+        ...
+
+    def canvas(self) -> Preprocessor:
+        """Return buffers for one picture in flight; any thread may fill them."""
+        ...
+
+    def judge(self, tensor: Array, placement: Placement) -> tuple[Detection, ...]:
+        """Return what is in a picture that lies on a canvas, best first.
+
+        Args:
+            tensor: The picture as the canvas gave it.
+            placement: Where it lies.
+
+        Raises:
+            ModelError: The model failed.
+        """
         ...
 
     def look(self, image: Image) -> tuple[Detection, ...]:
@@ -49,7 +65,31 @@ class PictureModel(Protocol):
         ...
 
 
-class Detector:
+class _OnCanvas:
+    """What all models of pictures share: the way of a picture onto a canvas.
+
+    Args:
+        canvas: What the model takes.
+    """
+
+    def __init__(self, canvas: ImageInput) -> None:
+        self._input = canvas
+        self._own = Preprocessor(canvas)
+
+    def canvas(self) -> Preprocessor:
+        """Return buffers for one picture in flight."""
+        return Preprocessor(self._input)
+
+    def look(self, image: Image) -> tuple[Detection, ...]:
+        """Return what is in a picture, best first."""
+        return self.judge(*self._own(image))
+
+    def judge(self, tensor: Array, placement: Placement) -> tuple[Detection, ...]:
+        """Return what is in a picture on a canvas, best first."""
+        raise NotImplementedError
+
+
+class Detector(_OnCanvas):
     """Finds objects.
 
     Args:
@@ -64,21 +104,20 @@ class Detector:
         self, engine: Engine, spec: ModelSpec, *, score_threshold: float | None = None
     ) -> None:
         assert isinstance(spec.input, ImageInput)  # noqa: S101 - see open_picture_model
+        super().__init__(spec.input)
         threshold = spec.output.score_threshold if score_threshold is None else score_threshold
         output = msgspec.structs.replace(spec.output, score_threshold=threshold * UNCERTAIN_PART)
         self.certain_score = threshold
         self._engine = engine
         self._labels = spec.output.labels
-        self._preprocess = Preprocessor(spec.input)
         self._decode = decoder_for(msgspec.structs.replace(spec, output=output))
 
-    def look(self, image: Image) -> tuple[Detection, ...]:
+    def judge(self, tensor: Array, placement: Placement) -> tuple[Detection, ...]:
         """Return the objects in the picture, uncertain ones among them, best first."""
-        tensor, placement = self._preprocess(image)
         return self._decode(self._engine.run(tensor), placement).to_values(self._labels)
 
 
-class Classifier:
+class Classifier(_OnCanvas):
     """Judges pictures as a whole: at most one detection, which covers the picture.
 
     Args:
@@ -93,26 +132,24 @@ class Classifier:
         self, engine: Engine, spec: ModelSpec, *, score_threshold: float | None = None
     ) -> None:
         assert isinstance(spec.input, ImageInput)  # noqa: S101 - see open_picture_model
+        super().__init__(spec.input)
         self.certain_score = (
             spec.output.score_threshold if score_threshold is None else score_threshold
         )
         self._engine = engine
         self._spec = spec
-        self._preprocess = Preprocessor(spec.input)
 
-    def look(self, image: Image) -> tuple[Detection, ...]:
+    def judge(self, tensor: Array, placement: Placement) -> tuple[Detection, ...]:
         """Return the likeliest class, where it reaches the threshold."""
-        tensor, _ = self._preprocess(image)
         label, score = classify(self._engine.run(tensor), self._spec)[0]
         if score < self.certain_score:
             return ()
-        height, width = image.shape[:2]
         labels = self._spec.output.labels
         class_id = labels.index(label) if label in labels else int(label)
-        return (Detection(Box(0.0, 0.0, float(width), float(height)), class_id, label, score),)
+        return (Detection(_whole(placement), class_id, label, score),)
 
 
-class AnomalyModel:
+class AnomalyModel(_OnCanvas):
     """Says whether a picture is unusual: at most one detection, which covers the picture.
 
     Args:
@@ -127,22 +164,22 @@ class AnomalyModel:
         self, engine: Engine, spec: ModelSpec, *, score_threshold: float | None = None
     ) -> None:
         assert isinstance(spec.input, ImageInput)  # noqa: S101 - see open_picture_model
+        super().__init__(spec.input)
         self.certain_score = CERTAIN_CONFIDENCE if score_threshold is None else score_threshold
         self._engine = engine
         self._spec = spec
-        self._preprocess = Preprocessor(spec.input)
 
-    def look(self, image: Image) -> tuple[Detection, ...]:
+    def judge(self, tensor: Array, placement: Placement) -> tuple[Detection, ...]:
         """Return the anomaly, where the model is certain enough of one."""
-        tensor, _ = self._preprocess(image)
         score = anomaly_score(self._engine.run(tensor), tensor, self._spec)
         confidence = anomaly_confidence(score, self._spec.output.score_threshold)
         if confidence < self.certain_score:
             return ()
-        height, width = image.shape[:2]
-        return (
-            Detection(Box(0.0, 0.0, float(width), float(height)), 0, ANOMALY_LABEL, confidence),
-        )
+        return (Detection(_whole(placement), 0, ANOMALY_LABEL, confidence),)
+
+
+def _whole(placement: Placement) -> Box:
+    return Box(0.0, 0.0, float(placement.width), float(placement.height))
 
 
 _KINDS: dict[str, type[Detector | Classifier | AnomalyModel]] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
@@ -19,36 +18,51 @@ from edgehaul.messages.payloads import (
     DetectionsData,
 )
 from edgehaul.values import Detection, Frame
+from edgehaul.vision.preprocess import Placement, Preprocessor
 from edgehaul_agent.events.lines import LineCounter
 from edgehaul_agent.events.tracks import LifeSettings, TrackLife
 from edgehaul_agent.health.metrics import StreamMetrics
+from edgehaul_agent.inference.engine import Array
 from edgehaul_agent.inference.pictures import PictureModel
 from edgehaul_agent.outlet import StreamOutlet
+from edgehaul_agent.pipeline.handover import Handover
+from edgehaul_agent.pipeline.workers import WorkerPool
 from edgehaul_agent.sources.base import FrameSource
-from edgehaul_agent.sources.mailbox import Mailbox
 from edgehaul_agent.tracking.tracker import TrackedFrame, Tracker, TrackerSettings
 
 _log = logging.getLogger(__name__)
 
+_IN_FLIGHT = 2
+"""Canvases beside those that wait: one is being filled, one is being looked at."""
 
-class _TakenFrame(msgspec.Struct, frozen=True):
-    """A frame and when it came out of its source, on the monotonic clock."""
 
-    frame: Frame
+class _View(msgspec.Struct, frozen=True):
+    """A frame on its way to the model, and when it came out of its source.
+
+    ``tensor`` lies in the buffers of ``canvas`` until the canvas is used again.
+    """
+
+    index: int
+    captured_at_s: float
     taken_at_s: float
+    canvas: Preprocessor
+    tensor: Array
+    placement: Placement
 
 
 class StreamPipeline:
     """One camera stream. Open it with ``with``, then call :meth:`run` once.
 
-    Decoding has a thread of its own; model, tracker and rules share the caller's, since a
-    tracker belongs to one thread. A frame is done when all its messages are in the outbox.
+    The caller's thread decodes and brings pictures onto canvases; the workers do the rest, one at
+    a time, since a tracker belongs to one frame at a time. A frame is done when all its messages
+    are in the outbox.
 
     Args:
         config: The stream.
         source: Where frames come from.
         model: Looks at them; belongs to this stream alone.
         outlet: Takes the results.
+        workers: Run the model.
         clock: Measures latencies.
     """
 
@@ -59,6 +73,7 @@ class StreamPipeline:
         source: FrameSource,
         model: PictureModel,
         outlet: StreamOutlet,
+        workers: WorkerPool,
         clock: Clock,
     ) -> None:
         self.name = config.name
@@ -68,7 +83,11 @@ class StreamPipeline:
         self._model = model
         self._outlet = outlet
         self._clock = clock
-        self._mailbox: Mailbox[_TakenFrame] = Mailbox(config.policy)
+        self.workers = workers
+        seat = workers.seat(self._take_turn)
+        self._handover: Handover[_View] = Handover(config.policy, seat, clock, config.waiting)
+        self._canvases = [model.canvas() for _ in range(config.waiting + _IN_FLIGHT)]
+        self._error: BaseException | None = None
         self._unusable = 0
         self._last_captured_at_s = 0.0
         settings = TrackerSettings(certain_score=model.certain_score)
@@ -107,86 +126,102 @@ class StreamPipeline:
             ModelError: The model failed.
             SpoolError: Results can no longer be stored.
         """
-        with ThreadPoolExecutor(1, thread_name_prefix=f"read-{self.name}") as executor:
-            reading = executor.submit(self._read, stop)
-            try:
-                for taken in self._mailbox:
-                    self._process(taken)
-            finally:
-                self._mailbox.abandon()
-            self._finish()
-            reading.result()
+        try:
+            self._read(stop)
+        finally:
+            self._handover.close()
+            self._handover.wait_empty()
+            self.workers.leave()
+            if self._error is None:
+                self._finish()
+        if self._error is not None:
+            raise self._error
 
     def dropped(self) -> int:
         """Frames refused by policy or stride."""
-        return self._mailbox.dropped + self._source.skipped
+        return self._handover.refused + self._source.skipped
 
     def bad(self) -> int:
         """Frames that could not be decoded or used."""
         return self._source.bad + self._unusable
 
-    def _read(self, stop: threading.Event) -> None:
-        try:
-            frames = self._source.frames()
-            # Room first: a frame that waits in a queue would only grow old.
-            while self._mailbox.wait_for_room() and not stop.is_set():
-                frame = next(frames, None)
-                if frame is None:
-                    return
-                self._mailbox.put(_TakenFrame(frame, self._clock.monotonic_s()))
-        finally:
-            self._mailbox.close()
+    # ---- the thread that reads ----------------------------------------------------------
 
-    def _process(self, taken: _TakenFrame) -> None:
-        frame = taken.frame
+    def _read(self, stop: threading.Event) -> None:
+        for frame in self._source.frames(lambda: self._handover.wants(last=stop.is_set())):
+            view = self._view(frame, self._clock.monotonic_s())
+            if view is not None:
+                self._canvases += [old.canvas for old in self._handover.put(view)]
+            if stop.is_set() or not self._handover.open:
+                return
+
+    def _view(self, frame: Frame, taken_at_s: float) -> _View | None:
+        canvas = self._canvases.pop()
         try:
-            found = self._model.look(frame.image)
+            tensor, placement = canvas(frame.image)
         except DataError as error:
+            self._canvases.append(canvas)
             self._unusable += 1
             _log.warning("%s: frame %d passed over: %s", self.name, frame.index, error)
-            return
-        tracked = self._follow(frame, found)
-        latency_ms = (self._clock.monotonic_s() - taken.taken_at_s) * 1000
-        self._last_captured_at_s = frame.captured_at_s
+            return None
+        return _View(frame.index, frame.captured_at_s, taken_at_s, canvas, tensor, placement)
+
+    # ---- the workers --------------------------------------------------------------------
+
+    def _take_turn(self) -> bool:
+        view = self._handover.take()
+        if view is None:
+            return False
+        try:
+            self._process(view)
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that reads
+            self._error = error
+            self._handover.abandon()
+        self._canvases.append(view.canvas)
+        return self._handover.done()
+
+    def _process(self, view: _View) -> None:
+        found = self._model.judge(view.tensor, view.placement)
+        tracked = self._follow(view, found)
+        latency_ms = (self._clock.monotonic_s() - view.taken_at_s) * 1000
+        self._last_captured_at_s = view.captured_at_s
         if "detections" in self._config.publish:
-            self._tell_detections(frame, found, tracked.track_ids, latency_ms)
-        self._tell_events(tracked, frame.captured_at_s)
+            self._tell_detections(view, found, tracked.track_ids, latency_ms)
+        self._tell_events(tracked, view.captured_at_s)
         self.metrics.processed(latency_ms)
 
-    def _follow(self, frame: Frame, found: Sequence[Detection]) -> TrackedFrame:
+    def _follow(self, view: _View, found: Sequence[Detection]) -> TrackedFrame:
         if not self._model.gives_objects:
             return TrackedFrame((), (), (None,) * len(found))
-        height, width = frame.image.shape[:2]
         return self._tracker.update(
             found,
-            frame=frame.index,
-            captured_at_s=frame.captured_at_s,
-            width=width,
-            height=height,
+            frame=view.index,
+            captured_at_s=view.captured_at_s,
+            width=view.placement.width,
+            height=view.placement.height,
         )
 
     def _tell_detections(
         self,
-        frame: Frame,
+        view: _View,
         found: Sequence[Detection],
         track_ids: Sequence[int | None],
         latency_ms: float,
     ) -> None:
-        height, width = frame.image.shape[:2]
         objects = tuple(
             _object_of(detection, track_id)
             for detection, track_id in zip(found, track_ids, strict=True)
             if detection.score >= self._model.certain_score
         )
         data = DetectionsData(
-            frame=frame.index,
-            width=width,
-            height=height,
+            frame=view.index,
+            width=view.placement.width,
+            height=view.placement.height,
             objects=objects,
             model=self._config.model,
             latency_ms=round(latency_ms, 2),
         )
-        self._outlet.detections(data, captured_at_s=frame.captured_at_s)
+        self._outlet.detections(data, captured_at_s=view.captured_at_s)
 
     def _tell_events(self, tracked: TrackedFrame, captured_at_s: float) -> None:
         lives = self._life.update(tracked.seen, tracked.ended)

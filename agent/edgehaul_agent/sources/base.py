@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +11,14 @@ from typing import Protocol, Self
 from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
 from edgehaul.values import Fix, Frame
+
+Wants = Callable[[], bool]
+"""Whether a frame that has come is to be decoded; it may wait before it answers."""
+
+
+def always() -> bool:
+    """Want every frame."""
+    return True
 
 
 class FrameSource(Protocol):
@@ -43,8 +51,12 @@ class FrameSource(Protocol):
         """Close the source."""
         ...
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, wants: Wants = always) -> Iterator[Frame]:
         """Yield the frames until the source ends; each owns its picture.
+
+        Args:
+            wants: Asked when a frame has come and before it is decoded; where it says no, the
+                frame is passed over.
 
         Raises:
             SourceError: The source fails for good.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,7 +15,7 @@ import numpy as np
 from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
 from edgehaul.values import Frame, Image
-from edgehaul_agent.sources.base import Pacer, recording_start_s, refusals
+from edgehaul_agent.sources.base import Pacer, Wants, always, recording_start_s, refusals
 
 _log = logging.getLogger(__name__)
 
@@ -82,8 +82,11 @@ class VideoFile:
             self._capture.release()
             self._capture = None
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, wants: Wants = always) -> Iterator[Frame]:
         """Yield the frames.
+
+        Args:
+            wants: Asked before a frame is decoded.
 
         Raises:
             SourceError: Not one frame can be decoded.
@@ -96,9 +99,13 @@ class VideoFile:
         )
         pacer = Pacer(self._clock, realtime=self._realtime)
         first = 0
+
+        def is_wanted(index: int) -> bool:
+            pacer.wait_until(index / fps)
+            return wants()
+
         while True:
-            for index, image in self._pass(capture, declared):
-                pacer.wait_until(index / fps)
+            for index, image in self._pass(capture, declared, is_wanted):
                 yield Frame(self._stream, index, start_s + index / fps, image)
             self._report_end(self._taken - first, declared)
             if not self._loop:
@@ -107,7 +114,9 @@ class VideoFile:
             capture.release()
             capture = self._capture = self._open()
 
-    def _pass(self, capture: cv2.VideoCapture, declared: int) -> Iterator[tuple[int, Image]]:
+    def _pass(
+        self, capture: cv2.VideoCapture, declared: int, is_wanted: Callable[[int], bool]
+    ) -> Iterator[tuple[int, Image]]:
         """Yield number and picture of the frames of one run through the file."""
         last = self._taken + declared
         failed = 0
@@ -124,6 +133,8 @@ class VideoFile:
             self._taken += 1
             if index % self._stride:
                 self.skipped += 1
+                continue
+            if not is_wanted(index):
                 continue
             decoded, image = capture.retrieve()
             if decoded and image is not None:

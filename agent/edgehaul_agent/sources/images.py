@@ -14,7 +14,7 @@ import numpy as np
 from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
 from edgehaul.values import Frame, Image
-from edgehaul_agent.sources.base import recording_start_s, refusals
+from edgehaul_agent.sources.base import Wants, always, recording_start_s, refusals
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class ImageFolder:
         """Forget the list."""
         self._files = []
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, wants: Wants = always) -> Iterator[Frame]:
         """Yield the images.
 
         Raises:
@@ -85,6 +85,8 @@ class ImageFolder:
         for index, file in enumerate(self._files):
             if index % self._stride:
                 self.skipped += 1
+                continue
+            if not wants():
                 continue
             image = _read(file)
             if image is None:

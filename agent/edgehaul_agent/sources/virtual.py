@@ -12,7 +12,7 @@ from edgehaul.config.device import VirtualConveyorSource, VirtualTruckSource
 from edgehaul.values import Fix, Frame
 from edgehaul.virtual.conveyor import Conveyor
 from edgehaul.virtual.truck import TruckTrip
-from edgehaul_agent.sources.base import Pacer, paced, recording_start_s
+from edgehaul_agent.sources.base import Pacer, Wants, always, paced, recording_start_s
 
 
 class VirtualCamera:
@@ -50,7 +50,7 @@ class VirtualCamera:
     ) -> None:
         """Do nothing: there is nothing to close."""
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, wants: Wants = always) -> Iterator[Frame]:
         """Yield the frames."""
         config = self._config
         start_s = recording_start_s(
@@ -61,6 +61,8 @@ class VirtualCamera:
             pacer.wait_until(index / config.fps)
             if index % self._stride:
                 self.skipped += 1
+                continue
+            if not wants():
                 continue
             image = self._conveyor.frame(index).image
             yield Frame(self._stream, index, start_s + index / config.fps, image)

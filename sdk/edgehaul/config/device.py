@@ -15,6 +15,7 @@ _DAY_S = 86_400.0
 Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Period = Annotated[float, Meta(ge=0.1, le=_DAY_S)]
 QuotaMb = Annotated[float, Meta(gt=0, le=1e6)]
+Policy = Literal["every", "latest", "adaptive", "drop_oldest"]
 SidePx = Annotated[int, Meta(ge=96, le=8192)]
 
 
@@ -200,7 +201,10 @@ class StreamConfig(_Config, frozen=True):
         source: Where frames come from.
         model: Name of an installed bundle.
         variant: Variant to run; empty means the one chosen at installation.
-        policy: ``every`` frame, or only the ``latest`` where the model is slower.
+        policy: ``every`` frame; or, where the models are slower than the cameras, the ``latest``
+            ones, the latest at even intervals (``adaptive``), or all but the oldest that wait
+            (``drop_oldest``).
+        waiting: Most frames that wait for the model.
         stride: Look at every n-th frame.
         score_threshold: Overrides the bundle's; none keeps it.
         lines: Lines to count at.
@@ -211,7 +215,8 @@ class StreamConfig(_Config, frozen=True):
     source: FileSource | ImagesSource | VirtualConveyorSource
     model: str
     variant: str = ""
-    policy: Literal["every", "latest"] = "every"
+    policy: Policy = "every"
+    waiting: Annotated[int, Meta(ge=1, le=64)] = 1
     stride: Annotated[int, Meta(ge=1)] = 1
     score_threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
     lines: tuple[CountingLine, ...] = ()
@@ -270,6 +275,7 @@ class DeviceConfig(_Config, frozen=True):
         mqtt: Where results go.
         spool: The durable spool.
         health: Health messages.
+        workers: Threads that run the models of all camera streams; 0 takes one for each processor.
         streams: Camera streams.
         gps: GPS streams.
     """
@@ -279,6 +285,7 @@ class DeviceConfig(_Config, frozen=True):
     mqtt: MqttSection = MqttSection()
     spool: SpoolSection = SpoolSection()
     health: HealthSection = HealthSection()
+    workers: Annotated[int, Meta(ge=0, le=256)] = 0
     streams: tuple[StreamConfig, ...] = ()
     gps: tuple[GpsConfig, ...] = ()
 

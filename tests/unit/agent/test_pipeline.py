@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from edgehaul.config.device import (
     StreamConfig,
     TraceSource,
 )
-from edgehaul.errors import DataError, ModelError, SourceError, SpoolError
+from edgehaul.errors import ModelError, SourceError, SpoolError
 from edgehaul.geometry import Box, Line, Point
 from edgehaul.messages.payloads import (
     CountEvent,
@@ -29,6 +30,7 @@ from edgehaul.virtual.conveyor import PARCEL_LABELS, Conveyor
 from edgehaul_agent.outlet import Outbox, StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline
 from edgehaul_agent.pipeline.gps import GpsPipeline
+from edgehaul_agent.pipeline.workers import WorkerPool
 from tests.fakes.streams import FakeClock, ListFixes, ListFrames, MemoryOutbox, ScriptedModel
 
 TOPICS = DeviceTopics("depot", "gate-3")
@@ -53,12 +55,13 @@ def pipeline(
         source=source,
         model=model,
         outlet=StreamOutlet(outbox, TOPICS, "dock"),
+        workers=WorkerPool(1, FakeClock()),
         clock=FakeClock(),
     )
 
 
 def run(made: StreamPipeline | GpsPipeline, stop: threading.Event | None = None) -> None:
-    with made:
+    with getattr(made, "workers", nullcontext()), made:
         made.run(stop or threading.Event())
 
 
@@ -131,13 +134,8 @@ def test_a_parcel_is_counted_across_missed_frames_and_bad_ones() -> None:
 
 
 def test_a_frame_that_cannot_be_used_is_counted_not_fatal() -> None:
-    def script(index: int) -> Sequence[Detection]:
-        if index == 3:
-            raise DataError("this is no picture")
-        return one_parcel(index)
-
     outbox = MemoryOutbox()
-    made = pipeline(ListFrames(10), ScriptedModel(script), outbox)
+    made = pipeline(ListFrames(10), ScriptedModel(one_parcel, unusable=[3]), outbox)
     run(made)
     health = made.metrics.take()
     assert (health.frames, health.processed, health.bad) == (10, 9, 1)

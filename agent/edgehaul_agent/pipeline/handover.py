@@ -1,0 +1,127 @@
+"""Handing frames from the thread that decodes a stream to the worker that looks at them.
+
+Which frames are looked at is decided before they are decoded: a frame that nobody will look at
+costs half a millisecond less, and none waits in a queue and grows old.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Generic, TypeVar
+
+from edgehaul.clock import Clock
+from edgehaul.config.device import Policy
+from edgehaul_agent.pipeline.workers import Seat
+
+T = TypeVar("T")
+_OPPORTUNE = 0.8
+"""Part of its fair interval after which a stream is let in again although others wait: frames
+come at their own times, and whoever insisted on the whole interval would often just miss it."""
+
+
+class Handover(Generic[T]):
+    """A short queue between one stream's reader and the workers.
+
+    ``every`` makes the reader wait for room. ``latest`` lets a frame in while a worker is free,
+    and otherwise when the stream's turn has come, so that the frame is looked at within about two
+    turns. ``adaptive`` does so at even intervals, which trackers like better. ``drop_oldest``
+    lets all in, and forgets the oldest of ``room`` waiting ones.
+
+    Args:
+        policy: Which frames are looked at.
+        seat: The stream's place in the workers' line.
+        clock: Measures intervals.
+        room: Most frames that wait.
+    """
+
+    def __init__(self, policy: Policy, seat: Seat, clock: Clock, room: int = 1) -> None:
+        self.refused = 0
+        """Frames that were not decoded, or were forgotten, because the workers had no time."""
+        self._policy = policy
+        self._seat = seat
+        self._clock = clock
+        self._room = room
+        self._items: deque[T] = deque()
+        self._in_hand = 0
+        self._changed = threading.Condition()
+        self._open = True
+        self._let_in_at_s = -1e9
+
+    @property
+    def open(self) -> bool:
+        """Whether more is taken."""
+        return self._open
+
+    def wants(self, *, last: bool) -> bool:
+        """Whether the frame that has just come is to be decoded; waits for room under ``every``.
+
+        Once closed it says yes: whoever asks shall come to know at once that it is closed.
+
+        Args:
+            last: Whether the reader stops after the next frame that is wanted.
+        """
+        with self._changed:
+            if self._policy == "every":
+                self._changed.wait_for(lambda: len(self._items) < self._room or not self._open)
+                return True
+            if last or not self._open or self._policy == "drop_oldest" or self._is_due():
+                return True
+            self.refused += 1
+            return False
+
+    def put(self, item: T) -> list[T]:
+        """Hand over an item that was wanted; return those that were forgotten for it."""
+        forgotten = []
+        with self._changed:
+            if not self._open:
+                return [item]
+            if len(self._items) >= self._room:
+                forgotten.append(self._items.popleft())
+                self.refused += 1
+            self._items.append(item)
+            self._let_in_at_s = self._clock.monotonic_s()
+        self._seat.call()
+        return forgotten
+
+    def take(self) -> T | None:
+        """Return the next item, to be :meth:`done` with; none where nothing waits."""
+        with self._changed:
+            if not self._items:
+                return None
+            self._in_hand += 1
+            return self._items.popleft()
+
+    def done(self) -> bool:
+        """Say that the item is looked at; return whether another waits."""
+        with self._changed:
+            self._in_hand -= 1
+            self._changed.notify_all()
+            return bool(self._items)
+
+    def close(self) -> None:
+        """Take no more; what waits is still looked at."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+
+    def abandon(self) -> None:
+        """Take no more, and forget what waits."""
+        with self._changed:
+            self._items.clear()
+        self.close()
+
+    def wait_empty(self) -> None:
+        """Return when nothing waits and nothing is in a worker's hands."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._items and not self._in_hand)
+
+    def _is_due(self) -> bool:
+        if self._items:
+            return False
+        pool = self._seat.pool
+        even = self._policy == "adaptive"
+        if not even and not pool.is_busy:
+            return True
+        since_s = self._clock.monotonic_s() - self._let_in_at_s
+        return since_s >= pool.fair_interval_s * (1.0 if even else _OPPORTUNE)
