@@ -37,6 +37,7 @@ class NmeaSpeech:
     def __init__(self, *, require_checksum: bool) -> None:
         self._require_checksum = require_checksum
         self._bad = 0
+        self._whole = 0
         self._renew()
 
     def _renew(self) -> None:
@@ -47,6 +48,7 @@ class NmeaSpeech:
         """Begin anew with a new connection."""
         fixes = self._reader.flush()
         self._bad = self.bad() + self._reader.undated
+        self._whole = self.whole()
         self._renew()
         return fixes
 
@@ -62,9 +64,13 @@ class NmeaSpeech:
         """Return the number of sentences that were no use, and of fixes without a date."""
         return self._bad + self._reader.rejected + self._reader.given_up
 
+    def whole(self) -> int:
+        """Return the number of sentences that came whole, be they of use or not."""
+        return self._whole + self._reader.whole
+
     def lack(self) -> Lack:
         """Return why there is no fix."""
-        if not self._reader.whole:
+        if not self.whole():
             return Lack("bytes come, but no whole NMEA sentence", "check baud rate and port")
         if self._reader.undated:
             remedy = "let the receiver write RMC or ZDA sentences too"
