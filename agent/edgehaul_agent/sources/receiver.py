@@ -17,6 +17,9 @@ from edgehaul_agent.sources.link import Link
 
 _LOGGER = logging.getLogger(__name__)
 
+_LOST_AFTER_S = 60.0
+"""A vehicle drives through a tunnel in less; what takes longer is worth a line in the log."""
+
 
 class Lack(NamedTuple):
     """What is missing for a fix.
@@ -82,6 +85,8 @@ class Receiver:
         self._clock = clock
         self._patience_s = patience_s
         self._refused = 0
+        self._is_lost = False
+        self._position_at_s = 0.0
         self._told: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -104,13 +109,17 @@ class Receiver:
             SourceError: The first fix did not come in the time that was given.
         """
         started_s, had_fix = self._clock.monotonic_s(), False
+        self._position_at_s = started_s
         for piece in self._link.pieces():
             fixes = [fix for fix in map(self._dated, self._take(piece)) if fix is not None]
             had_fix |= bool(fixes)
+            self._note(has_position=bool(fixes))
             yield from fixes or (None,)
             waited_s = self._clock.monotonic_s() - started_s
             if self._patience_s is not None and not had_fix and waited_s >= self._patience_s:
-                raise self._error()
+                lack = self._lack()
+                message = f"{lack.message} after {self._patience_s:g} s"
+                raise SourceError(message, where=self._link.name, remedy=lack.remedy)
 
     def bad(self) -> int:
         """Return the number of sentences or reports that were no use, and of impossible dates."""
@@ -149,14 +158,24 @@ class Receiver:
             self._told.add(text)
             _LOGGER.warning(text, self._link.name, given)
 
-    def _error(self) -> SourceError:
+    def _note(self, *, has_position: bool) -> None:
+        """Log once that there has been no position for a minute, and that there is one again."""
+        now_s = self._clock.monotonic_s()
+        if has_position:
+            self._position_at_s = now_s
+            if self._is_lost:
+                self._is_lost = False
+                _LOGGER.info("%s: has a position again", self._link.name)
+        elif not self._is_lost and not self._link.trouble:
+            self._is_lost = now_s - self._position_at_s >= _LOST_AFTER_S
+            if self._is_lost:
+                _LOGGER.warning("%s: %s; %s", self._link.name, *self._lack())
+
+    def _lack(self) -> Lack:
         if self._link.trouble:
             remedy = "see that it is switched on and connected, and that the address is right"
-            return SourceError(self._link.trouble, where=self._link.name, remedy=remedy)
+            return Lack(self._link.trouble, remedy)
         if self._refused:
             message = f"{self._refused} fixes have a date that is past"
-            remedy = "set this machine's clock, or the receiver's"
-            return SourceError(message, where=self._link.name, remedy=remedy)
-        lack = self._speech.lack()
-        message = f"{lack.message} after {self._patience_s:g} s"
-        return SourceError(message, where=self._link.name, remedy=lack.remedy)
+            return Lack(message, "set this machine's clock, or the receiver's")
+        return self._speech.lack()
