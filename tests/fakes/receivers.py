@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 from edgehaul.clock import SystemClock
 from edgehaul.values import Fix
 from edgehaul_agent.sources.base import FixSource
+from tests.fakes.streams import FakeClock
 
 
 def sentence(body: str) -> bytes:
@@ -38,6 +39,44 @@ def epoch(at_s: float, *, north: int = 0) -> bytes:
         + sentence(f"GPGGA,{time_of_day},{place},1,08,0.9,12.5,M,46.9,M,,")
         + sentence("GPGSA,A,3,01,02,03,04,05,06,07,08,,,,,2.5,0.9,2.1")
     )
+
+
+class ScriptedWire:
+    """A wire that gives these pieces, then nothing.
+
+    Args:
+        clock: Passes while nothing comes.
+        pieces: They; ``!`` breaks the wire, none (``b""``) is a wait.
+        answers: How many probes are answered.
+    """
+
+    def __init__(self, clock: FakeClock, pieces: Sequence[bytes], *, answers: int = 0) -> None:
+        self.sent: list[bytes] = []
+        self.closed = 0
+        self._clock = clock
+        self._pieces = list(pieces)
+        self._answers = answers
+
+    def read(self, timeout_s: float) -> bytes:
+        """Return the next piece."""
+        if self._pieces and self._pieces[0] == b"!":
+            raise ConnectionResetError(104, "Connection reset by peer")
+        piece = self._pieces.pop(0) if self._pieces else b""
+        if piece:
+            return piece
+        self._clock.sleep(timeout_s)
+        return b""
+
+    def write(self, data: bytes) -> None:
+        """Keep what is sent."""
+        self.sent.append(data)
+        if data == b"probe" and self._answers:
+            self._answers -= 1
+            self._pieces.append(b"answer")
+
+    def close(self) -> None:
+        """Count it."""
+        self.closed += 1
 
 
 class PseudoPort:

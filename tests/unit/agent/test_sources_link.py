@@ -6,45 +6,18 @@ import logging
 import random
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import islice, pairwise
 
 import pytest
 
 from edgehaul_agent.sources.lines import LineBuffer
 from edgehaul_agent.sources.link import Link, Wire
+from tests.fakes.receivers import ScriptedWire
 from tests.fakes.streams import FakeClock
 
 SILENCE_S = 4.0
 RETRY_S = 8.0
-
-
-class ScriptedWire:
-    """A wire that gives these pieces, then nothing, or an error."""
-
-    def __init__(self, clock: FakeClock, pieces: Sequence[bytes], *, answers: int = 0) -> None:
-        self.sent: list[bytes] = []
-        self.closed = 0
-        self._clock = clock
-        self._pieces = list(pieces)
-        self._answers = answers
-
-    def read(self, timeout_s: float) -> bytes:
-        if self._pieces and self._pieces[0] == b"!":
-            raise ConnectionResetError(104, "Connection reset by peer")
-        if self._pieces:
-            return self._pieces.pop(0)
-        self._clock.sleep(timeout_s)
-        return b""
-
-    def write(self, data: bytes) -> None:
-        self.sent.append(data)
-        if data == b"probe" and self._answers:
-            self._answers -= 1
-            self._pieces.append(b"answer")
-
-    def close(self) -> None:
-        self.closed += 1
 
 
 def linked(clock: FakeClock, wires: list[ScriptedWire | None], times_s: list[float]) -> Link:
