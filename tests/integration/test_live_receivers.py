@@ -161,7 +161,7 @@ def gpsd(port: int, *devices: Path) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(GPSD is None, reason="gpsd is not installed; run: apt-get install gpsd")
-def test_a_real_gpsd_that_is_started_anew(tmp_path: Path) -> None:
+def test_a_real_gpsd_that_is_started_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         tcp_port = free.getsockname()[1]
     moving, silent = PseudoPort(tmp_path / "moving"), PseudoPort(tmp_path / "silent")
@@ -179,6 +179,15 @@ def test_a_real_gpsd_that_is_started_anew(tmp_path: Path) -> None:
     ):
         first_fixes(source, 1)
     assert f"name one of those that have: {moving.path.resolve()}" in str(told.value)
+    caplog.clear()
+    with (
+        caplog.at_level(logging.INFO),
+        gpsd(tcp_port, silent.path),
+        opened(GpsdSource(port=tcp_port, silence_s=2.0), tmp_path, patience_s=6.0) as source,
+        pytest.raises(SourceError, match="gpsd answers, but its receivers say nothing"),
+    ):
+        first_fixes(source, 1)
+    assert "nothing came" not in caplog.text, "gpsd answers when it is asked"
     moving.unplug()
     silent.unplug()
 

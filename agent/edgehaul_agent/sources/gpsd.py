@@ -85,7 +85,7 @@ class GpsdSpeech:
             )
         if self._reports:
             return Lack("gpsd's receiver has no position", "let it see the sky, and wait")
-        return Lack("gpsd answers, but has no receiver", "see what `gpsmon` or `cgps` shows")
+        return Lack("gpsd answers, but its receivers say nothing", "see what `cgps` shows")
 
     def _taken(self, report: Report, now_s: float) -> list[Fix]:
         self._reports += report.get("class") == "TPV"

@@ -172,6 +172,8 @@ def _read_nmea(path: Path, content: bytes, rejections: Rejections) -> list[Fix]:
             where=path,
             remedy="let the receiver write RMC or ZDA sentences too",
         )
+    for _ in range(reader.undated + reader.given_up):
+        rejections.add("a fix whose date nothing tells", where=str(path))
     return fixes
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgehaul.motion.rollover import ROLL_OVER_S
 from edgehaul.values import Fix
@@ -53,6 +56,17 @@ def test_a_moment_is_told_at_the_pause_after_it() -> None:
     fixes, bad = heard(nmea(), [epoch(NOW_S), epoch(NOW_S + 1)])
     assert (seconds(fixes), bad) == ([0, 1], 0)
     assert {fix.accuracy_m for fix in fixes} == {4.5}
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(0, 4 * len(epoch(NOW_S))), max_size=40))
+def test_where_what_is_said_is_cut_makes_no_difference(cuts: list[int]) -> None:
+    said = b"".join(epoch(NOW_S + number, north=number) for number in range(4))
+    ends = [0, *sorted(cuts), len(said)]
+    speech = nmea()
+    fixes = [fix for a, b in pairwise(ends) for fix in speech.take(said[a:b], 0.0)]
+    assert seconds(fixes + speech.begin()) == [0, 1, 2, 3]
+    assert speech.bad() == 0
 
 
 def test_rolled_over_dates_are_put_right_and_told_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -243,6 +243,14 @@ def test_a_log_without_a_date_says_so(tmp_path: Path) -> None:
         read_trace(path)
 
 
+def test_a_fix_without_a_date_is_counted_among_the_damage(tmp_path: Path) -> None:
+    path = tmp_path / "trip.nmea"
+    path.write_bytes(gga("080000") + rmc("120000") + gga("150000"))
+    trace = read_trace_counted(path)
+    assert (len(trace.fixes), trace.rejected) == (1, 2)
+    assert trace.faults[0].endswith("trip.nmea: a fix whose date nothing tells")
+
+
 @pytest.mark.shared_data
 def test_gpsd_reports_are_read_too(shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / "gps" / "gpsd_logs" / "haicom-305N.log.chk"
