@@ -127,9 +127,17 @@ class Assembly:
         """Return the source of a camera stream, not yet open."""
         return frame_source(stream, folder=self._folder, clock=clock)
 
-    def fix_source(self, stream: GpsConfig, clock: Clock) -> FixSource:
-        """Return the source of a GPS stream, not yet open."""
-        return fix_source(stream, folder=self._folder, clock=clock)
+    def fix_source(
+        self, stream: GpsConfig, clock: Clock, *, patience_s: float | None = None
+    ) -> FixSource:
+        """Return the source of a GPS stream, not yet open.
+
+        Args:
+            stream: The stream.
+            clock: Gives the pace.
+            patience_s: Longest wait for a live receiver's first fix; none waits for ever.
+        """
+        return fix_source(stream, folder=self._folder, clock=clock, patience_s=patience_s)
 
     def picture_model(self, stream: StreamConfig) -> PictureModel:
         """Return the model of a camera stream; streams share the session.

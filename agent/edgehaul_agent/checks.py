@@ -14,6 +14,9 @@ from edgehaul.errors import EdgeHaulError, SourceError
 from edgehaul_agent.assembly import Assembly
 from edgehaul_agent.delivery.mqtt import check_broker
 
+_PATIENCE_S = 15.0
+"""Longest wait for a live receiver's first position."""
+
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that was tried.
@@ -73,8 +76,10 @@ def _check_source(assembly: Assembly, stream: StreamConfig | GpsConfig, clock: C
                 height, width = frame.image.shape[:2]
                 return f"{stream.source.__struct_config__.tag}, {width}x{height} pixels"
     else:
-        with assembly.fix_source(stream, clock) as fixes:
+        with assembly.fix_source(stream, clock, patience_s=_PATIENCE_S) as fixes:
             for fix in fixes.fixes():
+                if fix is None:
+                    continue
                 place = f"{fix.latitude_deg:.5f}, {fix.longitude_deg:.5f}"
                 return f"{stream.source.__struct_config__.tag}, starts at {place}"
     raise SourceError("the source gives nothing", remedy="check what it records")

@@ -82,10 +82,8 @@ class GpsPipeline:
             SpoolError: Results can no longer be stored.
         """
         for fix in self._source.fixes():
-            if is_writable(fix):
-                self._process(fix)
-            else:
-                self._bad += 1
+            if fix is not None:
+                self._take(fix)
             if stop.is_set():
                 break
         self._tell_anomalies(self._merger.close())
@@ -100,6 +98,12 @@ class GpsPipeline:
         Others that are not believed are told as not valid.
         """
         return self._source.bad() + self._bad
+
+    def _take(self, fix: Fix) -> None:
+        if is_writable(fix):
+            self._process(fix)
+        else:
+            self._bad += 1
 
     def _process(self, fix: Fix) -> None:
         taken_at_s = self._clock.monotonic_s()

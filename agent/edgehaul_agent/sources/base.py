@@ -90,8 +90,11 @@ class FixSource(Protocol):
         """Close the source."""
         ...
 
-    def fixes(self) -> Iterator[Fix]:
+    def fixes(self) -> Iterator[Fix | None]:
         """Yield the fixes until the source ends.
+
+        A live source yields None while it has none, several times a second, so that whoever
+        reads can end.
 
         Raises:
             SourceError: The source fails for good.

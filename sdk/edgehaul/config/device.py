@@ -7,6 +7,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edgehaul.config.receivers import (
+    GpsdSource,
+    NmeaSerialSource,
+    NmeaTcpSource,
+    NmeaUdpSource,
+)
 from edgehaul.geometry import Line
 from edgehaul.messages.topics import is_topic_name
 
@@ -246,7 +252,14 @@ class GpsConfig(_Config, frozen=True):
     """
 
     name: str
-    source: TraceSource | VirtualTruckSource
+    source: (
+        TraceSource
+        | VirtualTruckSource
+        | NmeaSerialSource
+        | NmeaTcpSource
+        | NmeaUdpSource
+        | GpsdSource
+    )
     model: str = ""
     variant: str = ""
     publish_every_s: Annotated[float, Meta(ge=0, le=_DAY_S)] = 0.0

@@ -11,8 +11,9 @@ from typing import Final
 
 from edgehaul.errors import DataError
 from edgehaul.motion.fields import Rejections
+from edgehaul.motion.gpsd import read_gpsd
 from edgehaul.motion.gpx import read_gpx_points
-from edgehaul.motion.logs import read_gpsd, read_osmand, read_traccar
+from edgehaul.motion.logs import read_osmand, read_traccar
 from edgehaul.motion.nmea import NmeaReader
 from edgehaul.motion.table import read_table
 from edgehaul.motion.tracks import OwnedFix, Track, fixes_of_one, tracks_of
@@ -171,6 +172,8 @@ def _read_nmea(path: Path, content: bytes, rejections: Rejections) -> list[Fix]:
             where=path,
             remedy="let the receiver write RMC or ZDA sentences too",
         )
+    for _ in range(reader.undated + reader.given_up):
+        rejections.add("a fix whose date nothing tells", where=str(path))
     return fixes
 
 

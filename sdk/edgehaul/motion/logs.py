@@ -1,4 +1,4 @@
-"""Fixes from the records of other programs: gpsd, Traccar and OsmAnd."""
+"""Fixes from the records of other programs: Traccar and OsmAnd."""
 
 from __future__ import annotations
 
@@ -15,10 +15,6 @@ from edgehaul.motion.fields import KNOTS_TO_MPS, Rejections, fix_of
 from edgehaul.motion.tracks import OwnedFix
 from edgehaul.values import Fix
 
-_LEAST_MODE = 2
-"""gpsd's mode of a fix without altitude."""
-_SIGMAS_OF_EPH = 2.0
-"""gpsd's eph is meant to hold in 95 of 100 cases; ours is one sigma."""
 _QUERY: Final = re.compile(r"[?&\s\"]((?:[A-Za-z_]+=[^&\s\"]*&?)+)")
 _OSMAND: Final = {
     "timestamp": "time",
@@ -47,54 +43,6 @@ _TRACCAR: Final = {
     "altitude_m": "altitude",
     "accuracy_m": "accuracy",
 }
-
-
-def read_gpsd(lines: Iterable[str], rejections: Rejections, where: str) -> list[OwnedFix]:
-    """Read the TPV reports of ``gpspipe -w``; lines that are no JSON objects are passed over.
-
-    Reports without a position or a time are no faults: a receiver starts with them.
-    """
-    fixes = []
-    for number, line in enumerate(lines, start=1):
-        if not line.lstrip().startswith("{"):
-            continue
-        place = f"{where}:{number}"
-        try:
-            report = msgspec.json.decode(line, type=dict[str, Any])
-        except UNREADABLE_JSON as error:
-            rejections.add(f"this is no report: {error}", where=place)
-            continue
-        if _is_position(report):
-            fix = rejections.fix(_gpsd_fields(report), place)
-            fixes += [OwnedFix(fix)] if fix else []
-    return fixes
-
-
-def _is_position(report: Mapping[str, Any]) -> bool:
-    mode = report.get("mode")
-    return (
-        report.get("class") == "TPV"
-        and isinstance(mode, int)
-        and mode >= _LEAST_MODE
-        and all(report.get(name) is not None for name in ("time", "lat", "lon"))
-    )
-
-
-def _gpsd_fields(report: Mapping[str, Any]) -> dict[str, str]:
-    altitude = report.get("altMSL", report.get("alt"))
-    accuracy = report.get("eph")
-    if accuracy is not None:
-        accuracy = accuracy / _SIGMAS_OF_EPH if isinstance(accuracy, int | float) else accuracy
-    given = {
-        "time": report["time"],
-        "latitude_deg": report["lat"],
-        "longitude_deg": report["lon"],
-        "speed_mps": report.get("speed"),
-        "heading_deg": report.get("track"),
-        "altitude_m": altitude,
-        "accuracy_m": accuracy,
-    }
-    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def read_traccar(content: bytes, rejections: Rejections, where: str) -> list[OwnedFix]:

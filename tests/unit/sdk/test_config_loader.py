@@ -93,7 +93,7 @@ health: {interval_s: .nan}
         "f.yaml:11:5: streams[1]: expected a mapping (key: value), got '5'",
         (
             "f.yaml:12:25: gps[0].source.type: this key is missing; "
-            "expected one of trace, virtual_truck"
+            "expected one of trace, virtual_truck, nmea_serial, nmea_tcp, nmea_udp, gpsd"
         ),
         "f.yaml:13:22: health.interval_s: expected a number, got '.nan'",
     ]

@@ -1,9 +1,8 @@
-"""Sentences of a receiver become fixes: dates, midnights, damage, and what gpsd makes of them."""
+"""Sentences of a receiver become fixes: moments, dates, midnights, damage."""
 
 from __future__ import annotations
 
 import functools
-import json
 import operator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,13 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgehaul.clock import parse_utc
 from edgehaul.errors import DataError
 from edgehaul.motion.fixes import read_trace, read_trace_counted
 from edgehaul.motion.nmea import NmeaReader
+from edgehaul.motion.rollover import ROLL_OVER_S, believable_s
 from edgehaul.values import Fix
-
-EPOCH_1024_WEEKS_S = 1024 * 7 * 86_400.0
 
 
 def sentence(body: str) -> bytes:
@@ -67,6 +64,116 @@ def test_midnight_is_noticed_before_the_new_date_comes() -> None:
     assert [fix.captured_at_s - utc(2026, 3, 1) for fix in fixes] == [-2, -1, 0, 1]
 
 
+def test_a_leap_second_is_the_first_of_the_next_day_and_told_once() -> None:
+    fixes, _ = read(rmc("235959", "311216"), rmc("235960", "311216"), rmc("000000", "010117"))
+    assert [fix.captured_at_s - utc(2017, 1, 1) for fix in fixes] == [-1, 0]
+
+
+def test_nobody_knows_the_date_after_a_step_that_is_no_midnight() -> None:
+    """Back by an hour: a receiver that started anew. On by two: perhaps by twenty-six."""
+    for time in ("110000", "140000"):
+        fixes, reader = read(rmc("120000"), gga(time), gga(f"{time[:5]}1"))
+        assert (len(fixes), reader.undated, reader.given_up) == (1, 2, 0)
+        fixes, _ = read(rmc("120000"), gga(time), rmc(f"{time[:5]}1", "010226"))
+        assert [fix.captured_at_s - utc(2026, 2, 1, int(time[:2])) for fix in fixes[1:]] == [0, 1]
+
+
+def test_what_waits_beyond_a_gap_is_given_up() -> None:
+    fixes, reader = read(gga("080000"), gga("120000"), rmc("120001"))
+    assert [fix.captured_at_s - utc(2026, 1, 31, 12) for fix in fixes] == [0, 1]
+    assert (reader.undated, reader.given_up) == (0, 1)
+
+
+def test_a_date_ends_with_a_pause_in_which_days_may_pass() -> None:
+    reader = NmeaReader()
+    fixes = reader.push(rmc("120000"), heard_at_s=0.0)
+    fixes += reader.push(gga("120001"), heard_at_s=86_401.0)  # a day later, as it were
+    assert [fix.captured_at_s for fix in fixes + reader.flush()] == [utc(2026, 1, 31, 12)]
+    assert reader.undated == 1
+
+
+def test_a_date_from_before_the_first_fix_is_not_believed() -> None:
+    """Receivers write what their clock says, from 1980 on."""
+    fixes, _ = read(
+        sentence("GPZDA,120000,06,01,1980,00,00") + rmc("120000", status="V"),
+        gga("120001") + rmc("120002"),
+    )
+    assert [fix.captured_at_s - utc(2026, 1, 31, 12) for fix in fixes] == [1, 2]
+
+
+GSA = "GPGSA,A,3,{},,,,,,,,,,,,2.5,1.4,2.1"
+GBS = "GPGBS,120001,3.0,4.0,5.0,,,,"
+
+
+@pytest.mark.parametrize(
+    ("bodies", "accuracy_m"),
+    [
+        (["GPRMC,120001,A,5130.00,N,00012.00,W,1,2,310126,,,A", GSA.format("01")], 7.0),
+        (["GNGNS,120001,5130.00,N,00012.00,W,AN,07,1.2,9.0,40.0,,", GSA.format("01")], 6.0),
+        (["GNGNS,120001,5130.00,N,00012.00,W,AN,07,99.9,9.0,40.0,,", GSA.format("01")], 7.0),
+        ([GBS, "GNGNS,120001,5130.00,N,00012.00,W,AN,07,1.2,9.0,40.0,,"], 12.5**0.5),
+    ],
+)
+def test_accuracy_is_the_best_that_is_told_of_a_moment(
+    bodies: list[str], accuracy_m: float
+) -> None:
+    fixes, reader = read(rmc("120000"), *map(sentence, bodies))
+    assert (len(fixes), reader.rejected) == (2, 0)
+    assert fixes[1].accuracy_m == pytest.approx(accuracy_m)
+
+
+def test_the_finest_place_of_a_moment_is_the_last_one_with_most_digits() -> None:
+    fine = sentence("GNGGA,120000,5130.12345,N,00012.12345,W,1,08,0.9,1,M,46.9,M,,")
+    (fix,), _ = read(fine, rmc("120000"))
+    assert fix.latitude_deg == pytest.approx(51 + 30.12345 / 60, abs=1e-12)
+    assert fix.speed_mps is not None
+
+
+def test_gll_tells_a_place_that_is_of_the_next_moment_already() -> None:
+    here, there = "5130.0000,N,00012.0000,W", "5130.0009,N,00012.0009,W"
+    fixes, _ = read(
+        sentence(f"GPRMC,120000,A,{here},5,6,310126,,,A"),
+        sentence(f"GPGGA,120000,{there},1,08,0.9,1,M,46.9,M,,"),
+        sentence(f"GPGLL,{there.replace('0009,N', '0008,N')},120001,A,A"),
+    )
+    assert [round((fix.latitude_deg - 51.5) * 600_000) for fix in fixes] == [0, 8]
+
+
+def test_a_fix_is_told_at_the_pause_once_all_is_there_that_usually_comes() -> None:
+    reader = NmeaReader()
+    assert reader.push(rmc("120000") + gga("120000")) == []
+    assert reader.settle() == [], "nobody knows yet what usually comes"
+    assert len(reader.push(rmc("120001"))) == 1
+    assert reader.settle() == [], "GGA is still to come"
+    assert reader.push(gga("120001")) == []
+    (fix,) = reader.settle()
+    assert (fix.captured_at_s, fix.altitude_m) == (utc(2026, 1, 31, 12, 0, 1), 12.5)
+    gsa = sentence(GSA.format("01"))
+    assert reader.push(gsa) + reader.settle() + reader.push(rmc("120002")) == [], "told once"
+    assert reader.push(gga("120002")) + reader.settle() == [], "GSA came later: it is waited for"
+    assert len(reader.push(gsa) + reader.settle()) == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, -1])
+def test_rolled_over_weeks_are_moved_where_the_clock_confirms_it(count: int) -> None:
+    now_s = utc(2026, 11, 29)
+    assert believable_s(now_s - 7.0 - count * ROLL_OVER_S, now_s) == pytest.approx(now_s - 7.0)
+
+
+@pytest.mark.parametrize(
+    ("given_s", "now_s", "believed"),
+    [
+        (utc(2007, 4, 20), utc(2026, 11, 29), False),  # moved, five days from the clock
+        (utc(1980, 1, 6), utc(2026, 11, 29), False),  # a receiver's first day
+        (utc(2007, 4, 15), utc(1970, 1, 1), False),  # and a machine without a clock
+        (utc(2026, 11, 29), utc(1970, 1, 1), True),  # the receiver knows better
+        (utc(2026, 11, 25), utc(2026, 11, 29), True),  # who is right is for others to say
+    ],
+)
+def test_dates_that_nobody_confirms(given_s: float, now_s: float, *, believed: bool) -> None:
+    assert believable_s(given_s, now_s) == (given_s if believed else None)
+
+
 def test_fixes_before_the_first_date_wait_for_it_across_midnight() -> None:
     reader = NmeaReader()
     assert reader.push(gga("235959") + gga("000000") + gga("000001")) == []
@@ -107,6 +214,12 @@ def test_sentences_without_checksums_are_read_where_none_has_one() -> None:
     assert (len(fixes), reader.rejected) == (3, 0)
 
 
+def test_sentences_without_checksums_are_refused_where_they_are_required() -> None:
+    reader = NmeaReader(needs_sum=True)
+    assert reader.push(rmc("120000").split(b"*")[0] + b"\r\n") + reader.flush() == []
+    assert (reader.rejected, reader.whole) == (1, 0)
+
+
 def test_sentences_amid_other_bytes() -> None:
     fixes, _ = read(b"\xb5b\x01\x00" + rmc("120000") + b"!AIVDM,1,1,,A,x*00 2026 " + rmc("120001"))
     assert len(fixes) == 2
@@ -130,39 +243,12 @@ def test_a_log_without_a_date_says_so(tmp_path: Path) -> None:
         read_trace(path)
 
 
-@pytest.mark.shared_data
-def test_gpsd_agrees(shared_data: Path) -> None:
-    """Times modulo 1024 weeks: gpsd moves old logs on by that, as it thinks them rolled over."""
-    wanted = agreed = 0
-    for log in sorted((shared_data / "gps" / "gpsd_logs").glob("*.log")):
-        data = log.read_bytes()
-        if not any(kind in data for kind in (b"RMC,", b"GGA,", b"GLL,")):
-            continue
-        ours = {}
-        for fix in read(*data.splitlines())[0]:
-            ours.setdefault(_key(fix.captured_at_s), []).append(fix)
-        theirs: dict[float, list[tuple[float, float]]] = {}
-        for line in Path(f"{log}.chk").read_text(errors="replace").splitlines():
-            if line.startswith('{"class":"TPV"'):
-                report = json.loads(line)
-                if report["mode"] >= 2 and {"time", "lat", "lon"} <= set(report):
-                    key = _key(parse_utc(report["time"]))
-                    theirs.setdefault(key, []).append((report["lat"], report["lon"]))
-        wanted += len(theirs)
-        agreed += sum(
-            any(
-                abs(fix.latitude_deg - lat) <= 1e-6 and abs(fix.longitude_deg - lon) <= 1e-6
-                for fix in ours.get(key, [])
-                for lat, lon in places
-            )
-            for key, places in theirs.items()
-        )
-    assert wanted > 1600
-    assert agreed / wanted > 0.98
-
-
-def _key(time_s: float) -> float:
-    return round(time_s % EPOCH_1024_WEEKS_S, 2)
+def test_a_fix_without_a_date_is_counted_among_the_damage(tmp_path: Path) -> None:
+    path = tmp_path / "trip.nmea"
+    path.write_bytes(gga("080000") + rmc("120000") + gga("150000"))
+    trace = read_trace_counted(path)
+    assert (len(trace.fixes), trace.rejected) == (1, 2)
+    assert trace.faults[0].endswith("trip.nmea: a fix whose date nothing tells")
 
 
 @pytest.mark.shared_data
