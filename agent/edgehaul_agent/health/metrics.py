@@ -22,6 +22,10 @@ class Losses(Protocol):
         """Frames refused by policy or stride."""
         ...
 
+    def gated(self) -> int:
+        """Frames that nobody wanted to look at: nothing moved, or it was not the hour."""
+        ...
+
     def bad(self) -> int:
         """Frames that could not be decoded or used."""
         ...
@@ -72,11 +76,12 @@ class StreamMetrics:
         self, processed: int, in_time: int, elapsed_s: float, latencies_ms: list[float]
     ) -> StreamHealth:
         p50_ms, p99_ms = np.percentile(latencies_ms, [50, 99]) if latencies_ms else (0.0, 0.0)
-        dropped, bad = self._losses.dropped(), self._losses.bad()
+        dropped, gated, bad = self._losses.dropped(), self._losses.gated(), self._losses.bad()
         return StreamHealth(
-            frames=processed + dropped + bad,
+            frames=processed + dropped + gated + bad,
             processed=processed,
             dropped=dropped,
+            gated=gated,
             bad=bad,
             fps=round(in_time / max(elapsed_s, 1e-6), 2),
             latency_p50_ms=round(float(p50_ms), 2),

@@ -17,10 +17,12 @@ from edgehaul.messages.payloads import (
     DetectedObject,
     DetectionsData,
 )
-from edgehaul.values import Detection, Frame
+from edgehaul.values import Detection, Frame, Image
 from edgehaul.vision.preprocess import Placement, Preprocessor
 from edgehaul_agent.events.lines import LineCounter
 from edgehaul_agent.events.tracks import LifeSettings, TrackLife
+from edgehaul_agent.gating.hours import HoursGate
+from edgehaul_agent.gating.motion import MotionGate
 from edgehaul_agent.health.metrics import StreamMetrics
 from edgehaul_agent.inference.engine import Array
 from edgehaul_agent.inference.pictures import PictureModel
@@ -87,6 +89,9 @@ class StreamPipeline:
         seat = workers.seat(self._take_turn)
         self._handover: Handover[_View] = Handover(config.policy, seat, clock, config.waiting)
         self._canvases = [model.canvas() for _ in range(config.waiting + _IN_FLIGHT)]
+        self._hours = HoursGate(config.hours, config.timezone)
+        self._motion = MotionGate(config.motion) if config.motion else None
+        self._gated = 0
         self._error: BaseException | None = None
         self._unusable = 0
         self._last_captured_at_s = 0.0
@@ -141,6 +146,10 @@ class StreamPipeline:
         """Frames refused by policy or stride."""
         return self._handover.refused + self._source.skipped
 
+    def gated(self) -> int:
+        """Frames not looked at because nothing moved, or at that hour."""
+        return self._gated
+
     def bad(self) -> int:
         """Frames that could not be decoded or used."""
         return self._source.bad + self._unusable
@@ -148,23 +157,55 @@ class StreamPipeline:
     # ---- the thread that reads ----------------------------------------------------------
 
     def _read(self, stop: threading.Event) -> None:
-        for frame in self._source.frames(lambda: self._handover.wants(last=stop.is_set())):
+        for frame in self._source.frames(lambda: self._wants(stop)):
             view = self._view(frame, self._clock.monotonic_s())
             if view is not None:
                 self._canvases += [old.canvas for old in self._handover.put(view)]
             if stop.is_set() or not self._handover.open:
                 return
 
+    def _wants(self, stop: threading.Event) -> bool:
+        last = stop.is_set()
+        if not last and not self._hours.opens(self._clock.now_s()):
+            self._gated += 1
+            return False
+        return self._handover.wants(last=last)
+
     def _view(self, frame: Frame, taken_at_s: float) -> _View | None:
         canvas = self._canvases.pop()
         try:
-            tensor, placement = canvas(frame.image)
+            tensor, placement = self._placed(canvas, frame.image)
         except DataError as error:
             self._canvases.append(canvas)
             self._unusable += 1
             _log.warning("%s: frame %d passed over: %s", self.name, frame.index, error)
             return None
+        if self._motion and not self._motion.opens(canvas.canvas, frame.captured_at_s):
+            self._canvases.append(canvas)
+            self._gated += 1
+            return None
         return _View(frame.index, frame.captured_at_s, taken_at_s, canvas, tensor, placement)
+
+    def _placed(self, canvas: Preprocessor, image: Image) -> tuple[Array, Placement]:
+        """Bring the part of a picture that is looked at onto a canvas.
+
+        Raises:
+            DataError: It is no picture, or the region lies outside of it.
+        """
+        wanted = self._config.region
+        if wanted is None:
+            return canvas(image)
+        height, width = image.shape[:2]
+        region = wanted.within(width, height)
+        if region is None:
+            raise DataError(
+                f"the region {list(msgspec.to_builtins(wanted))} lies outside of the picture, "
+                f"{width}x{height}",
+                remedy="correct the stream's region",
+            )
+        part = image[region.y1 : region.y2, region.x1 : region.x2]
+        tensor, placement = canvas(part)
+        return tensor, placement.within(region.x1, region.y1, width, height)
 
     # ---- the workers --------------------------------------------------------------------
 

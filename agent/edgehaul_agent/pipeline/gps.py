@@ -92,6 +92,10 @@ class GpsPipeline:
         """Fixes refused by policy: none."""
         return 0
 
+    def gated(self) -> int:
+        """Fixes that nobody wanted: none."""
+        return 0
+
     def bad(self) -> int:
         """Rows that are no fix, and fixes without a time or a place.
 

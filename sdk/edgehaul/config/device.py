@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edgehaul.config.gating import ActiveHours, MotionSection, Region, require_timezone
 from edgehaul.config.receivers import (
     GpsdSource,
     NmeaSerialSource,
@@ -212,6 +213,10 @@ class StreamConfig(_Config, frozen=True):
             (``drop_oldest``).
         waiting: Most frames that wait for the model.
         stride: Look at every n-th frame.
+        region: Look at this part of the picture alone; results stay in pixels of the whole.
+        motion: Look only while something moves; none looks at every frame.
+        hours: Look only in these spans of the day; none at all is always.
+        timezone: Whose wall clock ``hours`` mean, such as ``Europe/Rotterdam``.
         score_threshold: Overrides the bundle's; none keeps it.
         lines: Lines to count at.
         publish: Which channels are published.
@@ -224,6 +229,10 @@ class StreamConfig(_Config, frozen=True):
     policy: Policy = "every"
     waiting: Annotated[int, Meta(ge=1, le=64)] = 1
     stride: Annotated[int, Meta(ge=1)] = 1
+    region: Region | None = None
+    motion: MotionSection | None = None
+    hours: tuple[ActiveHours, ...] = ()
+    timezone: str = "UTC"
     score_threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
     lines: tuple[CountingLine, ...] = ()
     publish: tuple[Literal["detections", "tracks", "counts"], ...] = (
@@ -235,6 +244,8 @@ class StreamConfig(_Config, frozen=True):
     def __post_init__(self) -> None:
         """Refuse names that cannot be in a topic, and lines that share one."""
         _require_name(self.name)
+        if self.hours:
+            require_timezone(self.timezone)
         names = [line.name for line in self.lines]
         if len(set(names)) != len(names):
             raise ValueError("lines need names that differ from each other")

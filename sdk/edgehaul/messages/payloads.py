@@ -195,6 +195,7 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
         frames: Frames (or fixes) read.
         processed: Of these, those that a model saw.
         dropped: Of these, those refused by the frame policy.
+        gated: Of these, those not looked at because nothing moved, or at that hour.
         bad: Frames that could not be decoded, fixes without a time or a place; never fatal.
         fps: Processed per second over the last interval.
         latency_p50_ms: Median time from source to result over the last interval.
@@ -204,6 +205,7 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
     frames: int = 0
     processed: int = 0
     dropped: int = 0
+    gated: int = 0
     bad: int = 0
     fps: float = 0.0
     latency_p50_ms: float = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -70,6 +70,23 @@ class Placement:
             box.y2 * self.scale_y + self.offset_y,
         )
 
+    def within(self, x: int, y: int, width: int, height: int) -> Placement:
+        """Return where a whole picture lies of which this one is the part at ``(x, y)``.
+
+        Args:
+            x: Left edge of the part, in pixels of the whole.
+            y: Its upper edge.
+            width: Width of the whole.
+            height: Height of the whole.
+        """
+        return replace(
+            self,
+            offset_x=self.offset_x - x * self.scale_x,
+            offset_y=self.offset_y - y * self.scale_y,
+            width=width,
+            height=height,
+        )
+
     # Both in float64: a large picture's coordinates times a small scale would lose pixels.
     def _scale(self) -> NDArray[np.float64]:
         return np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y])
@@ -128,12 +145,18 @@ class Preprocessor:
         self.spec = spec
         self._canvases: dict[int, NDArray[np.uint8]] = {}
         self._fitted: dict[int, tuple[int, int]] = {}
+        self._channels = 0
         height, width = spec.height, spec.width
         shape = (height, width) if spec.channels == 1 else (height, width, spec.channels)
         self._ordered = np.empty(shape, dtype=np.uint8)
         self._plane = np.empty((height, width), dtype=np.uint8)
         self._tensor = np.empty(spec.tensor_shape, dtype=spec.dtype)
         self._tables = _value_tables(spec)
+
+    @property
+    def canvas(self) -> NDArray[np.uint8]:
+        """The last picture as it lies on the canvas, before colours and numbers are changed."""
+        return self._canvases[self._channels]
 
     def __call__(self, image: NDArray[np.uint8]) -> tuple[NDArray[Any], Placement]:
         """Return the tensor for one picture, and where the picture lies on its canvas.
@@ -152,6 +175,7 @@ class Preprocessor:
         height, width = image.shape[:2]
         fit = _fit(self.spec, width, height)
         canvas = self._resized(image, channels, fit)
+        self._channels = channels
         conversion = _CONVERSIONS[channels, self.spec.color]
         if conversion is None:
             ordered = canvas
