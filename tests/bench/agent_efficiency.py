@@ -42,6 +42,7 @@ from edgehaul_tools.quantize.quantize import Options, quantize_model
 CLIP_PX, FPS, FRAMES = (1280, 720), 25, (60, 360)
 OBJECTS = 8
 MODEL = "yolo_relu"
+VARIANTS = {"fp32": "fp32", "int8": "int8-u8s8"}
 LINE = [[640, 720], [640, 0]]
 _READY_S = 10.0
 
@@ -210,7 +211,7 @@ def device_yaml(folder: Path, clip: Path, variant: str, streams: int, port: int)
                 "name": f"camera{number}",
                 "source": {"type": "file", "path": str(clip)},
                 "model": "digits",
-                "variant": variant,
+                "variant": VARIANTS[variant],
                 "lines": [{"name": "middle", "points": LINE}],
             }
             for number in range(streams)

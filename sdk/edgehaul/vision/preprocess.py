@@ -31,6 +31,17 @@ _CONVERSIONS: dict[tuple[int, str], int | None] = {
 }
 
 
+# Which channel of a picture each plane of the tensor is, by the picture's axes and its colour.
+_PLANES = {
+    (3, "bgr"): (0, 1, 2),
+    (3, "rgb"): (2, 1, 0),
+    (2, "bgr"): (0, 0, 0),
+    (2, "rgb"): (0, 0, 0),
+}
+_Part = tuple[slice, slice]
+"""Rows and columns of the canvas."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where a picture lies on the canvas: ``canvas = original * scale + offset``.
@@ -146,6 +157,7 @@ class Preprocessor:
         self._canvases: dict[int, NDArray[np.uint8]] = {}
         self._fitted: dict[int, tuple[int, int]] = {}
         self._channels = 0
+        self._converted: tuple[int, tuple[int, int, int, int]] | None = None
         height, width = spec.height, spec.width
         shape = (height, width) if spec.channels == 1 else (height, width, spec.channels)
         self._ordered = np.empty(shape, dtype=np.uint8)
@@ -176,13 +188,7 @@ class Preprocessor:
         fit = _fit(self.spec, width, height)
         canvas = self._resized(image, channels, fit)
         self._channels = channels
-        conversion = _CONVERSIONS[channels, self.spec.color]
-        if conversion is None:
-            ordered = canvas
-        else:
-            ordered = self._ordered
-            cv2.cvtColor(canvas, conversion, dst=ordered)
-        return self._to_tensor(ordered), fit.placement(width, height)
+        return self._to_tensor(canvas, channels, fit.target), fit.placement(width, height)
 
     def _resized(self, image: NDArray[np.uint8], channels: int, fit: _Fit) -> NDArray[np.uint8]:
         x, y, width, height = fit.target
@@ -211,20 +217,59 @@ class Preprocessor:
             self._fitted[channels] = size
         return canvas
 
-    def _to_tensor(self, ordered: NDArray[np.uint8]) -> NDArray[Any]:
-        spec, tensor = self.spec, self._tensor
-        if spec.dtype == "uint8" and (spec.layout == "nhwc" or spec.channels == 1):
-            return ordered.reshape(spec.tensor_shape)
-        if spec.layout == "nhwc" or spec.channels == 1:
-            cv2.LUT(ordered, self._tables[0], dst=tensor.reshape(ordered.shape))
-            return tensor
-        for channel in range(spec.channels):
-            if spec.dtype == "uint8":
-                cv2.extractChannel(ordered, channel, dst=tensor[0, channel])
-            else:
-                cv2.extractChannel(ordered, channel, dst=self._plane)
-                cv2.LUT(self._plane, self._tables[channel], dst=tensor[0, channel])
-        return tensor
+    def _to_tensor(
+        self, canvas: NDArray[np.uint8], channels: int, target: tuple[int, int, int, int]
+    ) -> NDArray[Any]:
+        """Return the canvas as the model takes it; of the padding only what is not there yet."""
+        spec = self.spec
+        conversion = _CONVERSIONS[channels, spec.color]
+        if conversion is None and not self._tables and self._is_interleaved:
+            return canvas.reshape(spec.tensor_shape)
+        part = np.s_[:, :]
+        if self._converted == (channels, target):
+            x, y, width, height = target
+            part = np.s_[y : y + height, x : x + width]
+        self._converted = (channels, target)
+        if self._is_interleaved:
+            self._convert_interleaved(canvas[part], conversion, part)
+        else:
+            self._convert_planes(canvas[part], part)
+        return self._tensor
+
+    @property
+    def _is_interleaved(self) -> bool:
+        return self.spec.layout == "nhwc" or self.spec.channels == 1
+
+    def _convert_interleaved(
+        self, canvas: NDArray[np.uint8], conversion: int | None, part: _Part
+    ) -> None:
+        shape = self._ordered.shape
+        ordered = canvas
+        if conversion is not None:
+            # Where bytes are taken, colours are ordered right in the tensor.
+            buffer = self._ordered if self._tables else self._tensor.reshape(shape)
+            ordered = buffer[part]
+            cv2.cvtColor(canvas, conversion, dst=ordered)
+        if self._tables:
+            cv2.LUT(ordered, self._tables[0], dst=self._tensor.reshape(shape)[part])
+
+    def _convert_planes(self, canvas: NDArray[np.uint8], part: _Part) -> None:
+        """Split a colour picture into the planes of the tensor, in the model's order."""
+        for channel, source in enumerate(_PLANES[canvas.ndim, self.spec.color]):
+            plane = self._tensor[0, channel][part]
+            if not self._tables:
+                _take_channel(canvas, source, plane)
+                continue
+            bytes_of = self._plane[: canvas.shape[0], : canvas.shape[1]]
+            _take_channel(canvas, source, bytes_of)
+            cv2.LUT(bytes_of, self._tables[channel], dst=plane)
+
+
+def _take_channel(canvas: NDArray[np.uint8], channel: int, plane: NDArray[np.uint8]) -> None:
+    if canvas.ndim == 2:  # noqa: PLR2004 - grey
+        np.copyto(plane, canvas)
+    else:
+        cv2.extractChannel(canvas, channel, dst=plane)
 
 
 def _channels(image: NDArray[np.uint8]) -> int:
