@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edgehaul.config.zones import ZoneConfig
 from edgehaul.geometry import Line
 from edgehaul.messages.topics import is_topic_name
 
@@ -15,6 +16,7 @@ _DAY_S = 86_400.0
 Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Period = Annotated[float, Meta(ge=0.1, le=_DAY_S)]
 QuotaMb = Annotated[float, Meta(gt=0, le=1e6)]
+MOST_ZONES = 32
 SidePx = Annotated[int, Meta(ge=96, le=8192)]
 
 
@@ -204,6 +206,7 @@ class StreamConfig(_Config, frozen=True):
         stride: Look at every n-th frame.
         score_threshold: Overrides the bundle's; none keeps it.
         lines: Lines to count at.
+        zones: Parts of the picture in which objects are watched.
         publish: Which channels are published.
     """
 
@@ -215,18 +218,23 @@ class StreamConfig(_Config, frozen=True):
     stride: Annotated[int, Meta(ge=1)] = 1
     score_threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
     lines: tuple[CountingLine, ...] = ()
-    publish: tuple[Literal["detections", "tracks", "counts"], ...] = (
+    zones: tuple[ZoneConfig, ...] = ()
+    publish: tuple[Literal["detections", "tracks", "counts", "zones"], ...] = (
         "detections",
         "tracks",
         "counts",
+        "zones",
     )
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be in a topic, and lines that share one."""
+        """Refuse names that cannot be in a topic, and lines or zones that share one."""
         _require_name(self.name)
-        names = [line.name for line in self.lines]
-        if len(set(names)) != len(names):
-            raise ValueError("lines need names that differ from each other")
+        for key, named in (("lines", self.lines), ("zones", self.zones)):
+            names = [one.name for one in named]
+            if len(set(names)) != len(names):
+                raise ValueError(f"{key} need names that differ from each other")
+        if len(self.zones) > MOST_ZONES:
+            raise ValueError(f"zones: at most {MOST_ZONES} in one stream, not {len(self.zones)}")
 
 
 class GpsConfig(_Config, frozen=True):

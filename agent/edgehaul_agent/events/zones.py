@@ -1,0 +1,309 @@
+"""Who is in which zone: enter, dwell and exit.
+
+An object is inside from the frame in which its anchor point is inside the polygon, and outside
+when the point lies beyond the border by a margin, 15 % of the object's size unless configured:
+the two thresholds of a Schmitt trigger (Schmitt 1938, "A thermionic trigger"), so that the
+noise of a box that stands on the border makes no events. Frigate waits for a number of frames
+instead (a zone's ``inertia``), which misses whoever crosses a small zone in a few frames or
+under a large stride, and flickers where the box swings slower than that. Durations leave the
+margin out: they end with the first frame outside of the polygon.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehaul.config.zones import ZoneConfig
+from edgehaul.geometry import Box, Point
+from edgehaul.messages.payloads import ZoneEvent, ZonePhase, ZoneReason
+from edgehaul.values import Track
+from edgehaul_agent.events.polygons import PolygonSet
+
+MARGIN_PART = 0.15
+"""How far outside an object must be to have left, as a part of its size (as of lines)."""
+STANDING_LABELS = frozenset(
+    {
+        *("person", "people", "pedestrian", "worker", "driver", "rider"),
+        *("bicycle", "motorcycle", "motorbike", "car", "van", "truck", "bus", "lorry", "trailer"),
+        *("vehicle", "forklift", "train"),
+    }
+)
+"""Labels whose objects stand on the ground seen from the side: their place is the box's foot."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """One object's stay in one zone, in seconds of stream time.
+
+    Attributes:
+        track_id: The object.
+        label: Its best label.
+        entered_s: The first frame inside.
+        left_s: The first frame outside of the polygon, while it is not yet beyond the margin.
+        dwelt: Whether its dwell is told.
+    """
+
+    track_id: int
+    label: str
+    entered_s: float
+    reason: ZoneReason
+    left_s: float | None = None
+    dwelt: bool = False
+
+
+@dataclass(slots=True)
+class _Path:
+    """What is known of one track.
+
+    Attributes:
+        track: As it was seen last.
+        label: Its best label then.
+        seen_s: When that was.
+        bits: The polygons it was inside of; -1 while it is within the margin of one.
+        confirmed: Whether its visits are told.
+        visits: Its stays under way by index of the zone.
+    """
+
+    track: Track
+    label: str
+    seen_s: float = 0.0
+    bits: int = -1
+    confirmed: bool = False
+    visits: dict[int, Visit] = field(default_factory=dict)
+
+
+class Zone:
+    """One zone and the confirmed objects inside.
+
+    Attributes:
+        config: The zone.
+        visits: The stays under way, by track, in the order in which they were told.
+    """
+
+    def __init__(self, config: ZoneConfig) -> None:
+        self.config = config
+        self.visits: dict[int, Visit] = {}
+        self.dwell_due_s = math.inf
+        self._polygon = config.polygon
+
+    def margin_px(self, box: Box) -> float:
+        """Return how far outside an object with this box must be to have left."""
+        if self.config.margin_px is not None:
+            return self.config.margin_px
+        return MARGIN_PART * math.sqrt(box.area)
+
+    def anchor(self, label: str, box: Box) -> Point:
+        """Return the point of an object that is inside or outside."""
+        center = box.center
+        return Point(center.x, box.y2) if self.takes_foot(label) else center
+
+    def takes_foot(self, label: str) -> bool:
+        """Return whether the anchor of these objects is the middle of the box's lower edge."""
+        anchor = self.config.anchor
+        return anchor == "bottom" or (anchor == "auto" and label in STANDING_LABELS)
+
+    def has_left(self, label: str, box: Box) -> bool:
+        """Return whether an object outside of the polygon is beyond the margin, too."""
+        return self._polygon.distance_px(self.anchor(label, box)) > self.margin_px(box)
+
+    def admit(self, visit: Visit) -> None:
+        """Count an object as inside."""
+        self.visits[visit.track_id] = visit
+        if self.config.dwell_after_s is not None:
+            self.dwell_due_s = min(self.dwell_due_s, visit.entered_s + self.config.dwell_after_s)
+
+    def event(
+        self, phase: ZonePhase, visit: Visit, box: Box, until_s: float, reason: ZoneReason
+    ) -> ZoneEvent:
+        """Return the event of a visit that has lasted until ``until_s``."""
+        at = self.anchor(visit.label, box)
+        return ZoneEvent(
+            zone=self.config.name,
+            phase=phase,
+            label=visit.label,
+            track_id=visit.track_id,
+            at=Point(round(at.x, 2), round(at.y, 2)),
+            dwell_s=round(max(0.0, until_s - visit.entered_s), 3),
+            reason=reason,
+        )
+
+
+class ZoneWatch:
+    """Follows the tracks of one stream through all its zones.
+
+    A young track is judged from its first detection and told as soon as it is confirmed. An
+    object that is not detected stays where it was seen last, until its track ends; a dwell is
+    told only while the object is seen.
+
+    Attributes:
+        zones: The zones, in the order of the configuration.
+
+    Args:
+        configs: The zones.
+        confirm_hits: Number of detections from which a track is believed.
+    """
+
+    def __init__(self, configs: Sequence[ZoneConfig], *, confirm_hits: int) -> None:
+        self.zones = tuple(Zone(config) for config in configs)
+        self._polygons = PolygonSet([config.polygon for config in configs])
+        self._confirm_hits = confirm_hits
+        self._paths: dict[int, _Path] = {}
+        self._watched: dict[str, int] = {}
+        self._feet: dict[str, NDArray[np.bool_]] = {}
+
+    def update(
+        self, seen: Sequence[Track], ended: Iterable[Track], now_s: float
+    ) -> list[ZoneEvent]:
+        """Take in the tracks of the next frame and return who entered, stayed or left.
+
+        Args:
+            seen: Tracks detected in this frame, young ones among them.
+            ended: Tracks that are given up.
+            now_s: Stream time.
+        """
+        events: list[ZoneEvent] = []
+        for track in ended:
+            events += self._end(track.track_id, "lost")
+        labels = [track.label for track in seen]
+        bits_of_all = self._memberships(seen, labels)
+        for track, label, bits in zip(seen, labels, bits_of_all, strict=True):
+            path = self._paths.get(track.track_id)
+            if path is None:
+                events += self._begin(track, label, bits, now_s)
+            elif bits == path.bits and path.confirmed and label == path.label:
+                path.track, path.seen_s = track, now_s  # nothing new, as nearly always
+            else:
+                events += self._move(path, track, label, bits, now_s)
+        for zone in self.zones:
+            if now_s > zone.dwell_due_s:
+                events += self._dwells(zone, now_s)
+        return events
+
+    def close(self) -> list[ZoneEvent]:
+        """End all visits, as at the end of a stream, and return the exits."""
+        return [event for track_id in list(self._paths) for event in self._end(track_id, "closed")]
+
+    def _memberships(self, seen: Sequence[Track], labels: Sequence[str]) -> list[int]:
+        """Return for each track the zones that watch its label and that its anchor is inside."""
+        if not seen or not self.zones:
+            return [0] * len(seen)
+        for label in labels:
+            if label not in self._watched:
+                self._learn(label)
+        boxes = [track.detection.box for track in seen]
+        corners = np.array([(b.x1, b.y1, b.x2, b.y2) for b in boxes])
+        x, foot = (corners[:, 0] + corners[:, 2]) / 2, corners[:, 3]
+        middle = (corners[:, 1] + foot) / 2
+        feet = [self._feet[label] for label in labels]
+        y = np.where(np.array(feet).T, foot, middle)
+        bits_of_all = self._polygons.memberships(x, y)
+        return [
+            bits & self._watched[label] for bits, label in zip(bits_of_all, labels, strict=True)
+        ]
+
+    def _learn(self, label: str) -> None:
+        """Note which zones watch a label, and where its objects have their anchor."""
+        self._watched[label] = sum(
+            1 << index
+            for index, zone in enumerate(self.zones)
+            if not zone.config.labels or label in zone.config.labels
+        )
+        self._feet[label] = np.array([zone.takes_foot(label) for zone in self.zones])
+
+    def _begin(self, track: Track, label: str, bits: int, now_s: float) -> list[ZoneEvent]:
+        path = self._paths[track.track_id] = _Path(track, label)
+        return self._move(path, track, label, bits, now_s, reason="appeared")
+
+    def _move(
+        self,
+        path: _Path,
+        track: Track,
+        label: str,
+        bits: int,
+        now_s: float,
+        *,
+        reason: ZoneReason = "crossed",
+    ) -> list[ZoneEvent]:
+        path.track, path.label, path.seen_s, path.bits = track, label, now_s, bits
+        events = []
+        for index in list(path.visits):
+            path.visits[index].label = label
+            left = self._leave(path, index, now_s) if not bits >> index & 1 else None
+            events += [left] if left else []
+        for index in _indices(bits):
+            visit = path.visits.get(index)
+            if visit is not None:
+                visit.left_s = None
+                continue
+            visit = path.visits[index] = Visit(track.track_id, label, now_s, reason)
+            if path.confirmed:
+                events.append(self._admit(path, index))
+        if not path.confirmed and track.hits >= self._confirm_hits:
+            path.confirmed = True
+            events += [self._admit(path, index) for index in path.visits]
+        return events
+
+    def _admit(self, path: _Path, index: int) -> ZoneEvent:
+        zone, visit = self.zones[index], path.visits[index]
+        zone.admit(visit)
+        return zone.event("enter", visit, path.track.detection.box, path.seen_s, visit.reason)
+
+    def _leave(self, path: _Path, index: int, now_s: float) -> ZoneEvent | None:
+        """End a visit whose object is outside, unless it is still within the margin."""
+        zone, visit = self.zones[index], path.visits[index]
+        if visit.left_s is None:
+            visit.left_s = now_s
+        reason: ZoneReason = "crossed"
+        if not self._watched[path.label] >> index & 1:
+            reason = "relabelled"
+        elif not zone.has_left(path.label, path.track.detection.box):
+            path.bits = -1  # so that the next frame asks again
+            return None
+        return self._exit(path, index, reason)
+
+    def _end(self, track_id: int, reason: ZoneReason) -> list[ZoneEvent]:
+        path = self._paths.pop(track_id, None)
+        if path is None:
+            return []
+        exits = [
+            self._exit(path, index, reason if path.visits[index].left_s is None else "crossed")
+            for index in list(path.visits)
+        ]
+        return [event for event in exits if event]
+
+    def _exit(self, path: _Path, index: int, reason: ZoneReason) -> ZoneEvent | None:
+        """Forget a visit; return its exit, if its enter was told."""
+        zone, visit = self.zones[index], path.visits.pop(index)
+        zone.visits.pop(visit.track_id, None)
+        if not path.confirmed:
+            return None
+        until_s = path.seen_s if visit.left_s is None else visit.left_s
+        return zone.event("exit", visit, path.track.detection.box, until_s, reason)
+
+    def _dwells(self, zone: Zone, now_s: float) -> list[ZoneEvent]:
+        after_s = zone.config.dwell_after_s
+        if after_s is None:
+            return []
+        events, due_s = [], math.inf
+        for visit in zone.visits.values():
+            path = self._paths[visit.track_id]
+            waits = not visit.dwelt
+            if waits and path.seen_s == now_s and now_s - visit.entered_s > after_s:
+                visit.dwelt = True
+                events.append(zone.event("dwell", visit, path.track.detection.box, now_s, ""))
+            elif waits:
+                due_s = min(due_s, visit.entered_s + after_s)
+        zone.dwell_due_s = due_s
+        return events
+
+
+def _indices(bits: int) -> Iterator[int]:
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
