@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +37,8 @@ SAME_PLACE_IOU = 0.5
 """Overlap from which a new track stands in the place of a lost one."""
 
 
+REST_S = 1.0
+"""A shorter stand is forgotten when its object is lost."""
 FORGOTTEN_AFTER_S = 60.0
 """How long an empty place in plain view is remembered where nobody asks for what was removed."""
 
@@ -114,7 +117,8 @@ class ObjectWatch:
         step_s, self._last_s = now_s - self._last_s, now_s
         visits, events = self._zone.visits, []
         inside = {track.track_id: track for track in seen if track.track_id in visits}
-        self._vacate(inside)
+        if self._places:
+            self._vacate(inside, {track.track_id for track in seen})
         for track_id, track in inside.items():
             place = self._places.get(track_id)
             if place is None:
@@ -133,15 +137,16 @@ class ObjectWatch:
                 events.append(self._event("left", place))
         return events + (self._gone(seen, step_s) if self._vacant else [])
 
-    def _vacate(self, inside: Mapping[int, Track]) -> None:
+    def _vacate(self, inside: Mapping[int, Track], seen_ids: AbstractSet[int]) -> None:
         """Set aside the places whose object is not seen, or has moved away."""
         for track_id, place in list(self._places.items()):
             track = inside.get(track_id)
             if track is not None and place.holds(track.detection.box):
                 continue
             del self._places[track_id]
-            # One that only paused there leaves nothing behind when it is seen to move on.
-            if track is None or place.stood_s >= self._settled_after_s:
+            # One that is seen to move on leaves nothing behind where it was no part of the scene.
+            least_s = self._settled_after_s if track_id in seen_ids else REST_S
+            if place.stood_s >= least_s:
                 self._vacant.append(place)
 
     def _taken_over(self, track: Track) -> _Place | None:

@@ -40,7 +40,9 @@ class Crowding:
         elif self._since_s is None:
             self._since_s = self._count.since_s
         was = self.overcrowded
-        self.overcrowded = self._since_s is not None and now_s - self._since_s > self._after_s
+        long = self._since_s is not None and now_s - self._since_s > self._after_s
+        # A number that has just fallen, and has yet to settle, makes no crowd; nor does it end one.
+        self.overcrowded = long and (was or count > self._most)
         return changed or self.overcrowded != was
 
 

@@ -31,7 +31,6 @@ class PolygonSet:
             raise ValueError(f"{len(polygons)} polygons; at most {MOST_POLYGONS} have a bit each")
         counts = [len(polygon.points) for polygon in polygons]
         self._firsts = np.cumsum([0, *counts[:-1]]) if counts else np.zeros(0, np.int64)
-        self._owner = np.repeat(np.arange(len(polygons)), counts)
         sides = [
             (a.x, a.y, b.x, b.y)
             for polygon in polygons
@@ -41,7 +40,7 @@ class PolygonSet:
         self._ax, self._ay, bx, self._by = (table[:, column] for column in range(4))
         self._dx, dy = bx - self._ax, self._by - self._ay
         self._dy = np.where(dy == 0, 1.0, dy)  # a level side meets no level ray
-        self._bits = 1 << np.arange(len(polygons), dtype=np.int64)[:, None]
+        self._bits = 1 << np.arange(len(polygons), dtype=np.int64)
 
     def __len__(self) -> int:
         """Return the number of polygons."""
@@ -51,17 +50,13 @@ class PolygonSet:
         """Return for each point the polygons that it is inside of, one bit each.
 
         Args:
-            x: x of the points: (points,), or (polygons, points) where polygons differ in it.
-            y: y of the same, in the same shape.
+            x: x of the points, (points,).
+            y: y of the points, (points,).
         """
         if not len(self):
-            return [0] * x.shape[-1]
-        if x.ndim > 1:
-            x = x[self._owner]
-        if y.ndim > 1:
-            y = y[self._owner]
+            return [0] * len(x)
         meets = (self._ay > y) != (self._by > y)
         meets &= x < self._dx * (y - self._ay) / self._dy + self._ax
         inside = np.bitwise_xor.reduceat(meets, self._firsts, axis=0)
-        bits: list[int] = (inside * self._bits).sum(axis=0).tolist()
+        bits: list[int] = (self._bits @ inside).tolist()
         return bits

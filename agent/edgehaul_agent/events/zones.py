@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import and_, or_
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgehaul.config.zones import ZoneConfig
 from edgehaul.geometry import Box, Point
@@ -102,6 +102,10 @@ class Zone:
         center = box.center
         return Point(center.x, box.y2) if self.takes_foot(label) else center
 
+    def watches(self, label: str) -> bool:
+        """Return whether objects of this class count."""
+        return not self.config.labels or label in self.config.labels
+
     def takes_foot(self, label: str) -> bool:
         """Return whether the anchor of these objects is the middle of the box's lower edge."""
         anchor = self.config.anchor
@@ -153,8 +157,8 @@ class ZoneWatch:
         self._polygons = PolygonSet([config.polygon for config in configs])
         self._confirm_hits = confirm_hits
         self._paths: dict[int, _Path] = {}
-        self._watched: dict[str, int] = {}
-        self._feet: dict[str, NDArray[np.bool_]] = {}
+        self._anchors: dict[str, tuple[int, int]] = {}
+        self._has_both = False
 
     def update(
         self, seen: Sequence[Track], ended: Iterable[Track], now_s: float
@@ -190,30 +194,35 @@ class ZoneWatch:
 
     def _memberships(self, seen: Sequence[Track], labels: Sequence[str]) -> list[int]:
         """Return for each track the zones that watch its label and that its anchor is inside."""
-        if not seen or not self.zones:
-            return [0] * len(seen)
-        for label in labels:
-            if label not in self._watched:
-                self._learn(label)
-        boxes = [track.detection.box for track in seen]
-        corners = np.array([(b.x1, b.y1, b.x2, b.y2) for b in boxes])
-        x, foot = (corners[:, 0] + corners[:, 2]) / 2, corners[:, 3]
-        middle = (corners[:, 1] + foot) / 2
-        feet = [self._feet[label] for label in labels]
-        y = np.where(np.array(feet).T, foot, middle)
-        bits_of_all = self._polygons.memberships(x, y)
+        x, y, feet, middles = [], [], [], []
+        for track, label in zip(seen, labels, strict=True):
+            anchors = self._anchors.get(label) or self._learn(label)
+            box = track.detection.box
+            x.append((box.x1 + box.x2) / 2)
+            y.append(box.y2 if anchors[0] else (box.y1 + box.y2) / 2)
+            feet.append(anchors[0])
+            middles.append(anchors[1])
+        bits = self._polygons.memberships(np.array(x), np.array(y))
+        if not self._has_both:
+            return list(map(and_, bits, map(or_, feet, middles)))
+        # One zone watches an object's foot, and another its middle.
+        y = [(track.detection.box.y1 + track.detection.box.y2) / 2 for track in seen]
+        more = self._polygons.memberships(np.array(x), np.array(y))
         return [
-            bits & self._watched[label] for bits, label in zip(bits_of_all, labels, strict=True)
+            at_foot & foot | at_middle & middle
+            for at_foot, foot, at_middle, middle in zip(bits, feet, more, middles, strict=True)
         ]
 
-    def _learn(self, label: str) -> None:
-        """Note which zones watch a label, and where its objects have their anchor."""
-        self._watched[label] = sum(
-            1 << index
-            for index, zone in enumerate(self.zones)
-            if not zone.config.labels or label in zone.config.labels
-        )
-        self._feet[label] = np.array([zone.takes_foot(label) for zone in self.zones])
+    def _learn(self, label: str) -> tuple[int, int]:
+        """Note which zones watch a label's objects at their foot, and which at their middle."""
+        feet = middles = 0
+        for index, zone in enumerate(self.zones):
+            if zone.watches(label):
+                feet |= zone.takes_foot(label) << index
+                middles |= (not zone.takes_foot(label)) << index
+        self._anchors[label] = feet, middles
+        self._has_both |= bool(feet and middles)
+        return feet, middles
 
     def _begin(self, track: Track, label: str, bits: int, now_s: float) -> list[ZoneEvent]:
         path = self._paths[track.track_id] = _Path(track, label)
@@ -259,7 +268,7 @@ class ZoneWatch:
         if visit.left_s is None:
             visit.left_s = now_s
         reason: ZoneReason = "crossed"
-        if not self._watched[path.label] >> index & 1:
+        if not zone.watches(path.label):
             reason = "relabelled"
         elif not zone.has_left(path.label, path.track.detection.box):
             path.bits = -1  # so that the next frame asks again

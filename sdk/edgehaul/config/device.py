@@ -234,7 +234,9 @@ class StreamConfig(_Config, frozen=True):
             if len(set(names)) != len(names):
                 raise ValueError(f"{key} need names that differ from each other")
         if len(self.zones) > MOST_ZONES:
-            raise ValueError(f"zones: at most {MOST_ZONES} in one stream, not {len(self.zones)}")
+            raise ValueError(
+                f"zones may be {MOST_ZONES} in one stream at most, not {len(self.zones)}"
+            )
 
 
 class GpsConfig(_Config, frozen=True):

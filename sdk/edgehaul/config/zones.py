@@ -65,11 +65,13 @@ class ZoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         count = len(self.points)
         if not _LEAST_POINTS <= count <= MOST_POINTS:
             raise ValueError(
-                f"points: a zone has {_LEAST_POINTS} to {MOST_POINTS} corners, not {count}"
+                f"points must be {_LEAST_POINTS} to {MOST_POINTS} corners, not {count}"
             )
         _require_corners(self.points)
         if self.kind == "dock" and self.max_objects is not None:
-            raise ValueError("max_objects: a dock is free or occupied; use kind: area or queue")
+            raise ValueError(
+                "max_objects is nothing for a dock, free or occupied; use kind: area or queue"
+            )
 
     @property
     def polygon(self) -> Polygon:
@@ -80,26 +82,26 @@ class ZoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 def _require_corners(points: tuple[Point, ...]) -> None:
     for number, point in enumerate(points, start=1):
         if not (math.isfinite(point.x) and math.isfinite(point.y)):
-            raise ValueError(f"points: corner {number} {_show(point)} is no place in a picture")
+            raise ValueError(f"points are no places: corner {number} is {_show(point)}")
         if max(abs(point.x), abs(point.y)) > REACH_PX:
             raise ValueError(
-                f"points: corner {number} {_show(point)} is more than {REACH_PX} pixels away; "
-                "use pixels of the original frame"
+                f"points lie outside of any picture: corner {number} is {_show(point)}, more than "
+                f"{REACH_PX} pixels away; use pixels of the original frame"
             )
     for number, point in enumerate(points):
         if point == points[number - 1]:
             before = number or len(points)
             raise ValueError(
-                f"points: corners {before} and {number + 1} are both {_show(point)}; leave one out"
-                " (the last corner is joined to the first by itself)"
+                f"points repeat a corner: {before} and {number + 1} are both {_show(point)};"
+                " leave one out (the last corner is joined to the first by itself)"
             )
     polygon = Polygon(points)
     crossing = polygon.crossing_sides()
     if crossing:
         first, second = (_side(points, index) for index in crossing)
         raise ValueError(
-            f"points: the side {first} meets the side {second}; list the corners in the order in "
-            "which one walks round the zone"
+            f"points cross themselves: the side {first} meets the side {second}; list the corners "
+            "in the order in which one walks round the zone"
         )
 
 
