@@ -123,7 +123,7 @@ def test_every_event_survives_its_way_as_a_message() -> None:
     chance = random.Random(5)
     zones = (
         square("a", dwell_after_s=0.5, max_objects=1, settle_s=0.2, left_after_s=1),
-        square("b", at=(150, 50), kind="queue", settle_s=0.3),
+        square("b", at=(140, 100), kind="queue", settle_s=0.3),
         square("c", at=(50, 150), kind="dock", settle_s=0.2),
         square("d", side=200, removed_after_s=0.5, settled_after_s=0.5),
     )
