@@ -19,8 +19,7 @@ stands there when the stream begins was left just now (it is told as left when i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -107,18 +106,18 @@ class ObjectWatch:
         self._vacant: list[_Place] = []
         self._last_s = 0.0
 
-    def update(self, seen: Sequence[Track], now_s: float) -> list[ObjectEvent]:
+    def update(self, seen: Mapping[int, Track], now_s: float) -> list[ObjectEvent]:
         """Take in the tracks of the next frame, after the zone did.
 
         Args:
-            seen: All tracks detected in this frame: also those that only hide a place.
+            seen: All tracks detected in this frame, by id: also those that only hide a place.
             now_s: Stream time.
         """
         step_s, self._last_s = now_s - self._last_s, now_s
         visits, events = self._zone.visits, []
-        inside = {track.track_id: track for track in seen if track.track_id in visits}
+        inside = {track_id: seen[track_id] for track_id in visits if track_id in seen}
         if self._places:
-            self._vacate(inside, {track.track_id for track in seen})
+            self._vacate(inside, seen)
         for track_id, track in inside.items():
             place = self._places.get(track_id)
             if place is None:
@@ -137,7 +136,7 @@ class ObjectWatch:
                 events.append(self._event("left", place))
         return events + (self._gone(seen, step_s) if self._vacant else [])
 
-    def _vacate(self, inside: Mapping[int, Track], seen_ids: AbstractSet[int]) -> None:
+    def _vacate(self, inside: Mapping[int, Track], seen: Mapping[int, Track]) -> None:
         """Set aside the places whose object is not seen, or has moved away."""
         for track_id, place in list(self._places.items()):
             track = inside.get(track_id)
@@ -145,7 +144,7 @@ class ObjectWatch:
                 continue
             del self._places[track_id]
             # One that is seen to move on leaves nothing behind where it was no part of the scene.
-            least_s = self._settled_after_s if track_id in seen_ids else REST_S
+            least_s = self._settled_after_s if track_id in seen else REST_S
             if place.stood_s >= least_s:
                 self._vacant.append(place)
 
@@ -160,11 +159,11 @@ class ObjectWatch:
                 return place
         return None
 
-    def _gone(self, seen: Sequence[Track], step_s: float) -> list[ObjectEvent]:
+    def _gone(self, seen: Mapping[int, Track], step_s: float) -> list[ObjectEvent]:
         """Let time pass for the vacant places in plain view and return what was removed."""
         events, vacant = [], []
         for place in self._vacant:
-            if not any(place.hidden_by(track.detection.box) for track in seen):
+            if not any(place.hidden_by(track.detection.box) for track in seen.values()):
                 place.gone_s += step_s
             elif self._is_pushed_aside(place):
                 continue

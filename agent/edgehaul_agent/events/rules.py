@@ -67,8 +67,9 @@ class StreamRules:
             events += self._watch.update(seen, ended, now_s)
             states = (state.update(now_s) for state in self._states)
             events += [event for event in states if event is not None]
+            by_id = {track.track_id: track for track in seen} if self._objects else {}
             for objects in self._objects:
-                events += objects.update(seen, now_s)
+                events += objects.update(by_id, now_s)
         return iter(events)
 
     def close(self, captured_at_s: float, ended: Iterable[Track] = ()) -> Iterator[CameraEvent]:

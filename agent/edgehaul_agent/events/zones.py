@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import and_, or_
 
 import numpy as np
 
@@ -194,23 +193,24 @@ class ZoneWatch:
 
     def _memberships(self, seen: Sequence[Track], labels: Sequence[str]) -> list[int]:
         """Return for each track the zones that watch its label and that its anchor is inside."""
-        x, y, feet, middles = [], [], [], []
-        for track, label in zip(seen, labels, strict=True):
-            anchors = self._anchors.get(label) or self._learn(label)
-            box = track.detection.box
-            x.append((box.x1 + box.x2) / 2)
-            y.append(box.y2 if anchors[0] else (box.y1 + box.y2) / 2)
-            feet.append(anchors[0])
-            middles.append(anchors[1])
-        bits = self._polygons.memberships(np.array(x), np.array(y))
+        anchors = [self._anchors.get(label) or self._learn(label) for label in labels]
+        boxes = [track.detection.box for track in seen]
+        x = np.array([(box.x1 + box.x2) / 2 for box in boxes])
+        y = [
+            box.y2 if feet else (box.y1 + box.y2) / 2
+            for box, (feet, _) in zip(boxes, anchors, strict=True)
+        ]
+        bits = self._polygons.memberships(x, np.array(y))
         if not self._has_both:
-            return list(map(and_, bits, map(or_, feet, middles)))
+            return [
+                at & (feet | middles) for at, (feet, middles) in zip(bits, anchors, strict=True)
+            ]
         # One zone watches an object's foot, and another its middle.
-        y = [(track.detection.box.y1 + track.detection.box.y2) / 2 for track in seen]
-        more = self._polygons.memberships(np.array(x), np.array(y))
+        y = [(box.y1 + box.y2) / 2 for box in boxes]
+        more = self._polygons.memberships(x, np.array(y))
         return [
-            at_foot & foot | at_middle & middle
-            for at_foot, foot, at_middle, middle in zip(bits, feet, more, middles, strict=True)
+            at_foot & feet | at_middle & middles
+            for at_foot, at_middle, (feet, middles) in zip(bits, more, anchors, strict=True)
         ]
 
     def _learn(self, label: str) -> tuple[int, int]:
