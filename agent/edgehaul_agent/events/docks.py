@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edgehaul.messages.payloads import DockEvent
+from edgehaul.messages.zone_events import DockEvent
 from edgehaul_agent.events.settled import Settled
-from edgehaul_agent.events.zones import Visit, Zone
+from edgehaul_agent.events.visits import Visit, Zone
 
 
 class Dock:

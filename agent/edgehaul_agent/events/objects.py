@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgehaul.geometry import Box
-from edgehaul.messages.payloads import ObjectEvent
+from edgehaul.messages.zone_events import ObjectEvent
 from edgehaul.values import Track
-from edgehaul_agent.events.zones import Zone
+from edgehaul_agent.events.visits import Zone
 
 REST_PART = 0.25
 """How far a box may move about, as a part of its size, and its object still stand."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from edgehaul.config.zones import ZoneConfig
-from edgehaul.messages.payloads import OccupancyEvent, QueueEvent
+from edgehaul.messages.zone_events import OccupancyEvent, QueueEvent
 from edgehaul_agent.events.settled import Settled
-from edgehaul_agent.events.zones import Zone
+from edgehaul_agent.events.visits import Zone
 
 
 class Crowding:

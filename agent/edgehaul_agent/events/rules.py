@@ -13,7 +13,8 @@ from edgehaul_agent.events.objects import ObjectWatch
 from edgehaul_agent.events.occupancy import Occupancy, Queue
 from edgehaul_agent.events.settled import StreamTime
 from edgehaul_agent.events.tracks import LifeSettings, TrackLife
-from edgehaul_agent.events.zones import Zone, ZoneWatch
+from edgehaul_agent.events.visits import Zone
+from edgehaul_agent.events.zones import ZoneWatch
 
 _STATES: dict[str, type[Occupancy | Queue | Dock]] = {
     "area": Occupancy,

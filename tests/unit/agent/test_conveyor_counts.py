@@ -10,7 +10,8 @@ import pytest
 from edgehaul.config.device import CountingLine, StreamConfig, VirtualConveyorSource
 from edgehaul.config.zones import ZoneConfig
 from edgehaul.geometry import Point
-from edgehaul.messages.payloads import CameraEvent, CountEvent, ZoneEvent
+from edgehaul.messages.payloads import CameraEvent, CountEvent
+from edgehaul.messages.zone_events import ZoneEvent
 from edgehaul.values import Detection, Track
 from edgehaul.virtual.conveyor import Conveyor
 from edgehaul_agent.events.rules import StreamRules
@@ -58,7 +59,7 @@ def test_counts_are_exact_though_parcels_are_hidden_missed_and_mislabelled(seed:
     belt = HiddenBelt(seed, crossings=28 + seed % 5)
     counted = [event for event in told_of(belt) if isinstance(event, CountEvent)]
     true = sum(belt.true_totals.values())
-    print(f"seed {seed}: {len(counted)} counted, {true} true: {counted[-1].totals}")  # noqa: T201
+    print(f"seed {seed}: {len(counted)} counted, {true} true: {counted[-1].totals}")  # noqa: T201 - for reports
     assert counted[-1].totals == belt.true_totals
     assert len(counted) == true >= 28
 
@@ -109,6 +110,6 @@ def test_visits_are_those_of_the_parcels_though_they_are_hidden(seed: int) -> No
     assert sum(event.phase == "enter" for event in visits) == len(true)
     left = [event.dwell_s for event in visits if event.phase == "exit"]
     truly = [(after - first) / FPS for first, after in true.values() if after <= belt.last]
-    print(f"seed {seed}: {len(true)} visits, {np.mean(left):.2f} s, {np.mean(truly):.2f} s true")  # noqa: T201
+    print(f"seed {seed}: {len(true)} visits, {np.mean(left):.2f} s, {np.mean(truly):.2f} s true")  # noqa: T201 - for reports
     # The post before the exit holds the middle of a box back until the parcel is past it.
     assert np.mean(left) == pytest.approx(np.mean(truly), abs=0.25)

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from edgehaul.config.zones import ZoneConfig
-from edgehaul.messages.payloads import ObjectEvent
+from edgehaul.messages.zone_events import ObjectEvent
 from tests.fakes.walks import Place, Street, Walk, square, stream
 
 HERE, ASIDE, AWAY = (150.0, 150.0), (170.0, 150.0), (20.0, 20.0)

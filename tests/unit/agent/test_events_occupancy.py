@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgehaul.config.zones import ZoneConfig
-from edgehaul.messages.payloads import DockEvent, OccupancyEvent, QueueEvent
+from edgehaul.messages.zone_events import DockEvent, OccupancyEvent, QueueEvent
 from edgehaul_agent.events.settled import Settled, StreamTime
 from tests.fakes.walks import Place, Street, Walk, square, steps, stream
 

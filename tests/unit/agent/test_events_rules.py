@@ -17,12 +17,10 @@ from edgehaul.messages.payloads import (
     CameraEvent,
     CountEvent,
     EventData,
-    ObjectEvent,
-    OccupancyEvent,
     TrackEvent,
-    ZoneEvent,
 )
 from edgehaul.messages.topics import DeviceTopics
+from edgehaul.messages.zone_events import ObjectEvent, OccupancyEvent, ZoneEvent
 from edgehaul.values import Detection
 from edgehaul_agent.events.rules import StreamRules
 from edgehaul_agent.outlet import StreamOutlet

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from edgehaul.config.zones import Anchor, ZoneConfig
 from edgehaul.geometry import Point, Polygon
-from edgehaul.messages.payloads import CameraEvent, ZoneEvent
+from edgehaul.messages.payloads import CameraEvent
+from edgehaul.messages.zone_events import ZoneEvent
 from edgehaul.values import Track
 from edgehaul_agent.events.polygons import MOST_POLYGONS, PolygonSet
 from edgehaul_agent.events.rules import StreamRules
-from edgehaul_agent.events.zones import MARGIN_PART
+from edgehaul_agent.events.visits import MARGIN_PART
 from tests.fakes.walks import SIZE_PX, Place, Street, Walk, square, steps, stream, track
 
 INSIDE, OUTSIDE = (150.0, 150.0), (50.0, 150.0)

@@ -11,17 +11,19 @@ from edgehaul.messages.payloads import (
     CountEvent,
     DetectedObject,
     DetectionsData,
-    DockEvent,
     EventData,
     GapData,
     HealthData,
-    ObjectEvent,
-    OccupancyEvent,
     PositionData,
-    QueueEvent,
     SpoolHealth,
     StateData,
     TrackEvent,
+)
+from edgehaul.messages.zone_events import (
+    DockEvent,
+    ObjectEvent,
+    OccupancyEvent,
+    QueueEvent,
     ZoneEvent,
 )
 from edgehaul.values import Fix

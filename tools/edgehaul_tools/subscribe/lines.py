@@ -9,17 +9,19 @@ from edgehaul.messages.payloads import (
     CameraEvent,
     CountEvent,
     DetectionsData,
-    DockEvent,
     EventData,
     ForecastEvent,
     GapData,
     HealthData,
-    ObjectEvent,
-    OccupancyEvent,
     PositionData,
-    QueueEvent,
     StateData,
     TrackEvent,
+)
+from edgehaul.messages.zone_events import (
+    DockEvent,
+    ObjectEvent,
+    OccupancyEvent,
+    QueueEvent,
     ZoneEvent,
 )
 from edgehaul.subscriber.client import ReceivedMessage
