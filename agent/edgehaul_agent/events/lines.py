@@ -80,20 +80,19 @@ class LineCounter:
     def _judge(self, track: Track) -> list[CountEvent]:
         box = track.detection.box
         here = box.center
-        clear = self._line.distance_px(here) > REARM_PART * math.sqrt(box.area)
         path = self._paths.get(track.track_id)
         if path is None:
-            path = self._paths[track.track_id] = _Path(here, here, armed=clear)
+            path = self._paths[track.track_id] = _Path(here, here, armed=False)
         direction = self._line.crossed_by(path.last, here)
         if direction:
             path.crossed += direction
             path.at = self._crossing(path.last, here)
         path.last = here
-        if track.hits < self._confirm_hits:
-            path.armed = path.armed or clear
-            return []
+        if path.armed and path.told == path.crossed:
+            return []  # as nearly always
+        clear = self._line.distance_px(here) > REARM_PART * math.sqrt(box.area)
         events = []
-        if path.armed or clear:
+        if (path.armed or clear) and track.hits >= self._confirm_hits:
             while path.told != path.crossed:
                 events.append(self._count(track, path))
                 path.armed = False
