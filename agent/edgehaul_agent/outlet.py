@@ -7,13 +7,12 @@ from typing import Protocol
 from edgehaul.messages.envelope import Payload
 from edgehaul.messages.payloads import (
     AnomalyEvent,
-    CountEvent,
+    CameraEvent,
     DetectionsData,
     EventData,
     ForecastEvent,
     Lane,
     PositionData,
-    TrackEvent,
 )
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.values import Fix
@@ -59,7 +58,7 @@ class StreamOutlet:
 
     def event(
         self,
-        event: TrackEvent | CountEvent | AnomalyEvent | ForecastEvent,
+        event: CameraEvent | AnomalyEvent | ForecastEvent,
         *,
         captured_at_s: float,
         position: Fix | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,13 +14,13 @@ from edgehaul.clock import Clock
 from edgehaul.config.device import StreamConfig
 from edgehaul.errors import DataError
 from edgehaul.messages.payloads import (
+    CameraEvent,
     DetectedObject,
     DetectionsData,
 )
 from edgehaul.values import Detection, Frame, Image
 from edgehaul.vision.preprocess import Placement, Preprocessor
-from edgehaul_agent.events.lines import LineCounter
-from edgehaul_agent.events.tracks import LifeSettings, TrackLife
+from edgehaul_agent.events.rules import StreamRules
 from edgehaul_agent.gating.hours import HoursGate
 from edgehaul_agent.gating.motion import MotionGate
 from edgehaul_agent.health.metrics import StreamMetrics
@@ -97,11 +97,7 @@ class StreamPipeline:
         self._last_captured_at_s = 0.0
         settings = TrackerSettings(certain_score=model.certain_score)
         self._tracker = Tracker(settings)
-        self._life = TrackLife(LifeSettings(confirm_hits=settings.confirm_hits))
-        self._counters = [
-            LineCounter(line.name, line.points, confirm_hits=settings.confirm_hits)
-            for line in config.lines
-        ]
+        self._rules = StreamRules(config, settings.confirm_hits)
 
     def __enter__(self) -> Self:
         """Open the source.
@@ -228,7 +224,8 @@ class StreamPipeline:
         self._last_captured_at_s = view.captured_at_s
         if "detections" in self._config.publish:
             self._tell_detections(view, found, tracked.track_ids, latency_ms)
-        self._tell_events(tracked, view.captured_at_s)
+        at_s = view.captured_at_s
+        self._tell_events(self._rules.update(tracked.seen, tracked.ended, at_s), at_s)
         self.metrics.processed(latency_ms)
 
     def _follow(self, view: _View, found: Sequence[Detection]) -> TrackedFrame:
@@ -264,20 +261,14 @@ class StreamPipeline:
         )
         self._outlet.detections(data, captured_at_s=view.captured_at_s)
 
-    def _tell_events(self, tracked: TrackedFrame, captured_at_s: float) -> None:
-        lives = self._life.update(tracked.seen, tracked.ended)
-        if "tracks" in self._config.publish:
-            for life in lives:
-                self._outlet.event(life, captured_at_s=captured_at_s)
-        for counter in self._counters:
-            for count in counter.update(tracked.seen, tracked.ended):
-                if "counts" in self._config.publish:
-                    self._outlet.event(count, captured_at_s=captured_at_s)
+    def _tell_events(self, events: Iterable[CameraEvent], captured_at_s: float) -> None:
+        for event in events:
+            self._outlet.event(event, captured_at_s=captured_at_s)
 
     def _finish(self) -> None:
         """End the tracks that are still alive."""
-        ended = TrackedFrame((), self._tracker.close(), ())
-        self._tell_events(ended, self._last_captured_at_s)
+        at_s = self._last_captured_at_s
+        self._tell_events(self._rules.close(at_s, self._tracker.close()), at_s)
 
 
 def _object_of(detection: Detection, track_id: int | None) -> DetectedObject:

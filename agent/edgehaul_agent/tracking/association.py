@@ -18,7 +18,10 @@ REACH = 1.0
 """Most that the centres may differ, in sizes of the object: however unsure the filter has become
 about an object that is long unseen, it does not jump to the next parcel on the belt."""
 SIZE_RATIO_GATE = 3.0
-"""Most that width or height may differ between the expected and the detected box."""
+"""Most that width or height may differ between the expected and the detected box: whoever comes
+into view from behind something grows, but to one side."""
+AREA_RATIO_GATE = 4.0
+"""Most that the areas may differ: what is larger both ways is another object."""
 LABEL_COST = 0.2
 """Added where the labels differ: a hint only, since one bad frame may change a label."""
 ABSENCE_COST = 0.02
@@ -60,6 +63,8 @@ def motion_costs(motion: Motion, boxes: Array) -> Array:
     sizes = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
     ratio = sizes[None, :, :] / motion.position[:, None, 2:]
     alike = (np.maximum(ratio, 1 / ratio) <= SIZE_RATIO_GATE).all(axis=2)
+    area_ratio = ratio[..., 0] * ratio[..., 1]
+    alike &= np.maximum(area_ratio, 1 / area_ratio) <= AREA_RATIO_GATE
     near = (distance <= DISTANCE_GATE) & within
     cost = (1 - overlap) + 0.5 * np.minimum(distance / DISTANCE_GATE, 1.0)
     return np.where((near | (overlap >= OVERLAP_GATE)) & alike, cost, _IMPOSSIBLE)

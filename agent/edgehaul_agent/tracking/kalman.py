@@ -83,9 +83,18 @@ class Motion:
             self.velocity_variance + (VELOCITY_NOISE * size) ** 2 * frames,
         )
 
-    def corrected(self, rows: list[int], boxes: Array) -> Motion:
-        """Return the belief after detecting ``boxes`` (len(rows), 4) for the tracks ``rows``."""
-        gain_base = 1.0 / self.innovation_variance[rows]
+    def corrected(self, rows: list[int], boxes: Array, spread: Array | float = 1.0) -> Motion:
+        """Return the belief after detecting boxes for some of the tracks.
+
+        Args:
+            rows: These tracks.
+            boxes: Their detections, (rows, 4) x1 y1 x2 y2 in pixels.
+            spread: How much less exact than usual the boxes are, as a factor of their standard
+                deviation, (rows, 1) or one for all.
+        """
+        position = self.position[rows]
+        noise = (spread * MEASUREMENT_NOISE * _sizes(position)) ** 2
+        gain_base = 1.0 / (self.position_variance[rows] + noise)
         gain = self.position_variance[rows] * gain_base
         velocity_gain = self.covariance[rows] * gain_base
         surprise = _to_centers(boxes) - self.position[rows]

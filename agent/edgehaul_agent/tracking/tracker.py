@@ -3,7 +3,9 @@
 All tracks first compete for the certain detections, at a price for those that are long
 unseen; then the confirmed tracks still without one are kept alive by uncertain detections,
 which an occluded or blurred object gives. (Zhang et al., "ByteTrack: Multi-Object Tracking by
-Associating Every Detection Box", 2022.)
+Associating Every Detection Box", 2022.) Other than there, a track may be found again by an
+uncertain detection, since those who come out of hiding are seen in part first; and uncertain
+boxes move a track less, as in the filter of Du et al., "GIAOTracker", 2021.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ Array = NDArray[np.float64]
 CUT_VIEW_WEIGHT = 0.1
 """Weight of a view cut by the picture's edge when labels are summed: half a parcel may well
 look like one without its label, and the whole one is seen soon after."""
+UNCERTAIN_SPREAD = 4.0
+"""How much less exact the boxes of uncertain detections are, as a factor: whoever is half hidden
+is found by the half in view, whose middle must not slow its track down."""
 _EDGE_PART = 0.005
 
 
@@ -136,7 +141,7 @@ class Tracker:
         rows = [
             row
             for row, track in enumerate(self._tracks)
-            if row not in paired and not self._missed[row] and self._is_confirmed(track)
+            if row not in paired and self._is_confirmed(track)
         ]
         costs = overlap_costs(
             self._motion.kept(rows), boxes[uncertain], self._settings.uncertain_overlap
@@ -159,7 +164,9 @@ class Tracker:
         if not pairs:
             return
         rows, columns = (list(side) for side in zip(*pairs, strict=True))
-        self._motion = self._motion.corrected(rows, boxes[columns])
+        certain = [detections[column].score >= self._settings.certain_score for column in columns]
+        spread = np.where(certain, 1.0, UNCERTAIN_SPREAD)[:, None]
+        self._motion = self._motion.corrected(rows, boxes[columns], spread)
         for row, column in pairs:
             old, detection = self._tracks[row], detections[column]
             self._tracks[row] = msgspec.structs.replace(

@@ -14,6 +14,7 @@ from edgehaul.config.receivers import (
     NmeaTcpSource,
     NmeaUdpSource,
 )
+from edgehaul.config.zones import ZoneConfig
 from edgehaul.geometry import Line
 from edgehaul.messages.topics import is_topic_name
 
@@ -23,6 +24,7 @@ Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Period = Annotated[float, Meta(ge=0.1, le=_DAY_S)]
 QuotaMb = Annotated[float, Meta(gt=0, le=1e6)]
 Policy = Literal["every", "latest", "adaptive", "drop_oldest"]
+MOST_ZONES = 32
 SidePx = Annotated[int, Meta(ge=96, le=8192)]
 
 
@@ -219,6 +221,7 @@ class StreamConfig(_Config, frozen=True):
         timezone: Whose wall clock ``hours`` mean, such as ``Europe/Rotterdam``.
         score_threshold: Overrides the bundle's; none keeps it.
         lines: Lines to count at.
+        zones: Parts of the picture in which objects are watched.
         publish: Which channels are published.
     """
 
@@ -235,20 +238,27 @@ class StreamConfig(_Config, frozen=True):
     timezone: str = "UTC"
     score_threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
     lines: tuple[CountingLine, ...] = ()
-    publish: tuple[Literal["detections", "tracks", "counts"], ...] = (
+    zones: tuple[ZoneConfig, ...] = ()
+    publish: tuple[Literal["detections", "tracks", "counts", "zones"], ...] = (
         "detections",
         "tracks",
         "counts",
+        "zones",
     )
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be in a topic, and lines that share one."""
+        """Refuse names that cannot be in a topic, and lines or zones that share one."""
         _require_name(self.name)
         if self.hours:
             require_timezone(self.timezone)
-        names = [line.name for line in self.lines]
-        if len(set(names)) != len(names):
-            raise ValueError("lines need names that differ from each other")
+        for key, named in (("lines", self.lines), ("zones", self.zones)):
+            names = [one.name for one in named]
+            if len(set(names)) != len(names):
+                raise ValueError(f"{key} need names that differ from each other")
+        if len(self.zones) > MOST_ZONES:
+            raise ValueError(
+                f"zones may be {MOST_ZONES} in one stream at most, not {len(self.zones)}"
+            )
 
 
 class GpsConfig(_Config, frozen=True):

@@ -7,6 +7,13 @@ from typing import Annotated, Literal
 import msgspec
 
 from edgehaul.geometry import Box, Point
+from edgehaul.messages.zone_events import (
+    DockEvent,
+    ObjectEvent,
+    OccupancyEvent,
+    QueueEvent,
+    ZoneEvent,
+)
 from edgehaul.values import Fix
 
 DeviceStatus = Literal["online", "stopped", "offline"]
@@ -164,6 +171,12 @@ class ForecastEvent(msgspec.Struct, frozen=True, kw_only=True, tag="forecast"):
     model: str = ""
 
 
+CameraEvent = (
+    TrackEvent | CountEvent | ZoneEvent | OccupancyEvent | QueueEvent | DockEvent | ObjectEvent
+)
+"""What the rules of a camera stream tell."""
+
+
 class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
     """Something happened.
 
@@ -172,7 +185,7 @@ class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
         position: Where the device was at that time, where known.
     """
 
-    event: TrackEvent | CountEvent | AnomalyEvent | ForecastEvent
+    event: CameraEvent | AnomalyEvent | ForecastEvent
     position: Fix | None = None
 
 

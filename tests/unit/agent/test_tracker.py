@@ -170,3 +170,37 @@ def test_the_filter_learns_a_velocity() -> None:
         far.position[:, :2] - motion.position[:, :2], motion.velocity[:, :2] * 10
     )
     assert (far.position_variance > motion.position_variance).all()
+
+
+def test_whoever_comes_out_of_hiding_is_found_again_by_an_uncertain_detection() -> None:
+    scene = Scene()
+    for frame in range(10):
+        scene.step(parcel(100 + 10 * frame))
+    for _ in range(8):
+        scene.step()
+    result = scene.step(parcel(280, score=0.3))
+    assert result.track_ids == (1,)
+    assert scene.step(parcel(290)).track_ids == (1,)
+
+
+def test_the_half_in_view_does_not_slow_a_track_down() -> None:
+    scene = Scene()
+    for frame in range(10):
+        scene.step(parcel(100 + 10 * frame))
+    for frame in range(10, 14):  # its right half goes behind a post at x = 220
+        x = 100 + 10 * frame
+        box = Box(x - 40, 160, min(x + 40, 220), 240)
+        scene.step(Detection(box, 0, "p", 0.3))
+    for _ in range(10):
+        scene.step()
+    assert scene.step(parcel(340), parcel(250, 330)).track_ids == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("box", "track_id"), [(Box(260, 150, 360, 250), 2), (Box(270, 180, 370, 220), 1)]
+)
+def test_what_is_larger_both_ways_is_another_object(box: Box, track_id: int) -> None:
+    scene = Scene()
+    for _ in range(5):
+        scene.step(parcel(300, size=40))
+    assert scene.step(Detection(box, 0, "p", 0.9)).track_ids == (track_id,)

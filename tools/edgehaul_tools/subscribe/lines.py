@@ -6,6 +6,7 @@ from collections import Counter
 
 from edgehaul.messages.payloads import (
     AnomalyEvent,
+    CameraEvent,
     CountEvent,
     DetectionsData,
     EventData,
@@ -15,6 +16,13 @@ from edgehaul.messages.payloads import (
     PositionData,
     StateData,
     TrackEvent,
+)
+from edgehaul.messages.zone_events import (
+    DockEvent,
+    ObjectEvent,
+    OccupancyEvent,
+    QueueEvent,
+    ZoneEvent,
 )
 from edgehaul.subscriber.client import ReceivedMessage
 
@@ -51,7 +59,7 @@ def _condition(data: object) -> str:
     return repr(data)
 
 
-def _event(event: TrackEvent | CountEvent | AnomalyEvent | ForecastEvent) -> str:
+def _event(event: CameraEvent | AnomalyEvent | ForecastEvent) -> str:
     match event:
         case TrackEvent(after=after):
             return f"track {event.track_id} {event.phase} {after.label if after else ''}".rstrip()
@@ -62,3 +70,26 @@ def _event(event: TrackEvent | CountEvent | AnomalyEvent | ForecastEvent) -> str
         case ForecastEvent():
             values = ", ".join(f"{name} {value:.1f}" for name, value in event.values.items())
             return f"in {event.horizon_s:g} s: {values}"
+    return _zone_event(event)
+
+
+def _zone_event(
+    event: ZoneEvent | OccupancyEvent | QueueEvent | DockEvent | ObjectEvent,
+) -> str:
+    too_many = ", too many" if getattr(event, "overcrowded", False) else ""
+    match event:
+        case ZoneEvent():
+            after = "" if event.phase == "enter" else f" after {event.dwell_s:.1f} s"
+            reason = f" ({event.reason})" if event.reason else ""
+            return f"{event.label} {event.track_id} {event.phase} {event.zone}{after}{reason}"
+        case OccupancyEvent():
+            return f"{event.count} in {event.zone}{too_many}"
+        case QueueEvent():
+            return (
+                f"{event.length} wait in {event.zone}{too_many}, {event.mean_wait_s:.1f} s in the"
+                f" mean, {event.max_wait_s:.1f} s at most"
+            )
+        case DockEvent():
+            return f"{event.zone} is {event.state} after {event.duration_s:.1f} s"
+        case ObjectEvent():
+            return f"{event.label} {event.phase} in {event.zone}, stood {event.stood_s:.1f} s"
