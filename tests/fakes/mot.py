@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from edgehaul.geometry import Box
 from edgehaul_agent.tracking.association import overlaps
+from edgehaul_agent.tracking.kalman import centers_of
 
 LEAST_IOU = 0.5
 _FORBIDDEN = 1e6
@@ -125,7 +126,7 @@ def _overlaps(
     first: Sequence[tuple[int, Box]], second: Sequence[tuple[int, Box]]
 ) -> NDArray[np.float64]:
     corners = [
-        np.array([(b.x1, b.y1, b.x2, b.y2) for _, b in side]).reshape(-1, 4)
+        np.array([(b.x1, b.y1, b.x2, b.y2) for _, b in side], np.float64).reshape(-1, 4)
         for side in (first, second)
     ]
-    return overlaps(*corners)
+    return overlaps(*map(centers_of, corners))

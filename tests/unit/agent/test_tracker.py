@@ -5,7 +5,7 @@ import pytest
 
 from edgehaul.geometry import Box
 from edgehaul.values import Detection
-from edgehaul_agent.tracking.kalman import Motion
+from edgehaul_agent.tracking.kalman import Motion, centers_of
 from edgehaul_agent.tracking.tracker import TrackedFrame, Tracker, TrackerSettings
 
 WIDTH, HEIGHT = 640, 480
@@ -162,14 +162,14 @@ def test_the_filter_learns_a_velocity() -> None:
     motion = Motion.started_at(boxes)
     for step in range(1, 15):
         boxes_now = boxes + step * np.array([[12.0, 0, 12, 0], [0, -4, 0, -4]])
-        motion = motion.predicted(1).corrected([0, 1], boxes_now)
+        motion.predict(1)
+        motion.correct([0, 1], centers_of(boxes_now))
     np.testing.assert_allclose(motion.velocity[:, :2], [[12, 0], [0, -4]], atol=0.3)
-    np.testing.assert_allclose(motion.boxes, boxes_now, atol=1.0)
-    far = motion.predicted(10)
-    np.testing.assert_allclose(
-        far.position[:, :2] - motion.position[:, :2], motion.velocity[:, :2] * 10
-    )
-    assert (far.position_variance > motion.position_variance).all()
+    np.testing.assert_allclose(motion.position, centers_of(boxes_now), atol=1.0)
+    before, unsure = motion.position.copy(), motion.center_variance
+    motion.predict(10)
+    np.testing.assert_allclose(motion.position[:, :2] - before[:, :2], motion.velocity[:, :2] * 10)
+    assert (motion.center_variance > unsure).all()
 
 
 def test_whoever_comes_out_of_hiding_is_found_again_by_an_uncertain_detection() -> None:
