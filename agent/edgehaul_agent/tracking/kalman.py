@@ -53,7 +53,7 @@ class Motion:
         return cls(state)
 
     def __len__(self) -> int:
-        return self._state.shape[1]
+        return len(self._state[_POSITION])
 
     @property
     def position(self) -> Array:
