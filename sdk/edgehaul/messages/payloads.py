@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from edgehaul.geometry import Box, Point
+from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
 from edgehaul.values import Fix
 
 DeviceStatus = Literal["online", "stopped", "offline"]
@@ -164,16 +165,49 @@ class ForecastEvent(msgspec.Struct, frozen=True, kw_only=True, tag="forecast"):
     model: str = ""
 
 
+Happening = (
+    TrackEvent
+    | CountEvent
+    | AnomalyEvent
+    | ForecastEvent
+    | TripEvent
+    | GeofenceEvent
+    | RouteEvent
+    | DrivingEvent
+)
+"""All that can happen."""
+
+
+PlacementSource = Literal["measured", "interpolated", "extrapolated"]
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """How a position was got that no receiver has measured at that very time.
+
+    Attributes:
+        source: ``measured``, ``interpolated`` between two fixes, or ``extrapolated`` from the
+            newest.
+        uncertainty_m: Radius around the position that holds the true one 19 times out of 20.
+        age_s: Time to the nearest fix that it was made of.
+    """
+
+    source: PlacementSource
+    uncertainty_m: float
+    age_s: float = 0.0
+
+
 class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
     """Something happened.
 
     Attributes:
         event: What happened.
         position: Where the device was at that time, where known.
+        placement: How that position was got; none where it is a receiver's own fix.
     """
 
-    event: TrackEvent | CountEvent | AnomalyEvent | ForecastEvent
+    event: Happening
     position: Fix | None = None
+    placement: Placement | None = None
 
 
 class PositionData(_Payload, frozen=True, kw_only=True, tag="position"):

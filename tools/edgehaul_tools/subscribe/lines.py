@@ -11,11 +11,13 @@ from edgehaul.messages.payloads import (
     EventData,
     ForecastEvent,
     GapData,
+    Happening,
     HealthData,
     PositionData,
     StateData,
     TrackEvent,
 )
+from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
 from edgehaul.subscriber.client import ReceivedMessage
 
 
@@ -51,7 +53,7 @@ def _condition(data: object) -> str:
     return repr(data)
 
 
-def _event(event: TrackEvent | CountEvent | AnomalyEvent | ForecastEvent) -> str:
+def _event(event: Happening) -> str:
     match event:
         case TrackEvent(after=after):
             return f"track {event.track_id} {event.phase} {after.label if after else ''}".rstrip()
@@ -62,3 +64,18 @@ def _event(event: TrackEvent | CountEvent | AnomalyEvent | ForecastEvent) -> str
         case ForecastEvent():
             values = ", ".join(f"{name} {value:.1f}" for name, value in event.values.items())
             return f"in {event.horizon_s:g} s: {values}"
+    return _vehicle(event)
+
+
+def _vehicle(event: TripEvent | GeofenceEvent | RouteEvent | DrivingEvent) -> str:
+    match event:
+        case TripEvent(phase="start"):
+            return "trip started"
+        case TripEvent():
+            return f"trip ended: {event.distance_m:.0f} m in {event.duration_s:.0f} s"
+        case GeofenceEvent():
+            return f"geofence {event.fence}: {event.phase}"
+        case RouteEvent():
+            return f"route {event.route}: {event.phase}, {event.distance_m:.0f} m away"
+        case DrivingEvent():
+            return f"{event.manoeuvre} {event.phase}, {event.duration_s:.0f} s"
