@@ -14,6 +14,7 @@ from edgehaul.values import Fix
 UNSEEN_M = 150.0
 """Noise alone does not put a vehicle this far from where it stood, for several fixes."""
 _DEFAULT_ACCURACY_M = 5.0
+_LEAST_SCATTER_M = 5.0
 _MEMORY = 600
 """Fixes at rest that make the anchor: it follows what wanders slower than this."""
 
@@ -84,11 +85,14 @@ class Anchor:
     def take(self, moment: Moment) -> None:
         """Learn from a fix at rest."""
         self._count = min(self._count + 1, _MEMORY)
+        distance_m = self.distance_m(moment)
+        # Huber's weight: a jump, or a vehicle that leaves, does not pull the mean along.
+        believed_m = min(distance_m, 3 * max(self.scatter_m, _LEAST_SCATTER_M))
         share = 1 / self._count
-        square_m2 = self.distance_m(moment) ** 2
-        self._east_m += share * (moment.east_m - self._east_m)
-        self._north_m += share * (moment.north_m - self._north_m)
-        self._square_m2 += share * (square_m2 - self._square_m2)
+        pull = share * believed_m / max(distance_m, 1e-9)
+        self._east_m += pull * (moment.east_m - self._east_m)
+        self._north_m += pull * (moment.north_m - self._north_m)
+        self._square_m2 += share * (believed_m**2 - self._square_m2)
 
     def distance_m(self, moment: Moment) -> float:
         """Return how far away a fix is."""
