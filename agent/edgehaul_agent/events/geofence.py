@@ -63,6 +63,8 @@ class GeofenceWatch:
         self._index = BoxIndex(self._areas)
         # Only of areas that are near or known to be inside; all others are outside.
         self._sides: dict[int, _Side] = {}
+        # What a vehicle at rest was found to be beside has been decided until it moves again.
+        self._decided: set[int] = set()
         self._last: Fix | None = None
         self._way_m = 0.0
 
@@ -70,14 +72,22 @@ class GeofenceWatch:
         """Return the areas that the vehicle is known to be in."""
         return [self._fences[number] for number, side in self._sides.items() if side.inside]
 
-    def update(self, fix: Fix) -> Iterator[EventData]:
-        """Take the next cleaned fix."""
+    def update(self, fix: Fix, *, at_rest: bool = False) -> Iterator[EventData]:
+        """Take the next cleaned fix.
+
+        Args:
+            fix: It.
+            at_rest: Whether the vehicle stands. It crosses no border then: what it has come
+                to stand in is decided once, however its fixes wander.
+        """
+        if not at_rest:
+            self._decided.clear()
         reach_m = self._settings.sigmas * accuracy_m(fix)
         near = self._approached(fix, min(reach_m, MAX_REACH_M))
         for number, side in sorted(self._sides.items()):
             depth_m = self._depth_m(number, side, fix, reach_m) if number in near else -math.inf
             if abs(depth_m) >= reach_m:
-                yield from self._judge(number, fix, inside=depth_m > 0)
+                yield from self._judge(number, fix, inside=depth_m > 0, at_rest=at_rest)
             yield from self._dwell(number, fix)
             if number not in near and not side.inside:
                 del self._sides[number]
@@ -103,13 +113,17 @@ class GeofenceWatch:
         side.measured_m = self._way_m
         return side.depth_m
 
-    def _judge(self, number: int, fix: Fix, *, inside: bool) -> Iterator[EventData]:
+    def _judge(self, number: int, fix: Fix, *, inside: bool, at_rest: bool) -> Iterator[EventData]:
         side = self._sides[number]
         if side.inside == inside:
             side.sure_at_s, side.other = fix.captured_at_s, None
             return
         if side.inside is None and not inside:
             side.inside, side.sure_at_s, side.other = False, fix.captured_at_s, None
+            if at_rest:
+                self._decided.add(number)
+            return
+        if number in self._decided:
             return
         other = side.other
         if other is None or other.captured_at_s > fix.captured_at_s:
@@ -120,6 +134,8 @@ class GeofenceWatch:
         if fix.captured_at_s - other.captured_at_s < self._settings.confirm_s:
             return
         yield self._crossed(number, other)
+        if at_rest:
+            self._decided.add(number)
         side.sure_at_s = fix.captured_at_s
 
     def _crossed(self, number: int, at: Fix) -> EventData:

@@ -40,6 +40,8 @@ _STILL_FOR_S = 5.0
 _SLOW_FOR_S = 35.0
 _UNDECIDED_FOR_S = 60.0
 _WINDOW_S = 90.0
+_LEARNT_AFTER_S = 40.0
+_SCATTER_SIGMAS = 2.5
 _FAST_WAY_M = 25.0
 _SLOW_WAY_M = 36.0
 _SLOW_SHARE = 0.85
@@ -95,6 +97,7 @@ class StandingJudge:
         self._window: deque[Moment] = deque()
         self._intervals_s: deque[float] = deque(maxlen=15)
         self._anchor = Anchor()
+        self._unlearnt: deque[Moment] = deque()
         self._away_since_s: float | None = None
         self._unseen_m = 0.0
         self._moving_since_s = 0.0
@@ -223,8 +226,10 @@ class StandingJudge:
         return len(run) >= _RUN and way_m >= _FAST_WAY_M and misfit_m(first, now) <= allowed_m
 
     def _slow_but_sure(self, now: Moment) -> Moment | None:
+        # What fixes scatter here, or may where the vehicle has not stood for long.
+        scatter_m = max(self._anchor.scatter_m, _SCATTER_SIGMAS * accuracy_m(now.fix))
         # Without headings chance agrees far more often.
-        needed_m = max(_SLOW_WAY_M, 2 * self._anchor.scatter_m) * (1 if now.has_course else 2)
+        needed_m = max(_SLOW_WAY_M, 2 * scatter_m) * (1 if now.has_course else 2)
         begin_m = now.way_m - needed_m
         first = next((m for m in reversed(self._window) if m.way_m <= begin_m), None)
         if first is None or now.time_s - first.time_s > needed_m / _SLOW_WAY_M * _SLOW_FOR_S:
@@ -234,7 +239,7 @@ class StandingJudge:
         if len(window) < 2 * _RUN or slow_s > (1 - _SLOW_SHARE) * (now.time_s - first.time_s):
             return None
         away_m = self._anchor.distance_m(mean_of(window[-_RUN:]))
-        if not _agrees(window) or away_m < max(needed_m / 2, 2 * self._anchor.scatter_m):
+        if not _agrees(window) or away_m < max(needed_m / 2, 2 * scatter_m):
             return None
         return first
 
@@ -284,6 +289,7 @@ class StandingJudge:
     def _settle(self, since: Moment) -> None:
         self.is_moving = False
         self._away_since_s = None
+        self._unlearnt.clear()
         self._anchor.settle(since)
 
     def _rest(self, now: Moment) -> None:
@@ -292,7 +298,10 @@ class StandingJudge:
         limit_m = self._anchor.reach_m * (1 if self._after_gap else 2)
         if away_m <= limit_m:
             self._away_since_s = None
-            self._anchor.take(now)
+            self._unlearnt.append(now)
+            # Not at once: the first fixes of a slow move would move the anchor along.
+            while now.time_s - self._unlearnt[0].time_s > _LEARNT_AFTER_S:
+                self._anchor.take(self._unlearnt.popleft())
             return
         if self._away_since_s is None:
             self._away_since_s = now.time_s

@@ -55,7 +55,7 @@ class VehicleRules:
         # A vehicle at rest crosses no border, however its fixes wander.
         place = self._judge.settled()
         if self._fences is not None:
-            yield from self._fences.update(place)
+            yield from self._fences.update(place, at_rest=not self._judge.is_moving)
         for route in self._routes:
             yield from route.update(place)
         if self._driving is not None:
