@@ -125,15 +125,11 @@ class GeofenceWatch:
             return
         if number in self._decided:
             return
-        other = side.other
-        if other is None or other.captured_at_s > fix.captured_at_s:
-            side.other = other = fix
-            # One fix alone is no crossing, however long ago; without a wait it is enough.
-            if self._settings.confirm_s > 0:
-                return
-        if fix.captured_at_s - other.captured_at_s < self._settings.confirm_s:
+        if side.other is None or side.other.captured_at_s > fix.captured_at_s:
+            side.other = fix
+        if fix.captured_at_s - side.other.captured_at_s < self._settings.confirm_s:
             return
-        yield self._crossed(number, other)
+        yield self._crossed(number, side.other)
         if at_rest:
             self._decided.add(number)
         side.sure_at_s = fix.captured_at_s

@@ -13,6 +13,8 @@ from edgehaul.values import Fix
 
 UNSEEN_M = 150.0
 """Noise alone does not put a vehicle this far from where it stood, for several fixes."""
+MAX_REACH_M = 250.0
+"""However fixes scatter: a vehicle that creeps along must not be taken for one that scatters."""
 _DEFAULT_ACCURACY_M = 5.0
 _LEAST_SCATTER_M = 5.0
 _MEMORY = 600
@@ -73,7 +75,7 @@ class Anchor:
     @property
     def reach_m(self) -> float:
         """Distance that is no scatter any more."""
-        return max(UNSEEN_M, 4 * self.scatter_m)
+        return min(max(UNSEEN_M, 4 * self.scatter_m), MAX_REACH_M)
 
     def settle(self, moment: Moment) -> None:
         """Begin anew at this place."""

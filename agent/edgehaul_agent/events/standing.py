@@ -11,12 +11,18 @@ from __future__ import annotations
 import math
 import statistics
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, takewhile
 
 from edgehaul.motion.ellipsoid import offset_m
 from edgehaul.values import Fix
+from edgehaul_agent.events.agreement import (
+    AGREEING_SHARE,
+    RUN,
+    SLOW_WAY_M,
+    agrees,
+    goes_on,
+)
 from edgehaul_agent.events.moments import (
     UNSEEN_M,
     Anchor,
@@ -43,14 +49,10 @@ _WINDOW_S = 90.0
 _LEARNT_AFTER_S = 40.0
 _SCATTER_SIGMAS = 2.5
 _FAST_WAY_M = 25.0
-_SLOW_WAY_M = 36.0
 _SLOW_SHARE = 0.85
 _CREEPING_SHARE = 0.8
-_AGREEING_SHARE = 0.35
-_PART_SHARE = 0.5
-_STRAIGHT = 0.75
 _LEAST_ERROR_M = 15.0
-_RUN = 3
+_LEAST_FIXES = 12
 _GAP_INTERVALS = 3
 _BASE_S = 10.0
 _REACH_M = 20_000.0
@@ -151,13 +153,16 @@ class StandingJudge:
                 self._skip(last, elapsed_s)
             moment = replace(self._followed(last, fix), gap_s=elapsed_s if is_gap else None)
         self._window.append(moment)
-        while moment.time_s - self._window[0].time_s > _WINDOW_S:
+        # Slow receivers need as many fixes, not as little time.
+        while len(self._window) > _LEAST_FIXES and (
+            moment.time_s - self._window[0].time_s > _WINDOW_S
+        ):
             self._window.popleft()
         return moment
 
     def _longest_interval_s(self) -> float:
         """Return the interval that is no gap yet; slow receivers have longer ones."""
-        usual_s = statistics.median(self._intervals_s) if len(self._intervals_s) > _RUN else 0.0
+        usual_s = statistics.median(self._intervals_s) if len(self._intervals_s) > RUN else 0.0
         return max(self._gap_after_s, _GAP_INTERVALS * usual_s)
 
     def _skip(self, last: Moment, elapsed_s: float) -> None:
@@ -222,24 +227,24 @@ class StandingJudge:
         run = list(takewhile(lambda m: m.speed_mps >= FAST_MPS, reversed(self._window)))
         first = run[-1] if run else now
         way_m = now.way_m - first.way_m
-        allowed_m = max(_LEAST_ERROR_M, 2 * accuracy_m(now.fix), _AGREEING_SHARE * way_m)
-        return len(run) >= _RUN and way_m >= _FAST_WAY_M and misfit_m(first, now) <= allowed_m
+        allowed_m = max(_LEAST_ERROR_M, 2 * accuracy_m(now.fix), AGREEING_SHARE * way_m)
+        return len(run) >= RUN and way_m >= _FAST_WAY_M and misfit_m(first, now) <= allowed_m
 
     def _slow_but_sure(self, now: Moment) -> Moment | None:
         # What fixes scatter here, or may where the vehicle has not stood for long.
         scatter_m = max(self._anchor.scatter_m, _SCATTER_SIGMAS * accuracy_m(now.fix))
         # Without headings chance agrees far more often.
-        needed_m = max(_SLOW_WAY_M, 2 * scatter_m) * (1 if now.has_course else 2)
+        needed_m = max(SLOW_WAY_M, 2 * scatter_m) * (1 if now.has_course else 2)
         begin_m = now.way_m - needed_m
         first = next((m for m in reversed(self._window) if m.way_m <= begin_m), None)
-        if first is None or now.time_s - first.time_s > needed_m / _SLOW_WAY_M * _SLOW_FOR_S:
+        if first is None or now.time_s - first.time_s > needed_m / SLOW_WAY_M * _SLOW_FOR_S:
             return None
         window = self._since(first.time_s)
         slow_s = now.slow_s - first.slow_s
-        if len(window) < 2 * _RUN or slow_s > (1 - _SLOW_SHARE) * (now.time_s - first.time_s):
+        if len(window) < 2 * RUN or slow_s > (1 - _SLOW_SHARE) * (now.time_s - first.time_s):
             return None
-        away_m = self._anchor.distance_m(mean_of(window[-_RUN:]))
-        if not _agrees(window) or away_m < max(needed_m / 2, 2 * scatter_m):
+        away_m = self._anchor.distance_m(mean_of(window[-RUN:]))
+        if not agrees(window) or away_m < max(needed_m / 2, 2 * scatter_m):
             return None
         return first
 
@@ -250,7 +255,7 @@ class StandingJudge:
                 lambda m: self._anchor.distance_m(m) > self._anchor.reach_m, reversed(self._window)
             )
         )
-        if len(away) < _RUN or now.time_s - away[-1].time_s < 2 * _BASE_S:
+        if len(away) < RUN or now.time_s - away[-1].time_s < 2 * _BASE_S:
             return None
         before = [m for m in self._window if m.time_s < away[-1].time_s]
         path = [*before[-1:], *reversed(away)]
@@ -280,7 +285,7 @@ class StandingJudge:
         window = self._since(begin_s)
         is_fast = any(min(a.speed_mps, b.speed_mps) >= FAST_MPS for a, b in pairwise(window))
         slow_share = (now.slow_s - window[0].slow_s) / (now.time_s - window[0].time_s)
-        if is_fast or slow_share <= 1 - _CREEPING_SHARE or _goes_on(window):
+        if is_fast or slow_share <= 1 - _CREEPING_SHARE or goes_on(window):
             return None
         return next((m for m in window if m.speed_mps < SLOW_MPS), window[0])
 
@@ -300,12 +305,15 @@ class StandingJudge:
             self._away_since_s = None
             self._unlearnt.append(now)
             # Not at once: the first fixes of a slow move would move the anchor along.
-            while now.time_s - self._unlearnt[0].time_s > _LEARNT_AFTER_S:
+            while len(self._unlearnt) > RUN and (
+                now.time_s - self._unlearnt[0].time_s > _LEARNT_AFTER_S
+            ):
                 self._anchor.take(self._unlearnt.popleft())
             return
         if self._away_since_s is None:
             self._away_since_s = now.time_s
-        patience_s = _STILL_FOR_S if self._after_gap else _UNDECIDED_FOR_S
+        usual_s = statistics.median(self._intervals_s) if self._intervals_s else 0.0
+        patience_s = max(_STILL_FOR_S if self._after_gap else _UNDECIDED_FOR_S, 2 * RUN * usual_s)
         if now.time_s - self._away_since_s >= patience_s:
             self._unseen_m += away_m
             self._after_gap = False
@@ -313,43 +321,3 @@ class StandingJudge:
 
     def _since(self, time_s: float) -> list[Moment]:
         return [m for m in self._window if m.time_s >= time_s]
-
-
-def _agrees(window: Sequence[Moment]) -> bool:
-    """Return whether a window goes somewhere, and in each third of it both say the same."""
-    first, last = mean_of(window[:_RUN]), mean_of(window[-_RUN:])
-    net_m, way_m = _net_m(first, last), last.way_m - first.way_m
-    if net_m < _STRAIGHT * way_m or way_m < _STRAIGHT * _SLOW_WAY_M:
-        return False
-    third = len(window) // 3
-    parts = [window[i * third : (i + 1) * third + 1] for i in range(3)]
-    is_like = all(_misfit(p[0], p[-1], first, last) <= _PART_SHARE for p in parts)
-    return is_like and _misfit(first, last, first, last) <= _AGREEING_SHARE
-
-
-def _goes_on(window: Sequence[Moment]) -> bool:
-    """Return whether a window still goes somewhere, bends and pauses included."""
-    first, last = mean_of(window[:_RUN]), mean_of(window[-_RUN:])
-    net_m = _net_m(first, last)
-    return net_m >= _SLOW_WAY_M and misfit_m(first, last) <= _AGREEING_SHARE * net_m
-
-
-def _net_m(first: Moment, last: Moment) -> float:
-    """Return how far speeds and headings lead, or positions where there are no headings."""
-    if not last.has_course:
-        return distance_m(first, last)
-    return math.hypot(last.east_way_m - first.east_way_m, last.north_way_m - first.north_way_m)
-
-
-def _misfit(start: Moment, end: Moment, first: Moment, last: Moment) -> float:
-    """Return how far apart the ways from ``start`` to ``end`` are, as a part of the way.
-
-    Without headings the whole way from ``first`` to ``last`` tells the direction.
-    """
-    way_m = max(end.way_m - start.way_m, 1e-9)
-    if last.has_course:
-        return misfit_m(start, end) / way_m
-    net_m = max(distance_m(first, last), 1e-9)
-    east, north = (last.east_m - first.east_m) / net_m, (last.north_m - first.north_m) / net_m
-    east_m, north_m = end.east_m - start.east_m, end.north_m - start.north_m
-    return math.hypot(east_m - way_m * east, north_m - way_m * north) / way_m

@@ -232,15 +232,13 @@ def glitched(fixes: Sequence[Fix], rng: np.random.Generator) -> list[Fix]:
     result = []
     for fix in fixes:
         kind = rng.choice(["none", "speed", "heading", "place"], p=[0.976, 0.008, 0.008, 0.008])
-        if kind == "speed":
-            fix = msgspec.structs.replace(fix, speed_mps=float(rng.uniform(0, 60)))  # noqa: PLW2901 - the changed one
-        elif kind == "heading":
-            fix = msgspec.structs.replace(fix, heading_deg=float(rng.uniform(0, 360)))  # noqa: PLW2901 - the changed one
-        elif kind == "place":
-            fix = msgspec.structs.replace(
-                fix, latitude_deg=fix.latitude_deg + float(rng.normal(0, 1e-3))
-            )  # noqa: PLW2901 - the changed one
-        result.append(fix)
+        wrong = {
+            "none": {},
+            "speed": {"speed_mps": float(rng.uniform(0, 60))},
+            "heading": {"heading_deg": float(rng.uniform(0, 360))},
+            "place": {"latitude_deg": fix.latitude_deg + float(rng.normal(0, 1e-3))},
+        }
+        result.append(msgspec.structs.replace(fix, **wrong[kind]))
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -115,19 +116,16 @@ def test_the_distance_to_a_border_agrees_with_vincenty(
     assert got_m == pytest.approx(true_m, abs=0.02 + true_m**2 / 1.2e7 * tilt, rel=1e-4)
 
 
-@given(shapes, st.integers(0, 11), st.booleans(), st.integers(0, 3))
+@given(shapes, st.integers(0, 11), st.sampled_from([1, -1]), st.integers(0, 3))
 @settings(max_examples=100, deadline=None)
 def test_where_a_ring_begins_which_way_it_goes_and_where_on_earth_it_lies_do_not_matter(
-    shape: tuple[int, float, float, float, int],
-    turn: int,
-    mirrored: bool,
-    quarters: int,  # noqa: FBT001 - drawn
+    shape: tuple[int, float, float, float, int], turn: int, way: int, quarters: int
 ) -> None:
     seed, lat, _, size_deg, count = shape
     rng = np.random.default_rng(seed)
     corners = star(rng, lat, 0.0, size_deg, count)
     turned = corners[turn % count :] + corners[: turn % count]
-    turned = [(x + 90 * quarters, y) for x, y in (turned[::-1] if mirrored else turned)]
+    turned = [(x + 90 * quarters, y) for x, y in turned[::way]]
     first, second = PolygonArea([places(corners)]), PolygonArea([places(turned)])
     for x, y in rng.uniform(-1, 1, (10, 2)) * size_deg:
         there = (x + 90 * quarters + 180) % 360 - 180
@@ -262,7 +260,7 @@ def test_enter_and_exit_take_turns_whatever_comes(fixes: list[tuple[float, float
     came = [made(float(i), 0.0, m, None, None, a) for i, (m, a) in enumerate(fixes)]
     phases = [phase for _, phase, _ in told(came) if phase != "dwell"]
     inside = [phase != "exit" for phase in phases]
-    assert all(a != b for a, b in zip(inside, inside[1:], strict=False))
+    assert all(a != b for a, b in itertools.pairwise(inside))
     assert not phases or phases[0] != "exit"
     assert phases.count("inside") <= (phases[:1] == ["inside"])
 
@@ -334,11 +332,11 @@ def test_parked_at_a_border_between_buildings(seed: int) -> None:
         name="yard", polygon=places([(HOME[1], HOME[0] - 0.01), (HOME[1] + 0.01, HOME[0] - 0.01),
                                      (HOME[1] + 0.01, HOME[0] + 0.01), (HOME[1], HOME[0] + 0.01)])
     )  # fmt: skip
-    fixes = parked(seed, hours=4.0)
+    fixes = parked(seed, hours=1.0)
     alone = GeofenceWatch(GeofencesSection(fences=(fence,)))
     naive = sum(1 for fix in fixes for _ in alone.update(fix))
     phases = vehicle_told(fixes, fence)
-    assert naive > 20
+    assert naive > 5
     assert len(phases) <= 1
     assert "exit" not in phases
 

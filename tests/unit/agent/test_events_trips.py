@@ -80,7 +80,7 @@ def test_eight_hours_parked_between_buildings_are_no_trip(
     ],
 )
 def test_parked_is_parked_with_any_receiver(seed: int, options: dict[str, object]) -> None:
-    events, rules = told(parked(seed, **options))  # type: ignore[arg-type]  # a table of options
+    events, rules = told(parked(seed, **{"hours": 2.0, **options}))  # type: ignore[arg-type]  # a table of options
     assert events == []
     assert rules.odometer_m == 0
 

@@ -15,7 +15,8 @@ SQUARE = "[[52, 4], [52, 5], [53, 5], [53, 4]]"
 
 
 def gps(text: str) -> GpsConfig:
-    whole = f"root: r\ndevice: {{id: a, site: s}}\ngps: [{{name: v, source: {{type: trace, path: p}}, {text}}}]"
+    head = "root: r\ndevice: {id: a, site: s}\n"
+    whole = f"{head}gps: [{{name: v, source: {{type: trace, path: p}}, {text}}}]"
     return load_text(whole, DeviceConfig, where="f.yaml").gps[0]
 
 
@@ -28,7 +29,8 @@ def test_nothing_is_told_unless_it_is_named() -> None:
 def test_all_sections() -> None:
     config = gps(
         "trips: {stop_after_s: 120}, driving: {speed_limit_mps: 25, tolerance_mps: 2}, "
-        f"geofences: {{file: a.json, fences: [{{name: yard, polygon: {SQUARE}, dwell_after_s: 60}}, "
+        "geofences: {file: a.json, fences: ["
+        f"{{name: yard, polygon: {SQUARE}, dwell_after_s: 60}}, "
         "{name: gate, circle: {center: [52.1, 4.2], radius_m: 80}}]}, "
         "routes: [{name: r, points: [[52, 4], [52, 5]], corridor_m: 200}]"
     )
@@ -50,7 +52,10 @@ def test_all_sections() -> None:
         ("driving: {braking_mps2: 0.1}", "expected at least 1"),
         ("geofences: {fences: [{name: a}]}", "give either a circle or a polygon"),
         (
-            f"geofences: {{fences: [{{name: a, polygon: {SQUARE}}}, {{name: a, polygon: {SQUARE}}}]}}",
+            (
+                f"geofences: {{fences: [{{name: a, polygon: {SQUARE}}}, "
+                f"{{name: a, polygon: {SQUARE}}}]}}"
+            ),
             "'a' stands twice",
         ),
         ("geofences: {fences: [{name: a, polygon: [[52, 4], [52, 5]]}]}", "at least three"),
@@ -74,7 +79,10 @@ def test_all_sections() -> None:
         ("geofences: {fences: [{name: a, circle: {center: [0, 0], radius_m: 0}}]}", "greater than"),
         ("routes: [{name: r, points: [[52, 4], [52, 4]]}]", "at least two places"),
         (
-            "routes: [{name: r, points: [[52, 4], [52, 5]]}, {name: r, points: [[52, 4], [52, 5]]}]",
+            (
+                "routes: [{name: r, points: [[52, 4], [52, 5]]}, "
+                "{name: r, points: [[52, 4], [52, 5]]}]"
+            ),
             "'r' stands twice",
         ),
     ],

@@ -39,6 +39,28 @@ ANOMALY = AnomalyEvent(label="speeding", score=0.87, started_at="10:00", ended_a
         (EventData(event=TrackEvent(phase="new", track_id=7, after=PARCEL)), "track 7 new parcel"),
         (EventData(event=COUNT), "parcel crossed gate forward"),
         (EventData(event=ANOMALY), "speeding (0.87) 10:00 to 10:01"),
+        (EventData(event=TripEvent(phase="start", started_at="10:00")), "trip started"),
+        (
+            EventData(
+                event=TripEvent(phase="end", started_at="1", distance_m=950.2, duration_s=90)
+            ),
+            "trip ended: 950 m in 90 s",
+        ),
+        (EventData(event=GeofenceEvent(fence="yard", phase="enter")), "geofence yard: enter"),
+        (
+            EventData(
+                event=RouteEvent(route="r", phase="deviated", started_at="1", distance_m=310.0)
+            ),
+            "route r: deviated, 310 m away",
+        ),
+        (
+            EventData(
+                event=DrivingEvent(
+                    manoeuvre="idling", phase="start", started_at="1", peak_at="2", duration_s=120
+                )
+            ),
+            "idling start, 120 s",
+        ),
         (PositionData(fix=PLACE), "22.500000 114.050000 3.0 m/s"),
         (StateData(status="stopped"), "stopped"),
         (StateData(status="offline", reason="connection lost"), "offline connection lost"),
