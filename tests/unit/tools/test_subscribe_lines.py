@@ -19,6 +19,7 @@ from edgehaul.messages.payloads import (
     StateData,
     TrackEvent,
 )
+from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
 from edgehaul.values import Fix
 from edgehaul_tools.subscribe.lines import describe
 from tests.fakes.delivery import stored_message
@@ -41,9 +42,7 @@ ANOMALY = AnomalyEvent(label="speeding", score=0.87, started_at="10:00", ended_a
         (EventData(event=ANOMALY), "speeding (0.87) 10:00 to 10:01"),
         (EventData(event=TripEvent(phase="start", started_at="10:00")), "trip started"),
         (
-            EventData(
-                event=TripEvent(phase="end", started_at="1", distance_m=950.2, duration_s=90)
-            ),
+            EventData(event=TripEvent(phase="end", started_at="1", distance_m=950, duration_s=90)),
             "trip ended: 950 m in 90 s",
         ),
         (EventData(event=GeofenceEvent(fence="yard", phase="enter")), "geofence yard: enter"),
