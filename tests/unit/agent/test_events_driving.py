@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -69,7 +71,7 @@ def turned(speed_mps: float, rates_dps: Sequence[float], *, step_s: float = 1.0)
 
 def test_speeding_is_told_when_it_is_sure_and_when_it_is_over() -> None:
     start, end = told(
-        driven([*UP, *CRUISE, *np.linspace(15, 25, 11), *[25.0] * 30, 22.0, *[19.0] * 20])
+        driven([*UP, *CRUISE, *np.linspace(15, 25, 11), *[25.0] * 30, 22.5, 20.0, *[19.0] * 20])
     )
     assert named([start, end]) == [("speeding", "start"), ("speeding", "end")]
     assert start.started_at == end.started_at
@@ -146,9 +148,9 @@ def braked(rate_mps2: float, *, low_mps: float = 0.0) -> list[float]:
     [
         (braked(5.0), ["harsh_braking"]),
         (braked(4.0, low_mps=10), ["harsh_braking"]),
-        (braked(3.0), []),
+        (braked(2.5), []),
         ([5.0] * 40 + [8.5, 12.0, 15.5] + [17.0] * 40, ["harsh_acceleration"]),
-        ([5.0] * 40 + [7.5, 10.0, 12.5] + [14.0] * 40, []),
+        ([5.0] * 40 + [7.0, 9.0, 11.0] + [12.5] * 40, []),
         (
             braked(5.0, low_mps=8)[:-20] + [8.0] * 10 + [13.0] * 40,
             ["harsh_braking", "harsh_acceleration"],
@@ -269,3 +271,39 @@ def test_the_faults_of_virtual_drivers(*, with_glitches: bool) -> None:
         assert counts["right"] >= 0.9 * counts["true"], counts
     else:
         assert counts["told"] == counts["right"] == counts["true"]
+
+
+# What people have called aggressive
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("trip", ["17", "20"])
+def test_the_default_thresholds_part_what_people_have_labelled(
+    trip: str, shared_data: Path
+) -> None:
+    """Means over 1 s of a phone's accelerometer, turned to the ground, in a car."""
+    folder = shared_data / "gps" / "driver_behavior" / trip
+    table = np.genfromtxt(
+        folder / "acelerometro_terra.csv", delimiter=",", skip_header=1, usecols=(1, 2, 3)
+    )
+    times_s = (table[:, 0] - table[0, 0]) / 1e9
+    mean = [np.convolve(table[:, axis], np.ones(51) / 51, "same") for axis in (1, 2)]
+    level_mps2 = np.hypot(*mean)
+    settings = DrivingSection()
+    limits = {
+        "freada_agressiva": settings.braking_mps2,
+        "curva_direita_agressiva": settings.cornering_mps2,
+        "curva_esquerda_agressiva": settings.cornering_mps2,
+    }
+    labelled = np.zeros(len(times_s), dtype=bool)
+    rows = (folder / "groundTruth.csv").read_text().splitlines()
+    for name, start, end in list(csv.reader(rows))[1:]:
+        during = (times_s >= float(start) - 0.5) & (times_s <= float(end) + 0.5)
+        labelled |= (times_s >= float(start) - 2) & (times_s <= float(end) + 2)
+        peak_mps2 = level_mps2[during].max()
+        if name == "evento_nao_agressivo":
+            assert peak_mps2 < settings.acceleration_mps2
+        elif name in limits:
+            assert peak_mps2 >= limits[name], name
+    harsh = level_mps2[~labelled] >= min(settings.braking_mps2, settings.cornering_mps2)
+    assert np.count_nonzero(np.diff(harsh.astype(int)) == 1) <= 1
