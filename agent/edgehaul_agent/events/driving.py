@@ -11,7 +11,7 @@ from edgehaul.config.vehicle import DrivingSection, Geofence
 from edgehaul.messages.payloads import EventData
 from edgehaul.messages.vehicle import DrivingEvent
 from edgehaul.values import Fix
-from edgehaul_agent.events.harsh import Differences, HarshPedals, HarshSteering
+from edgehaul_agent.events.harsh import Change, Differences, HarshPedals, HarshSteering
 from edgehaul_agent.events.moments import Moment, distance_between_m
 
 _LEAST_FIXES = 3
@@ -178,14 +178,17 @@ class DrivingWatch:
         """
         yield from self._speeding.update(moment, fences)
         yield from self._idling.update(moment, standing)
-        change = self._differences.push(moment.fix)
-        if change is not None:
-            yield from self._pedals.update(change)
-            yield from self._steering.update(change)
+        yield from self._changed(self._differences.push(moment.fix))
 
     def close(self, last: Moment) -> Iterator[EventData]:
         """End what is under way."""
         yield from self._speeding.close()
         yield from self._idling.close(last)
+        yield from self._changed(self._differences.close())
         yield from self._pedals.close()
         yield from self._steering.close()
+
+    def _changed(self, change: Change | None) -> Iterator[EventData]:
+        if change is not None:
+            yield from self._pedals.update(change)
+            yield from self._steering.update(change)

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from edgehaul.clock import format_utc
 from edgehaul.messages.payloads import EventData
 from edgehaul.messages.vehicle import DrivingEvent, Manoeuvre
@@ -20,6 +22,8 @@ _GOES_ON_SHARE = 0.5
 _JOIN_S = 2.0
 _UNDOES_SHARE = 0.6
 _LASTS_S = 1.5
+_GLITCH_MPS = 1.0
+_GLITCH_DEG = 30.0
 _CORNERS_FROM_MPS = 4.0
 
 
@@ -41,18 +45,30 @@ class Change:
 
 
 class Differences:
-    """Makes changes of fixes, over about 1 s however fast they come.
+    """Makes changes of fixes, over about 1 s however fast they come, one fix late.
 
-    Fixes without a speed, such as those whose speed a cleaner refused, are passed over.
+    Fixes without a speed, such as those whose speed a cleaner refused, are passed over. A speed
+    or heading beyond both of its neighbours is a glitch: what is between them stands in for it.
     """
 
     def __init__(self) -> None:
         self._fixes: deque[Fix] = deque()
+        self._neighbours: deque[Fix] = deque(maxlen=3)
 
     def push(self, fix: Fix) -> Change | None:
-        """Return the change up to this fix; None where there is none to compare with."""
+        """Return the change up to the fix before this one; None where there is none."""
         if fix.speed_mps is None:
             return None
+        self._neighbours.append(fix)
+        if len(self._neighbours) < 3:  # noqa: PLR2004 - one on either side
+            return None
+        return self._changed(_mended(*self._neighbours))
+
+    def close(self) -> Change | None:
+        """Return the change up to the last fix."""
+        return self._changed(self._neighbours[-1]) if len(self._neighbours) > 1 else None
+
+    def _changed(self, fix: Fix) -> Change | None:
         while self._fixes and not 0 < fix.captured_at_s - self._fixes[0].captured_at_s <= LONGEST_S:
             self._fixes.popleft()
         before = next(
@@ -61,6 +77,28 @@ class Differences:
         )
         self._fixes.append(fix)
         return None if before is None else _change(before, fix)
+
+
+def _mended(before: Fix, fix: Fix, after: Fix) -> Fix:
+    """Return a fix without a speed or a heading that both neighbours contradict."""
+    if not 0 < after.captured_at_s - before.captured_at_s <= 2 * LONGEST_S:
+        return fix
+    part = (fix.captured_at_s - before.captured_at_s) / (after.captured_at_s - before.captured_at_s)
+    first_mps, last_mps = before.speed_mps or 0.0, after.speed_mps or 0.0
+    if _is_beyond(fix.speed_mps or 0.0, first_mps, last_mps, _GLITCH_MPS):
+        speed_mps = first_mps + part * (last_mps - first_mps)
+        fix = msgspec.structs.replace(fix, speed_mps=speed_mps)
+    if before.heading_deg is None or fix.heading_deg is None or after.heading_deg is None:
+        return fix
+    whole_deg = wrapped_deg(after.heading_deg - before.heading_deg)
+    if _is_beyond(wrapped_deg(fix.heading_deg - before.heading_deg), 0.0, whole_deg, _GLITCH_DEG):
+        heading_deg = (before.heading_deg + part * whole_deg) % 360
+        fix = msgspec.structs.replace(fix, heading_deg=heading_deg)
+    return fix
+
+
+def _is_beyond(value: float, first: float, last: float, by: float) -> bool:
+    return not min(first, last) - by <= value <= max(first, last) + by
 
 
 def _change(before: Fix, after: Fix) -> Change:
