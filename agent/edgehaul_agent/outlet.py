@@ -7,11 +7,11 @@ from typing import Protocol
 from edgehaul.messages.envelope import Payload
 from edgehaul.messages.payloads import (
     AnomalyEvent,
-    CameraEvent,
     DetectionsData,
     EventData,
-    ForecastEvent,
+    Happening,
     Lane,
+    Placement,
     PositionData,
 )
 from edgehaul.messages.topics import DeviceTopics
@@ -58,14 +58,15 @@ class StreamOutlet:
 
     def event(
         self,
-        event: CameraEvent | AnomalyEvent | ForecastEvent,
+        event: Happening,
         *,
         captured_at_s: float,
         position: Fix | None = None,
+        placement: Placement | None = None,
     ) -> None:
         """Tell that something happened; anomalies are alarms."""
         lane: Lane = "alarm" if isinstance(event, AnomalyEvent) else "event"
-        data = EventData(event=event, position=position)
+        data = EventData(event=event, position=position, placement=placement)
         self._put(data, self._topics.events(self._stream), lane, captured_at_s)
 
     def position(self, data: PositionData, *, captured_at_s: float) -> None:

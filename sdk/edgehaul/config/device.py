@@ -14,6 +14,14 @@ from edgehaul.config.receivers import (
     NmeaTcpSource,
     NmeaUdpSource,
 )
+from edgehaul.config.vehicle import (
+    DrivingSection,
+    GeofencesSection,
+    Route,
+    TripsSection,
+    VehicleConfig,
+    check_names,
+)
 from edgehaul.config.zones import ZoneConfig
 from edgehaul.geometry import Line
 from edgehaul.messages.topics import is_topic_name
@@ -270,6 +278,11 @@ class GpsConfig(_Config, frozen=True):
         model: Name of an installed bundle that judges the trace; empty for none.
         variant: Variant to run; empty means the one chosen at installation.
         publish_every_s: Least time between two published positions; 0 publishes all.
+        trips: Tells trips; ``{}`` takes the defaults, none switches it off.
+        geofences: Tells areas entered and left; none switches it off.
+        routes: Ways to keep to; leaving one is told.
+        driving: Tells speeding, idling and harsh manoeuvres; ``{}`` takes the defaults, none
+            switches it off.
     """
 
     name: str
@@ -284,10 +297,22 @@ class GpsConfig(_Config, frozen=True):
     model: str = ""
     variant: str = ""
     publish_every_s: Annotated[float, Meta(ge=0, le=_DAY_S)] = 0.0
+    trips: TripsSection | None = None
+    geofences: GeofencesSection | None = None
+    routes: tuple[Route, ...] = ()
+    driving: DrivingSection | None = None
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be in a topic."""
+        """Refuse names that cannot be in a topic, and routes that share one."""
         _require_name(self.name)
+        check_names([route.name for route in self.routes], "routes")
+
+    @property
+    def vehicle(self) -> VehicleConfig:
+        """What is to be told of the vehicle's motion."""
+        return VehicleConfig(
+            trips=self.trips, geofences=self.geofences, routes=self.routes, driving=self.driving
+        )
 
 
 class HealthSection(_Config, frozen=True):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from edgehaul.geometry import Box, Point
+from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
 from edgehaul.messages.zone_events import (
     DockEvent,
     ObjectEvent,
@@ -176,6 +177,35 @@ CameraEvent = (
 )
 """What the rules of a camera stream tell."""
 
+Happening = (
+    CameraEvent
+    | AnomalyEvent
+    | ForecastEvent
+    | TripEvent
+    | GeofenceEvent
+    | RouteEvent
+    | DrivingEvent
+)
+"""All that can happen."""
+
+
+PlacementSource = Literal["measured", "interpolated", "extrapolated"]
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """How a position was got that no receiver has measured at that very time.
+
+    Attributes:
+        source: ``measured``, ``interpolated`` between two fixes, or ``extrapolated`` from the
+            newest.
+        uncertainty_m: Radius around the position that holds the true one 19 times out of 20.
+        age_s: Time to the nearest fix that it was made of.
+    """
+
+    source: PlacementSource
+    uncertainty_m: float
+    age_s: float = 0.0
+
 
 class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
     """Something happened.
@@ -183,10 +213,12 @@ class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
     Attributes:
         event: What happened.
         position: Where the device was at that time, where known.
+        placement: How that position was got; none where it is a receiver's own fix.
     """
 
-    event: CameraEvent | AnomalyEvent | ForecastEvent
+    event: Happening
     position: Fix | None = None
+    placement: Placement | None = None
 
 
 class PositionData(_Payload, frozen=True, kw_only=True, tag="position"):

@@ -225,7 +225,7 @@ class Preprocessor:
         conversion = _CONVERSIONS[channels, spec.color]
         if conversion is None and not self._tables and self._is_interleaved:
             return canvas.reshape(spec.tensor_shape)
-        part = np.s_[:, :]
+        part: _Part = np.s_[:, :]
         if self._converted == (channels, target):
             x, y, width, height = target
             part = np.s_[y : y + height, x : x + width]

@@ -19,6 +19,7 @@ from edgehaul.messages.payloads import (
     StateData,
     TrackEvent,
 )
+from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
 from edgehaul.messages.zone_events import (
     DockEvent,
     ObjectEvent,
@@ -91,6 +92,26 @@ ANOMALY = AnomalyEvent(label="speeding", score=0.87, started_at="10:00", ended_a
                 )
             ),
             "bag left in hall, stood 60.5 s",
+        ),
+        (EventData(event=TripEvent(phase="start", started_at="10:00")), "trip started"),
+        (
+            EventData(event=TripEvent(phase="end", started_at="1", distance_m=950, duration_s=90)),
+            "trip ended: 950 m in 90 s",
+        ),
+        (EventData(event=GeofenceEvent(fence="yard", phase="enter")), "geofence yard: enter"),
+        (
+            EventData(
+                event=RouteEvent(route="r", phase="deviated", started_at="1", distance_m=310.0)
+            ),
+            "route r: deviated, 310 m away",
+        ),
+        (
+            EventData(
+                event=DrivingEvent(
+                    manoeuvre="idling", phase="start", started_at="1", peak_at="2", duration_s=120
+                )
+            ),
+            "idling start, 120 s",
         ),
         (PositionData(fix=PLACE), "22.500000 114.050000 3.0 m/s"),
         (StateData(status="stopped"), "stopped"),

@@ -6,17 +6,18 @@ from collections import Counter
 
 from edgehaul.messages.payloads import (
     AnomalyEvent,
-    CameraEvent,
     CountEvent,
     DetectionsData,
     EventData,
     ForecastEvent,
     GapData,
+    Happening,
     HealthData,
     PositionData,
     StateData,
     TrackEvent,
 )
+from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
 from edgehaul.messages.zone_events import (
     DockEvent,
     ObjectEvent,
@@ -59,7 +60,7 @@ def _condition(data: object) -> str:
     return repr(data)
 
 
-def _event(event: CameraEvent | AnomalyEvent | ForecastEvent) -> str:
+def _event(event: Happening) -> str:
     match event:
         case TrackEvent(after=after):
             return f"track {event.track_id} {event.phase} {after.label if after else ''}".rstrip()
@@ -70,6 +71,8 @@ def _event(event: CameraEvent | AnomalyEvent | ForecastEvent) -> str:
         case ForecastEvent():
             values = ", ".join(f"{name} {value:.1f}" for name, value in event.values.items())
             return f"in {event.horizon_s:g} s: {values}"
+    if isinstance(event, TripEvent | GeofenceEvent | RouteEvent | DrivingEvent):
+        return _vehicle(event)
     return _zone_event(event)
 
 
@@ -93,3 +96,17 @@ def _zone_event(
             return f"{event.zone} is {event.state} after {event.duration_s:.1f} s"
         case ObjectEvent():
             return f"{event.label} {event.phase} in {event.zone}, stood {event.stood_s:.1f} s"
+
+
+def _vehicle(event: TripEvent | GeofenceEvent | RouteEvent | DrivingEvent) -> str:
+    match event:
+        case TripEvent(phase="start"):
+            return "trip started"
+        case TripEvent():
+            return f"trip ended: {event.distance_m:.0f} m in {event.duration_s:.0f} s"
+        case GeofenceEvent():
+            return f"geofence {event.fence}: {event.phase}"
+        case RouteEvent():
+            return f"route {event.route}: {event.phase}, {event.distance_m:.0f} m away"
+        case DrivingEvent():
+            return f"{event.manoeuvre} {event.phase}, {event.duration_s:.0f} s"
