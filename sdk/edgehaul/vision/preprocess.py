@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -64,13 +65,18 @@ class Placement:
 
     def boxes_to_original(self, boxes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Return canvas boxes (N, 4) in pixels of the original picture, clipped to it."""
-        original = (boxes - self._offset()) / self._scale()
-        limit = np.array([self.width, self.height, self.width, self.height], dtype=np.float64)
-        return np.clip(original, 0.0, limit).astype(np.float32)
+        scale, offset, limit = _numbers_of(self)
+        original = (boxes - offset) / scale
+        np.maximum(original, 0.0, out=original)
+        np.minimum(original, limit, out=original)
+        result: NDArray[np.float32] = original.astype(np.float32)
+        return result
 
     def boxes_to_canvas(self, boxes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Return boxes (N, 4) of the original picture in canvas pixels, not clipped."""
-        return (boxes * self._scale() + self._offset()).astype(np.float32)
+        scale, offset, _ = _numbers_of(self)
+        result: NDArray[np.float32] = (boxes * scale + offset).astype(np.float32)
+        return result
 
     def box_to_canvas(self, box: Box) -> Box:
         """Return one box of the original picture in canvas pixels, not clipped."""
@@ -98,12 +104,16 @@ class Placement:
             height=height,
         )
 
-    # Both in float64: a large picture's coordinates times a small scale would lose pixels.
-    def _scale(self) -> NDArray[np.float64]:
-        return np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y])
 
-    def _offset(self) -> NDArray[np.float64]:
-        return np.array([self.offset_x, self.offset_y, self.offset_x, self.offset_y])
+@lru_cache(maxsize=64)
+def _numbers_of(placement: Placement) -> NDArray[np.float64]:
+    """Return scale, offset and limit of a box's four numbers, (3, 4).
+
+    In float64: a large picture's coordinates times a small scale would lose pixels.
+    """
+    scale = (placement.scale_x, placement.scale_y)
+    offset = (placement.offset_x, placement.offset_y)
+    return np.array([scale * 2, offset * 2, (placement.width, placement.height) * 2], np.float64)
 
 
 @dataclass(frozen=True, slots=True)
