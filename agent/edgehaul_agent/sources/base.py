@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +11,14 @@ from typing import Protocol, Self
 from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
 from edgehaul.values import Fix, Frame
+
+
+_BLINK_S = 0.002
+
+
+def always() -> bool:
+    """Return True: every frame is wanted."""
+    return True
 
 
 class FrameSource(Protocol):
@@ -23,7 +31,7 @@ class FrameSource(Protocol):
 
     @property
     def skipped(self) -> int:
-        """Number of frames passed over undecoded because of the stride."""
+        """Number of frames that were passed over undecoded: by stride, or because not wanted."""
         ...
 
     def __enter__(self) -> Self:
@@ -43,8 +51,12 @@ class FrameSource(Protocol):
         """Close the source."""
         ...
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, wants: Callable[[], bool] = always) -> Iterator[Frame]:
         """Yield the frames until the source ends; each owns its picture.
+
+        Args:
+            wants: Asked when a frame has come, before it is made a picture; a frame that it
+                refuses is passed over. Live sources ask on a thread of their own.
 
         Raises:
             SourceError: The source fails for good.
@@ -111,6 +123,18 @@ def refusals(path: Path) -> Iterator[None]:
 def live_clock(source: FixSource, clock: Clock) -> Clock | None:
     """Return the clock that the fixes' times can be held against; none for a recording."""
     return clock if source.is_live else None
+
+
+def is_stopping(clock: Clock) -> bool:
+    """Return whether the agent stops: then its clock no longer waits."""
+    return not rested(clock, _BLINK_S)
+
+
+def rested(clock: Clock, duration_s: float) -> bool:
+    """Wait; return False where the clock did not wait for so long, since the agent stops."""
+    started_s = clock.monotonic_s()
+    clock.sleep(duration_s)
+    return clock.monotonic_s() - started_s >= duration_s / 2
 
 
 class Pacer:

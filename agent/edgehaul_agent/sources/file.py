@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,7 +15,7 @@ import numpy as np
 from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
 from edgehaul.values import Frame, Image
-from edgehaul_agent.sources.base import Pacer, recording_start_s, refusals
+from edgehaul_agent.sources.base import Pacer, always, recording_start_s, refusals
 
 _log = logging.getLogger(__name__)
 
@@ -28,9 +28,9 @@ _MOST_FAILED = 1000
 class VideoFile:
     """The frames of a video file.
 
-    Frames that the stride passes over are grabbed and not converted to a picture. Frames that
-    cannot be decoded count as bad and the rest of the file is read; so do those that the header
-    declares and that never come.
+    Frames that the stride passes over, or that are not wanted, are grabbed and not converted to a
+    picture. Frames that cannot be decoded count as bad and the rest of the file is read; so do
+    those that the header declares and that never come.
 
     Args:
         path: The file.
@@ -82,8 +82,8 @@ class VideoFile:
             self._capture.release()
             self._capture = None
 
-    def frames(self) -> Iterator[Frame]:
-        """Yield the frames.
+    def frames(self, wants: Callable[[], bool] = always) -> Iterator[Frame]:
+        """Yield the frames that are wanted.
 
         Raises:
             SourceError: Not one frame can be decoded.
@@ -95,10 +95,17 @@ class VideoFile:
             self._clock, duration_s=declared / fps, realtime=self._realtime or self._loop
         )
         pacer = Pacer(self._clock, realtime=self._realtime)
+
+        def wanted(index: int) -> bool:
+            if index % self._stride:
+                return False
+            # First it is time for the frame, then it is offered: refusals do not hurry a clip.
+            pacer.wait_until(index / fps)
+            return wants()
+
         first = 0
         while True:
-            for index, image in self._pass(capture, declared):
-                pacer.wait_until(index / fps)
+            for index, image in self._pass(capture, declared, wanted):
                 yield Frame(self._stream, index, start_s + index / fps, image)
             self._report_end(self._taken - first, declared)
             if not self._loop:
@@ -107,7 +114,9 @@ class VideoFile:
             capture.release()
             capture = self._capture = self._open()
 
-    def _pass(self, capture: cv2.VideoCapture, declared: int) -> Iterator[tuple[int, Image]]:
+    def _pass(
+        self, capture: cv2.VideoCapture, declared: int, wanted: Callable[[int], bool]
+    ) -> Iterator[tuple[int, Image]]:
         """Yield number and picture of the frames of one run through the file."""
         last = self._taken + declared
         failed = 0
@@ -122,7 +131,7 @@ class VideoFile:
             failed = 0
             index = self._taken
             self._taken += 1
-            if index % self._stride:
+            if not wanted(index):
                 self.skipped += 1
                 continue
             decoded, image = capture.retrieve()
