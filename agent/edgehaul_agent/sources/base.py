@@ -12,7 +12,6 @@ from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
 from edgehaul.values import Fix, Frame
 
-
 _BLINK_S = 0.002
 
 

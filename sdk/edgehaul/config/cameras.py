@@ -22,8 +22,8 @@ class LiveCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         reconnect_min_s: First pause before connecting again; each further one is twice as long.
         reconnect_max_s: Longest such pause.
         refused_retry_s: Pause after a refusal of name or password: cameras lock users out.
-        frozen_after_s: The same picture bit for bit for so long is a fault of the stream, and
-            the camera is connected again; 0 never.
+        frozen_after_s: The same picture bit for bit for so long (or the same few in turn) is a
+            fault of the stream, and the camera is connected again; 0 never.
         black_after_s: A black picture for so long is reported; 0 never.
     """
 
@@ -100,7 +100,7 @@ class UsbSource(LiveCamera, frozen=True, tag="usb", tag_field="type"):
         width: Width in pixels to ask for; 0 leaves it to the camera.
         height: Height in pixels to ask for; 0 leaves it to the camera.
         fps: Frames per second to ask for; 0 leaves them to the camera.
-        fourcc: Pixel format to ask for, such as ``MJPG`` or ``YUYV``; empty leaves it to the camera.
+        fourcc: Pixel format to ask for, such as ``MJPG``; empty leaves it to the camera.
     """
 
     device: Annotated[int, Meta(ge=0, le=255)] | Annotated[str, Meta(min_length=1)] = 0
