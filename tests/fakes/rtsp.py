@@ -165,7 +165,7 @@ class Line:
 
 
 def _unit(buffer: bytearray) -> int:
-    """Return the length of the message at the beginning; more than there is where it is not whole."""
+    """Return the length of the first message; more than there is where it is not whole."""
     unknown = len(buffer) + 1
     if not buffer:
         return unknown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 from collections.abc import Callable
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -65,12 +66,12 @@ class MjpegLink:
         self._content = b""
         self._deadline_s = clock.monotonic_s() + config.open_timeout_s
         self._http = _connection(config)
+        self._answer: http.client.HTTPResponse | None = None
         try:
-            self._answer = self._ask(credentials)
-            self._check(self._answer, credentials)
-            boundary = boundary_of(self._answer.headers.get("Content-Type", ""), where=self._where)
-            if self._http.sock is not None:
-                self._http.sock.settimeout(config.read_timeout_s)
+            answer = self._ask(credentials)
+            self._check(answer, credentials)
+            boundary = boundary_of(answer.headers.get("Content-Type", ""), where=self._where)
+            self._socket.settimeout(config.read_timeout_s)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise self._unreachable(error) from error
@@ -100,6 +101,9 @@ class MjpegLink:
 
     def close(self) -> None:
         """Close the connection."""
+        # The answer keeps the socket of a connection that ends with it.
+        if self._answer is not None:
+            self._answer.close()
         self._http.close()
 
     def _ask(self, credentials: Credentials) -> http.client.HTTPResponse:
@@ -110,7 +114,7 @@ class MjpegLink:
             offers = answer.headers.get_all("WWW-Authenticate") or []
             authorization = answer_to(offers, credentials, method="GET", uri=target)
             if authorization is not None:
-                self._http.close()  # what the refusal says besides is not read
+                self.close()  # what the refusal says besides is not read
                 answer = self._get(target, authorization)
         return answer
 
@@ -118,8 +122,11 @@ class MjpegLink:
         headers = {"User-Agent": "edgehaul-agent", "Accept": "multipart/x-mixed-replace"}
         if authorization is not None:
             headers["Authorization"] = authorization
+        self._http.connect()
+        self._socket: socket.socket = self._http.sock
         self._http.request("GET", target, headers=headers)
-        return self._http.getresponse()
+        self._answer = self._http.getresponse()
+        return self._answer
 
     def _check(self, answer: http.client.HTTPResponse, credentials: Credentials) -> None:
         if answer.status in {_UNAUTHORIZED, _FORBIDDEN}:
@@ -148,7 +155,7 @@ class MjpegLink:
         # Also a camera that sends a byte now and then must finish its picture in time.
         if self._clock.monotonic_s() > self._deadline_s:
             raise self._silent()
-        return self._answer.read1(most_bytes)
+        return b"" if self._answer is None else self._answer.read1(most_bytes)
 
     def _silent(self) -> SourceError:
         return SourceError(f"no frame for {self._config.read_timeout_s:.1f} s", where=self._where)

@@ -53,17 +53,17 @@ class PictureWatch:
             now_s: Time on a clock that never goes back.
         """
         rows = image[::_SAMPLED_ROWS]
-        if not self._is_dark(rows) or self._bright_at_s > now_s:
-            self._bright_at_s = now_s
-        if not self._is_known(image, rows) or self._changed_at_s > now_s:
+        if self._black_after_s and self._is_dark(rows):
+            self._known.clear()
+            self._bright_at_s = min(self._bright_at_s, now_s)
+            is_black = now_s - self._bright_at_s >= self._black_after_s
+            return "black" if is_black else "still"
+        self._bright_at_s = now_s
+        if not self._is_known(image, rows):
             self._changed_at_s = now_s
-        if self._black_after_s and now_s - self._bright_at_s >= self._black_after_s:
-            return "black"
-        if self._changed_at_s == now_s:
             return "moving"
-        is_dark = self._bright_at_s != now_s
         if self._frozen_after_s and now_s - self._changed_at_s >= self._frozen_after_s:
-            return "still" if is_dark and self._black_after_s else "frozen"
+            return "frozen"
         return "still"
 
     def _is_known(self, image: Image, rows: Image) -> bool:
