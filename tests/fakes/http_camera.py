@@ -100,7 +100,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
-    def do_GET(self) -> None:  # noqa: N802 - the library's name
+    def do_GET(self) -> None:
         camera = self.server.camera
         authorization = self.headers.get("Authorization", "")
         camera.authorizations.append(authorization)

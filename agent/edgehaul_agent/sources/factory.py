@@ -30,12 +30,18 @@ from edgehaul_agent.sources.challenge import Credentials
 from edgehaul_agent.sources.file import VideoFile
 from edgehaul_agent.sources.gstreamer import WHERE, connect_gstreamer, require_gstreamer
 from edgehaul_agent.sources.images import ImageFolder
+from edgehaul_agent.sources.isolated import IsolatedCapture, IsolatedJpegs
+from edgehaul_agent.sources.jpeg import OwnJpegs
 from edgehaul_agent.sources.live import Link, LiveSource
 from edgehaul_agent.sources.mjpeg import MjpegLink
-from edgehaul_agent.sources.rtsp import connect_rtsp
+from edgehaul_agent.sources.opencv import open_capture
+from edgehaul_agent.sources.rtsp import OpenCapture, connect_rtsp
 from edgehaul_agent.sources.trace import TraceFile
 from edgehaul_agent.sources.usb import connect_usb, device_path
 from edgehaul_agent.sources.virtual import VirtualCamera, VirtualReceiver
+
+_GRACE_S = 3.0
+"""How much later than FFmpeg's own time-out a decoder is taken to hang."""
 
 
 def frame_source(
@@ -61,6 +67,7 @@ def frame_source(
             realtime=source.realtime,
             loop=source.loop,
             stride=stride,
+            isolate=source.isolate,
         )
     if isinstance(source, ImagesSource):
         return ImageFolder(
@@ -98,11 +105,26 @@ def _connector(
     def connect() -> Link:
         credentials = _credentials(source, folder)
         if isinstance(source, RtspSource):
-            return connect_rtsp(source, credentials, clock)
+            return connect_rtsp(source, credentials, clock, _opener(source))
         ca_file = str(folder / source.ca_file) if source.ca_file else ""
-        return MjpegLink(msgspec.structs.replace(source, ca_file=ca_file), credentials, clock)
+        absolute = msgspec.structs.replace(source, ca_file=ca_file)
+        decoder = IsolatedJpegs(where) if source.isolate else OwnJpegs()
+        return MjpegLink(absolute, credentials, clock, decoder)
 
-    return connect, shown_url(source.url)
+    where = shown_url(source.url)
+    return connect, where
+
+
+def _opener(source: RtspSource) -> OpenCapture:
+    """Return what opens the camera: in this process, or in one of its own."""
+    if not source.isolate:
+        return open_capture
+    return partial(
+        IsolatedCapture,
+        where=shown_url(source.url),
+        open_s=source.open_timeout_s + _GRACE_S,
+        grab_s=source.read_timeout_s + _GRACE_S,
+    )
 
 
 def _credentials(source: RtspSource | MjpegSource, folder: Path) -> Credentials:

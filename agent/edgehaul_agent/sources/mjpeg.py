@@ -5,11 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from collections.abc import Callable
 from urllib.parse import urljoin, urlsplit, urlunsplit
-
-import cv2
-import numpy as np
 
 from edgehaul.clock import Clock
 from edgehaul.config.addresses import shown_url
@@ -17,23 +13,12 @@ from edgehaul.config.cameras import MjpegSource
 from edgehaul.errors import AuthError, SourceError
 from edgehaul.values import Image
 from edgehaul_agent.sources.challenge import Credentials, answer_to
+from edgehaul_agent.sources.jpeg import JpegDecoder
 from edgehaul_agent.sources.multipart import PartReader, boundary_of
 
 _MIB = 1 << 20
 _OK, _REDIRECT, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 300, 401, 403, 404
 _FAILED = 400
-
-Decode = Callable[[bytes], Image | None]
-
-
-def decode_jpeg(content: bytes) -> Image | None:
-    """Return a picture, (height, width, 3) uint8 BGR; none where this is no picture."""
-    try:
-        # OpenCV asserts on an empty buffer, and raises on sizes beyond its limits.
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        return None
-    return None if image is None else image.astype(np.uint8, copy=False)
 
 
 class MjpegLink:
@@ -45,7 +30,7 @@ class MjpegLink:
         config: The camera, its files' paths absolute.
         credentials: Name and password; they are sent when the camera asks for them.
         clock: Tells how long a picture takes.
-        decode: Makes pictures of JPEG files.
+        decoder: Makes pictures of JPEG files; it is closed with the link.
 
     Raises:
         AuthError: The camera refuses name or password.
@@ -57,12 +42,12 @@ class MjpegLink:
         config: MjpegSource,
         credentials: Credentials,
         clock: Clock,
-        decode: Decode = decode_jpeg,
+        decoder: JpegDecoder,
     ) -> None:
         self._config = config
         self._where = shown_url(config.url)
         self._clock = clock
-        self._decode = decode
+        self._decoder = decoder
         self._content = b""
         self._deadline_s = clock.monotonic_s() + config.open_timeout_s
         self._http = _connection(config)
@@ -96,11 +81,19 @@ class MjpegLink:
             raise SourceError(f"the connection broke: {error}", where=self._where) from error
 
     def retrieve(self) -> Image | None:
-        """Return the picture; none where it cannot be decoded."""
-        return self._decode(self._content)
+        """Return the picture; none where it cannot be decoded.
+
+        Raises:
+            SourceError: The decoder is gone.
+        """
+        return self._decoder.decode(self._content)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, and the decoder."""
+        self._decoder.close()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         # The answer keeps the socket of a connection that ends with it.
         if self._answer is not None:
             self._answer.close()
@@ -114,7 +107,7 @@ class MjpegLink:
             offers = answer.headers.get_all("WWW-Authenticate") or []
             authorization = answer_to(offers, credentials, method="GET", uri=target)
             if authorization is not None:
-                self.close()  # what the refusal says besides is not read
+                self._disconnect()  # what the refusal says besides is not read
                 answer = self._get(target, authorization)
         return answer
 
