@@ -1,7 +1,9 @@
 """What happens to a camera in the field, done to a real RTSP server; how soon frames are back."""
 
+import contextlib
 import itertools
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -80,16 +82,25 @@ def assert_times_are_good(viewer: Viewer) -> None:
     assert worst < 1.2, f"a capture time {worst:.2f} s from the arrival"
 
 
-@pytest.mark.parametrize("transport", ["tcp", "udp"])
-def test_it_is_killed_and_started_again(camera: RtspCamera, transport: str) -> None:
-    with Viewer(source(camera.port, transport=transport)) as viewer:
-        report(f"first connection, {transport}", viewer.wait_for_frames(5))
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("tcp", {"transport": "tcp"}),
+        ("udp", {"transport": "udp"}),
+        ("tcp, isolated", {"isolate": True}),
+    ],
+)
+def test_it_is_killed_and_started_again(
+    camera: RtspCamera, name: str, options: dict[str, object]
+) -> None:
+    with Viewer(source(camera.port, **options)) as viewer:
+        report(f"first connection, {name}", viewer.wait_for_frames(5))
         camera.kill()
         viewer.wait_for(lambda: viewer.source.faults, within_s=READ_TIMEOUT_S + 2, what="fault")
         time.sleep(3)  # retries fail meanwhile
         assert "cannot be reached: connection refused" in viewer.source.last_fault
         camera.start()
-        report(f"kill, {transport}", viewer.wait_for_frames(within_s=RECOVERY_S))
+        report(f"kill, {name}", viewer.wait_for_frames(within_s=RECOVERY_S))
         viewer.wait_for_frames(5)
     assert viewer.source.reconnects >= 2
     assert_times_are_good(viewer)
@@ -210,6 +221,24 @@ def test_credentials_are_refused_and_then_right(
             told = [viewer.source.last_fault, caplog.text, *capfd.readouterr()]
     assert not [text for text in told if SECRET in text or "word%40" in text or "wrong" in text]
     report("credentials mended, with a pause of 2 to 2.5 s", took_s)
+
+
+def test_silent_cameras_do_not_keep_others_from_being_opened(camera: RtspCamera) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = int(server.getsockname()[1])
+        silent = [source(port, open_timeout_s=3.0) for _ in range(6)]
+        with contextlib.ExitStack() as viewers:
+            for dead in silent:
+                viewers.enter_context(Viewer(dead))
+            time.sleep(0.3)
+            alive = viewers.enter_context(Viewer(source(camera.port)))
+            report("beside six silent cameras", alive.wait_for_frames(within_s=3))
+
+
+def test_a_decoder_that_is_not_there_is_told(camera: RtspCamera) -> None:
+    made = source(camera.port, persistent=False, decode="mfx")
+    with made, pytest.raises(SourceError, match="cannot be decoded by mfx here; write decode"):
+        next(iter(made.frames()))
 
 
 def test_a_check_tells_what_is_wrong(camera: RtspCamera) -> None:

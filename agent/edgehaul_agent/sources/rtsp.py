@@ -4,9 +4,9 @@ What OpenCV 5 does, tried on a real server. It honours the open time-out and the
 latter for each grab; at its end the frames left in the decoder come first, hence the check of the
 time that a grab took. ``?udp`` at the end of the address chooses the transport. A resolution that
 changes within the stream is scaled to the one at the opening, and nothing tells of it: coordinates
-in the configuration stay right, and the new size comes with the next connection. FFmpeg gives no
-reason for a refusal, so the camera is asked again by a plain request
-(:mod:`~edgehaul_agent.sources.rtsp_reason`).
+in the configuration stay right, and the new size comes with the next connection. It opens one video
+at a time in a process and gives no reason for a refusal, so each camera is asked first by a plain
+request (:mod:`~edgehaul_agent.sources.rtsp_request`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgehaul.config.cameras import RtspSource
 from edgehaul.errors import SourceError
 from edgehaul_agent.sources.challenge import Credentials
 from edgehaul_agent.sources.opencv import Capture, CaptureLink, open_capture
-from edgehaul_agent.sources.rtsp_reason import reason_of
+from edgehaul_agent.sources.rtsp_request import require_stream
 
 _ACCELERATION = {
     "auto": cv2.VIDEO_ACCELERATION_ANY,
@@ -60,13 +60,12 @@ def connect_rtsp(
         SourceError: It cannot be reached, or sends nothing that can be decoded.
     """
     where = shown_url(config.url)
+    require_stream(config.url, credentials, where=where, timeout_s=config.open_timeout_s)
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG_OPTIONS)
     capture = open_with(_address(config, credentials), cv2.CAP_FFMPEG, _options(config))
     if not capture.isOpened():
         capture.release()
-        raise reason_of(config.url, credentials, where=where, timeout_s=config.open_timeout_s)
-    if config.decode not in {"auto", "cpu"}:
-        _require_acceleration(capture, config.decode, where)
+        raise _not_opened(config, where)
     link = CaptureLink(capture, where=where, clock=clock, read_timeout_s=config.read_timeout_s)
     try:
         _skip_backlog(link, clock)
@@ -102,14 +101,14 @@ def _address(config: RtspSource, credentials: Credentials) -> str:
     return urlunsplit((parts.scheme, place, parts.path, query, ""))
 
 
-def _require_acceleration(capture: Capture, wanted: str, where: str) -> None:
-    if int(capture.get(cv2.CAP_PROP_HW_ACCELERATION)) != _ACCELERATION[wanted]:
-        capture.release()
-        raise SourceError(
-            f"this OpenCV decodes nothing by {wanted} here",
-            where=where,
-            remedy="write decode: auto, or install an OpenCV and drivers that do",
-        )
+def _not_opened(config: RtspSource, where: str) -> SourceError:
+    if config.decode in {"auto", "cpu"}:
+        fault = "the camera sends no video that can be opened"
+        remedy = "check it with another player; transport and open_timeout_s matter too"
+    else:
+        fault = f"the camera's video cannot be decoded by {config.decode} here"
+        remedy = "write decode: auto, or install an OpenCV and drivers that can"
+    return SourceError(fault, where=where, remedy=remedy)
 
 
 def _skip_backlog(link: CaptureLink, clock: Clock) -> None:

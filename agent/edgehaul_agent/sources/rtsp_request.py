@@ -1,4 +1,8 @@
-"""Why an RTSP camera could not be opened: FFmpeg in OpenCV does not say, so the camera is asked."""
+"""Asks an RTSP camera for its stream before FFmpeg does.
+
+FFmpeg in OpenCV does not say why a camera cannot be opened, and while it waits for one that does
+not answer, no other can be opened in the same process: OpenCV opens one at a time.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +21,28 @@ _HEAD_END = b"\r\n\r\n"
 _PIECE_BYTES = 4096
 _MOST_PIECES = 32
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
-_MOST_WAIT_S = 2.0
 
 
-def reason_of(url: str, credentials: Credentials, *, where: str, timeout_s: float) -> EdgeHaulError:
-    """Return the error that says best why the camera cannot be opened.
+def require_stream(url: str, credentials: Credentials, *, where: str, timeout_s: float) -> None:
+    """Ask the camera to describe its stream; by ``rtsps`` nothing is asked.
 
     Args:
         url: Its address, without name and password.
         credentials: Name and password.
         where: The camera as errors may show it.
-        timeout_s: Longest wait for each answer, at most 2 s.
+        timeout_s: Longest wait for each answer.
+
+    Raises:
+        AuthError: The camera refuses name or password.
+        SourceError: It cannot be reached, or has no such stream.
     """
     parts = urlsplit(url)
     if parts.scheme != "rtsp":
-        return _unknown(where)
+        return
     address = (parts.hostname or "", parts.port or _PORTS[parts.scheme])
     uri = urlunsplit((parts.scheme, parts.netloc, parts.path, parts.query, ""))
     try:
-        with socket.create_connection(address, min(timeout_s, _MOST_WAIT_S)) as link:
+        with socket.create_connection(address, timeout_s) as link:
             status, head = _describe(link, uri, sequence=1)
             answer = None
             if status == _UNAUTHORIZED:
@@ -43,20 +50,25 @@ def reason_of(url: str, credentials: Credentials, *, where: str, timeout_s: floa
                 answer = answer_to(offers, credentials, method="DESCRIBE", uri=uri)
             if answer is not None:
                 status, _ = _describe(link, uri, sequence=2, authorization=answer)
-    except socket.gaierror:
-        return SourceError("no such host", where=where, remedy="correct the url of the source")
-    except TimeoutError:
-        return SourceError("the camera does not answer", where=where, remedy="check its network")
     except OSError as error:
-        return SourceError(
-            f"the camera cannot be reached: {(error.strerror or str(error)).lower()}",
-            where=where,
-            remedy="check that it is on and that the port is right",
-        )
-    return _reason(status, credentials, where)
+        raise _unreachable(error, where) from error
+    if status != _OK:
+        raise _refusal(status, credentials, where)
 
 
-def _reason(status: int, credentials: Credentials, where: str) -> EdgeHaulError:
+def _unreachable(error: OSError, where: str) -> SourceError:
+    if isinstance(error, socket.gaierror):
+        return SourceError("no such host", where=where, remedy="correct the url of the source")
+    if isinstance(error, TimeoutError):
+        return SourceError("the camera does not answer", where=where, remedy="check its network")
+    return SourceError(
+        f"the camera cannot be reached: {(error.strerror or str(error)).lower()}",
+        where=where,
+        remedy="check that it is on and that the port is right",
+    )
+
+
+def _refusal(status: int, credentials: Credentials, where: str) -> EdgeHaulError:
     if status in {_UNAUTHORIZED, _FORBIDDEN}:
         fault = (
             "the camera refuses this name or password"
@@ -68,17 +80,9 @@ def _reason(status: int, credentials: Credentials, where: str) -> EdgeHaulError:
         return SourceError(
             "the camera has no such stream", where=where, remedy="correct the path of the url"
         )
-    if status and status != _OK:
-        return SourceError(f"the camera answers with status {status}", where=where)
-    return _unknown(where)
-
-
-def _unknown(where: str) -> SourceError:
-    return SourceError(
-        "the camera sends no video that can be opened",
-        where=where,
-        remedy="check what it sends with another player; transport and open_timeout_s matter too",
-    )
+    if not status:
+        return SourceError("this is no RTSP camera", where=where, remedy="correct the url")
+    return SourceError(f"the camera answers with status {status}", where=where)
 
 
 def _describe(
