@@ -20,10 +20,12 @@ from edgehaul_agent.sources.watch import PictureWatch
 
 _log = logging.getLogger(__name__)
 
-State = Literal["closed", "connecting", "live", "black", "waiting"]
+State = Literal["closed", "connecting", "live", "black", "waiting", "hung"]
 
 _STOP_POLL_S = 0.25
 _STOP_PATIENCE_S = 0.5
+_PICTURE_S = 10.0
+"""No picture takes longer to decode."""
 _STEADY_S = 10.0
 """A link that has shown a moving picture for so long has held."""
 _MOST_BAD = 250
@@ -116,6 +118,8 @@ class LiveSource:
             chance=random.Random(),  # noqa: S311 - spreads reconnects, keeps no secret
         )
         self._told = ""
+        self._patience_s = 3 * config.open_timeout_s + config.read_timeout_s + _PICTURE_S
+        self._progress_at_s = clock.monotonic_s()
         self._taken = 0
         self._bad_in_a_row = 0
         self._wants: Callable[[], bool] = always
@@ -183,7 +187,21 @@ class LiveSource:
                     raise self._failure
             if is_stopping(self._clock):
                 break
+            self._look_for_hang()
         return None
+
+    def _look_for_hang(self) -> None:
+        """Tell of a call that does not come back: nothing ends it but the agent's end."""
+        quiet_s = self._clock.monotonic_s() - self._progress_at_s
+        if self.state != "hung" and quiet_s > self._patience_s:
+            self._change("hung")
+            self._note(f"the decoder has hung for {quiet_s:.0f} s")
+            _log.error(
+                "stream %s: %s: the decoder has hung for %.0f s; isolate: true would end it",
+                self._stream,
+                self._where,
+                quiet_s,
+            )
 
     def _has_news(self) -> bool:
         return not (self._frame is None and self._failure is None and not self._closing.is_set())
@@ -195,6 +213,7 @@ class LiveSource:
             while not self._closing.is_set():
                 try:
                     self._change("connecting")
+                    self._progress_at_s = self._clock.monotonic_s()
                     with closing(self._connect()) as link:
                         self._follow(link)
                 except (SourceError, AuthError) as fault:
@@ -220,6 +239,7 @@ class LiveSource:
         self._change("waiting")
         until_s = self._clock.monotonic_s() + pause_s
         while (left_s := until_s - self._clock.monotonic_s()) > 0:
+            self._progress_at_s = self._clock.monotonic_s()
             if self._closing.is_set() or not rested(self._clock, min(left_s, _STOP_POLL_S)):
                 return False
         self.reconnects += 1
@@ -232,7 +252,8 @@ class LiveSource:
         since_s = self._clock.monotonic_s()
         while not self._closing.is_set():
             timestamp_s = link.grab()
-            if self.state == "connecting":
+            self._progress_at_s = self._clock.monotonic_s()
+            if self.state in {"connecting", "hung"}:
                 self._change("live")
             captured_at_s = self._times.captured_at_s(timestamp_s, now_s=self._clock.now_s())
             index = self._taken

@@ -340,3 +340,22 @@ def test_it_ends_when_the_agent_stops_though_a_call_hangs() -> None:
         assert list(source.frames()) == []
     assert time.monotonic() - started_s < 2
     hangs.set()
+
+
+def test_a_call_that_does_not_come_back_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
+    hangs = threading.Event()
+
+    def connect() -> ScriptedLink:
+        clock.sleep(1000)
+        hangs.wait(10)
+        return ScriptedLink(moving(), clock)
+
+    with made(connect, clock) as source:
+        frames = source.frames()
+        waiting = threading.Timer(1.2, hangs.set)
+        waiting.start()
+        next(frames)
+        waiting.join()
+        assert source.state == "live"
+    assert caplog.text.count("the decoder has hung for 1000 s; isolate: true would end it") == 1
