@@ -35,12 +35,19 @@ def connect_gstreamer(config: GstreamerSource, clock: Clock) -> CaptureLink:
         SourceError: This OpenCV has no GStreamer, or the pipeline does not run.
     """
     require_gstreamer()
-    milliseconds = int(config.read_timeout_s * 1000), int(config.open_timeout_s * 1000)
-    options = [cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds[0]]
-    options += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds[1]]
-    capture = open_capture(config.pipeline, cv2.CAP_GSTREAMER, options)
-    if not capture.isOpened():
+    options = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+        int(config.open_timeout_s * 1000),
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+        int(config.read_timeout_s * 1000),
+    ]
+    # Older ones refuse what they do not know: OpenCV 4.6 has no time-outs for GStreamer.
+    for known in (options, []):
+        capture = open_capture(config.pipeline, cv2.CAP_GSTREAMER, known)
+        if capture.isOpened():
+            break
         capture.release()
+    else:
         raise SourceError(
             "the pipeline does not run",
             where=WHERE,

@@ -51,7 +51,9 @@ def quiet_opencv() -> None:
     Their lines also may hold addresses.
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_FATAL)
+    # Distributions build OpenCV without it; theirs is only read for GStreamer.
+    if hasattr(cv2.utils, "logging"):
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_FATAL)
 
 
 def open_capture(target: str, backend: int, options: Sequence[int] = ()) -> Capture:

@@ -30,7 +30,6 @@ _ACCELERATION = {
     "cpu": cv2.VIDEO_ACCELERATION_NONE,
     "vaapi": cv2.VIDEO_ACCELERATION_VAAPI,
     "mfx": cv2.VIDEO_ACCELERATION_MFX,
-    "drm": cv2.VIDEO_ACCELERATION_DRM,
 }
 _FFMPEG_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
 """One value for the whole process: OpenCV takes options for FFmpeg from the environment only. With

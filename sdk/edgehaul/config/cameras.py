@@ -10,7 +10,7 @@ from msgspec import Meta
 from edgehaul.config.addresses import require_url
 
 _DAY_S = 86_400.0
-Decoding = Literal["auto", "cpu", "vaapi", "mfx", "drm"]
+Decoding = Literal["auto", "cpu", "vaapi", "mfx"]
 
 
 class LiveCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
