@@ -5,8 +5,8 @@ latter for each grab; at its end the frames left in the decoder come first, henc
 time that a grab took. ``?udp`` at the end of the address chooses the transport. A resolution that
 changes within the stream is scaled to the one at the opening, and nothing tells of it: coordinates
 in the configuration stay right, and the new size comes with the next connection. It opens one video
-at a time in a process and gives no reason for a refusal, so each camera is asked first by a plain
-request (:mod:`~edgehaul_agent.sources.rtsp_request`).
+at a time in a process and gives no reason for a refusal, so the camera is asked by
+plain requests before and after (:mod:`~edgehaul_agent.sources.rtsp_request`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgehaul.config.cameras import RtspSource
 from edgehaul.errors import SourceError
 from edgehaul_agent.sources.challenge import Credentials
 from edgehaul_agent.sources.opencv import Capture, CaptureLink, open_capture
-from edgehaul_agent.sources.rtsp_request import require_stream
+from edgehaul_agent.sources.rtsp_request import reason_of, require_answer
 
 _ACCELERATION = {
     "auto": cv2.VIDEO_ACCELERATION_ANY,
@@ -59,12 +59,13 @@ def connect_rtsp(
         SourceError: It cannot be reached, or sends nothing that can be decoded.
     """
     where = shown_url(config.url)
-    require_stream(config.url, credentials, where=where, timeout_s=config.open_timeout_s)
+    require_answer(config.url, where=where, timeout_s=config.open_timeout_s)
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG_OPTIONS)
     capture = open_with(_address(config, credentials), cv2.CAP_FFMPEG, _options(config))
     if not capture.isOpened():
         capture.release()
-        raise _not_opened(config, where)
+        reason = reason_of(config.url, credentials, where=where, timeout_s=config.open_timeout_s)
+        raise reason or _not_opened(config, where)
     link = CaptureLink(capture, where=where, clock=clock, read_timeout_s=config.read_timeout_s)
     try:
         _skip_backlog(link, clock)
