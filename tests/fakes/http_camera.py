@@ -2,10 +2,12 @@
 
 import base64
 import hashlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -59,11 +61,12 @@ class HttpCamera:
         self.trickle_s = 0.0
         self.authorizations: list[str] = []
         self.port = 0
+        self.protocol = "http"
 
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://127.0.0.1:{self.port}/video?size=1"
+        return f"{self.protocol}://127.0.0.1:{self.port}/video?size=1"
 
     def lets_in(self, authorization: str, target: str) -> bool:
         """Return whether this answer is right."""
@@ -144,10 +147,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def http_camera() -> Iterator[HttpCamera]:
-    """Run a camera on a port of this machine."""
+def http_camera(certificate: Path | None = None) -> Iterator[HttpCamera]:
+    """Run a camera on a port of this machine, with TLS where its key and certificate are given."""
     camera = HttpCamera()
     with _Server(camera) as server:
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            camera.protocol = "https"
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         try:
             yield camera

@@ -28,10 +28,11 @@ class SharedMemory:
         seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
         fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
         self.map = mmap.mmap(self.descriptor, size)
+        self._close = weakref.finalize(self, os.close, self.descriptor)
 
     def close(self) -> None:
         """Close the descriptor; the memory lives as long as somebody has it mapped."""
-        os.close(self.descriptor)
+        self._close()
 
 
 class Slots:

@@ -227,3 +227,15 @@ def test_a_loop_goes_on_in_a_new_process(video: Path) -> None:
     assert frames[64].index == 64
     np.testing.assert_array_equal(frames[4].image, frames[64].image)
     assert children() == []
+
+
+def test_no_descriptor_is_left_open(video: Path) -> None:
+    def count() -> int:
+        gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = count()
+    for _ in range(3):
+        read(video, isolate=True)
+        IsolatedJpegs("camera")  # is never used, as when a camera cannot be connected
+    assert count() <= before

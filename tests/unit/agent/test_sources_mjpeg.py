@@ -2,6 +2,8 @@
 
 import base64
 import logging
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -144,6 +146,24 @@ def test_nobody_there_is_told() -> None:
     made = frame_source(stream, folder=Path(), clock=SystemClock(), persistent=False)
     with pytest.raises(SourceError, match=r"http://127\.0\.0\.1:1/video: .*connection refused"):
         next(made.frames())
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_https_trusts_only_what_it_is_told_to(tmp_path: Path) -> None:
+    file = tmp_path / "camera.pem"
+    request = (
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=c -addext subjectAltName=IP:127.0.0.1"
+    )
+    command = ["openssl", *request.split(), "-keyout", file, "-out", tmp_path / "certificate"]
+    subprocess.run(command, check=True, capture_output=True)
+    file.write_bytes(file.read_bytes() + (tmp_path / "certificate").read_bytes())
+    with http_camera(file) as camera:
+        with pytest.raises(SourceError, match=r"cannot be reached: .*certificate verify failed"):
+            next(source(camera).frames())
+        with source(camera, tmp_path, ca_file="certificate") as made:
+            assert len(list(islice(made.frames(), 3))) == 3
+        with pytest.raises(SourceError, match="these certificates cannot be read; correct ca_file"):
+            next(source(camera, tmp_path, ca_file="none").frames())
 
 
 # Parts
