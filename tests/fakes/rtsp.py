@@ -1,5 +1,6 @@
 """A real RTSP camera to do harm to: GStreamer's server, and a line to it that can be disturbed."""
 
+import random
 import shutil
 import socket
 import struct
@@ -90,12 +91,16 @@ class Line:
 
     Attributes:
         shift: Added to the RTP timestamps of the video that comes, in 1/90000 s.
+        last_timestamp: That of the newest packet, as the camera sent it.
+        noise: Chance that a packet of the video comes with a few bits turned.
         connections: How many there were.
     """
 
     def __init__(self, to_port: int) -> None:
         self.shift = 0
         self.last_timestamp = 0
+        self.noise = 0.0
+        self._chance = random.Random(1)
         self.connections = 0
         self._to_port = to_port
         self._gates: list[threading.Event] = []
@@ -161,6 +166,9 @@ class Line:
         if unit[:2] == b"$\0":
             (self.last_timestamp,) = struct.unpack_from(">I", unit, 8)
             struct.pack_into(">I", unit, 8, (self.last_timestamp + self.shift) % 2**32)
+            if self._chance.random() < self.noise:
+                for _ in range(4):
+                    unit[self._chance.randrange(16, len(unit))] ^= 1 << self._chance.randrange(8)
         return bytes(unit)
 
 

@@ -199,6 +199,19 @@ def test_timestamps_jump(line: Line) -> None:
     assert_times_are_good(viewer)
 
 
+def test_packets_come_damaged(line: Line) -> None:
+    with Viewer(source(line.port, isolate=True)) as viewer:
+        viewer.wait_for_frames(5)
+        line.noise = 0.3
+        viewer.wait_for_frames(40, within_s=40)
+        line.noise = 0.0
+        report("damaged packets", viewer.wait_for_frames(10, within_s=RECOVERY_S) / 10)
+        faults = viewer.source.faults
+        viewer.wait_for_frames(20)
+        assert viewer.source.faults == faults
+    assert_times_are_good(viewer)
+
+
 def test_credentials_are_refused_and_then_right(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
