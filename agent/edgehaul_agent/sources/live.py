@@ -15,6 +15,7 @@ from edgehaul.config.cameras import LiveCamera
 from edgehaul.errors import AuthError, EdgeHaulError, SourceError
 from edgehaul.values import Frame, Image
 from edgehaul_agent.sources.base import always, is_stopping, rested
+from edgehaul_agent.sources.handover import HandOver
 from edgehaul_agent.sources.timing import Backoff, CaptureTimes
 from edgehaul_agent.sources.watch import PictureWatch
 
@@ -125,10 +126,7 @@ class LiveSource:
         self._wants: Callable[[], bool] = always
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
-        self._changed = threading.Condition()
-        self._is_awaited = False
-        self._frame: Frame | None = None
-        self._failure: BaseException | None = None
+        self._handover = HandOver()
 
     def __enter__(self) -> Self:
         """Do nothing yet: a camera that is away now may come back, and is connected on reading."""
@@ -166,8 +164,7 @@ class LiveSource:
 
     def _stop(self) -> None:
         self._closing.set()
-        with self._changed:
-            self._changed.notify_all()
+        self._handover.close()
         if self._thread is not None:
             self._thread.join(_STOP_PATIENCE_S)
             if self._thread.is_alive():
@@ -177,14 +174,9 @@ class LiveSource:
 
     def _next(self) -> Frame | None:
         while not self._closing.is_set():
-            with self._changed:
-                self._is_awaited = True
-                self._changed.wait_for(self._has_news, _STOP_POLL_S)
-                if self._frame is not None:
-                    frame, self._frame, self._is_awaited = self._frame, None, False
-                    return frame
-                if self._failure is not None:
-                    raise self._failure
+            frame = self._handover.wait(_STOP_POLL_S)
+            if frame is not None:
+                return frame
             if is_stopping(self._clock):
                 break
             self._look_for_hang()
@@ -203,9 +195,6 @@ class LiveSource:
                 quiet_s,
             )
 
-    def _has_news(self) -> bool:
-        return not (self._frame is None and self._failure is None and not self._closing.is_set())
-
     # The camera's side
 
     def _run(self) -> None:
@@ -220,7 +209,7 @@ class LiveSource:
                     if not self._recover(fault):
                         return
         except BaseException as error:  # noqa: BLE001 - it is raised again where the frames are read
-            self._fail(error)
+            self._handover.fail(error)
         finally:
             self._change("closed")
 
@@ -258,13 +247,13 @@ class LiveSource:
             captured_at_s = self._times.captured_at_s(timestamp_s, now_s=self._clock.now_s())
             index = self._taken
             self._taken += 1
-            if index % self._stride or not self._is_awaited or not self._wants():
+            if index % self._stride or not self._handover.is_awaited or not self._wants():
                 self.skipped += 1
                 continue
             image = link.retrieve()
             if self._is_good(image) and image is not None:
                 self._judge(image, since_s)
-                self._hand_over(Frame(self._stream, index, captured_at_s, image))
+                self._handover.give(Frame(self._stream, index, captured_at_s, image))
 
     def _is_good(self, image: Image | None) -> bool:
         if image is not None:
@@ -296,17 +285,6 @@ class LiveSource:
             self._change("live")
         if sight == "moving" and now_s - since_s > _STEADY_S:
             self._backoff.reset()
-
-    def _hand_over(self, frame: Frame) -> None:
-        with self._changed:
-            self._frame = frame
-            self._is_awaited = False
-            self._changed.notify_all()
-
-    def _fail(self, error: BaseException) -> None:
-        with self._changed:
-            self._failure = error
-            self._changed.notify_all()
 
     def _change(self, state: State) -> None:
         """Note the state, and tell what an operator has to know, once."""
