@@ -108,7 +108,7 @@ class Decoder:
             return None
         try:
             decoded, image = self._capture.retrieve()
-        except cv2.error:
+        except (cv2.error, MemoryError):  # a header may declare more than our limit
             return None
         return image.astype(np.uint8, copy=False) if decoded and image is not None else None
 
