@@ -94,9 +94,12 @@ class Decoder:
         return self._mapped(request, descriptor)
 
     def _mapped(self, request: Place | TakeInput, descriptor: int) -> Reply:
-        length = os.fstat(descriptor).st_size
-        mapped = mmap.mmap(descriptor, length)
-        os.close(descriptor)
+        try:
+            mapped = mmap.mmap(descriptor, os.fstat(descriptor).st_size)
+        except OSError:  # beyond our limit of memory: what was mapped before stays
+            return Reply(ok=False)
+        finally:
+            os.close(descriptor)
         if isinstance(request, TakeInput):
             self._input = mapped
             return Reply(ok=True)
@@ -114,7 +117,7 @@ class Decoder:
 
     def _placed(self, slot: int) -> Reply:
         image = self._image
-        if image is None or image.ndim != 3:  # noqa: PLR2004 - height, width, colours
+        if image is None or image.shape[2:] != (3,):
             return Reply(ok=False)
         height, width = image.shape[:2]
         if self._slots is None or image.nbytes > self._slot_bytes:

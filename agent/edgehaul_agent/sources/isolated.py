@@ -96,19 +96,24 @@ class DecoderProcess:
         length = reply.height * reply.width * 3
         if not 0 < length <= MOST_PICTURE_BYTES or min(reply.height, reply.width) < 1:
             return None
-        slot = request.slot
-        if not reply.is_placed:
-            slots = Slots(SLOTS, length)
-            slot = slots.take()
-            place = Place(length, slot)
-            placed = self.ask(place, within_s=_PICTURE_S, descriptor=slots.memory.descriptor)
-            self._slots.memory.close()
-            self._slots = slots
-            if not placed.is_placed or (placed.height, placed.width) != (reply.height, reply.width):
-                return None
-        if length > self._slots.size:
+        slot = request.slot if reply.is_placed else self._enlarge(reply, length)
+        if slot is None or length > self._slots.size:
             return None
         return self._slots.lend(slot, reply.height, reply.width)
+
+    def _enlarge(self, reply: Reply, length: int) -> int | None:
+        """Take larger slots; return where the picture is now, none where memory was short."""
+        slots = Slots(SLOTS, length)
+        slot = slots.take()
+        place, memory = Place(length, slot), slots.memory
+        placed = self.ask(place, within_s=_PICTURE_S, descriptor=memory.descriptor)
+        if not placed.ok:
+            memory.close()
+            return None
+        self._slots.memory.close()
+        self._slots = slots
+        same = (placed.height, placed.width) == (reply.height, reply.width)
+        return slot if placed.is_placed and same else None
 
     def free_slot(self) -> int:
         """Return where the next picture goes."""
