@@ -99,6 +99,38 @@ def test_a_stride_passes_frames_over(video: Path, clock: FakeClock) -> None:
     assert source.skipped == 7
 
 
+@pytest.mark.parametrize("kind", ["video", "images", "virtual"])
+def test_frames_that_are_not_wanted_are_skipped_and_the_pace_is_kept(
+    kind: str, video: Path, images: Path, clock: FakeClock
+) -> None:
+    conveyor = VirtualConveyorSource(frames=10, width=160, height=120, fps=5, realtime=True)
+    sources = {
+        "video": FileSource(path=video.name, realtime=True),
+        "images": ImagesSource(path=images.name),
+        "virtual": conveyor,
+    }
+    asked_at_s: list[float] = []
+
+    def wants() -> bool:
+        asked_at_s.append(clock.passed_s)
+        return len(asked_at_s) == 2
+
+    with opened(sources[kind], video.parent, clock, stride=2) as source:
+        frames = list(source.frames(wants))
+    assert [frame.index for frame in frames] == [2]
+    if kind == "images":
+        assert (source.skipped, len(asked_at_s)) == (3, 2)
+    else:
+        assert source.skipped == 9
+        assert asked_at_s == pytest.approx([0.0, 0.4, 0.8, 1.2, 1.6])
+
+
+def test_a_folder_of_which_nothing_is_wanted_is_no_fault(images: Path, clock: FakeClock) -> None:
+    with opened(ImagesSource(path=images.name), images.parent, clock) as source:
+        assert list(source.frames(lambda: False)) == []
+        assert (source.skipped, source.bad) == (4, 0)
+
+
 def test_a_loop_goes_on_counting(video: Path, clock: FakeClock) -> None:
     with opened(FileSource(path=video.name, loop=True), video.parent, clock) as source:
         frames = [frame for frame, _ in zip(source.frames(), range(25), strict=False)]
