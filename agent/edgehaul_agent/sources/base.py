@@ -53,7 +53,10 @@ class FrameSource(Protocol):
         ...
 
     def frames(self, wants: Wants = always) -> Iterator[Frame]:
-        """Yield the frames until the source ends; each owns its picture.
+        """Yield the frames until the source ends.
+
+        The picture of a frame is its own until the next one is asked for: then its memory may be
+        used again. Whoever keeps it longer copies it.
 
         Args:
             wants: Asked when a frame has come, before it is made a picture; a frame that it

@@ -67,6 +67,7 @@ class VideoFile:
         self._isolate = isolate
         self._taken = 0
         self._capture: Capture | None = None
+        self._picture: Image | None = None
 
     def __enter__(self) -> Self:
         """Open the file.
@@ -140,12 +141,20 @@ class VideoFile:
             if not wanted(index):
                 self.skipped += 1
                 continue
-            decoded, image = capture.retrieve()
+            decoded, image = self._retrieve(capture)
             if decoded and image is not None:
                 yield index, image.astype(np.uint8, copy=False)
             else:
                 self.bad += 1
                 _log.warning("%s: frame %d cannot be decoded, passed over", self._path, index)
+
+    def _retrieve(self, capture: Capture) -> tuple[bool, Image | None]:
+        """Make the frame a picture in the memory of the last one, which need not be cleared."""
+        if not isinstance(capture, cv2.VideoCapture):
+            return capture.retrieve()
+        decoded, image = capture.retrieve(self._picture)
+        self._picture = image if decoded else None
+        return decoded, image
 
     def _pass_over(self, failed: int) -> None:
         if failed:

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -44,7 +45,9 @@ def read(video: Path, *, isolate: bool) -> list[Frame]:
     config = FileSource(path=str(video), isolate=isolate)
     stream = StreamConfig(name="gate", model="m", source=config)
     with frame_source(stream, folder=Path(), clock=SystemClock()) as source:
-        return list(source.frames())
+        if isolate:
+            return list(source.frames())
+        return [msgspec.structs.replace(f, image=f.image.copy()) for f in source.frames()]
 
 
 def children() -> list[int]:
