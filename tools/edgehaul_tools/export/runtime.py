@@ -112,6 +112,9 @@ def runner(model: onnx.ModelProto | Path, *, where: Path | None = None, threads:
     return run
 
 
+_TURN_MS, _SHORTEST_MS = 5.0, 0.05
+
+
 def interleaved_medians_ms(runs: Sequence[Run], tensor: NDArray[Any], rounds: int) -> list[float]:
     """Return the median of each run's :func:`interleaved_times_ms`."""
     return [float(np.median(taken)) for taken in interleaved_times_ms(runs, tensor, rounds)]
@@ -123,20 +126,26 @@ def interleaved_times_ms(
     """Return the processor times (rounds,) of each run; they take turns.
 
     The models run on the calling thread alone, so that its processor time is what they take
-    on an idle machine: other programs do not count.
+    on an idle machine: other programs do not count. A turn of a small model is several runs of it,
+    and its time their mean: as on the box, it then finds its weights in the cache.
 
     Args:
         runs: The models.
         tensor: Their input.
         rounds: Turns of each; two more warm up.
     """
+    repeats = [1] * len(runs)
     times: list[list[float]] = [[] for _ in runs]
     for turn in range(rounds + 2):
-        for run, taken in zip(runs, times, strict=True):
+        for number, run in enumerate(runs):
             started = time.thread_time()
-            run(tensor)
+            for _ in range(repeats[number]):
+                run(tensor)
+            taken_ms = (time.thread_time() - started) * 1000 / repeats[number]
             if turn > 1:
-                taken.append((time.thread_time() - started) * 1000)
+                times[number].append(taken_ms)
+            elif turn == 1:
+                repeats[number] = max(1, round(_TURN_MS / max(taken_ms, _SHORTEST_MS)))
     return [np.array(taken) for taken in times]
 
 

@@ -220,8 +220,8 @@ def _follow(
 
 
 def _told(stage: _Stage) -> str:
-    channels = f"{stage.share:.0%} of the channels removed" if stage.share else "none removed"
-    return f"{channels}, {stage.sparsity:.0%} of the weights at zero" if stage.sparsity else channels
+    told = f"{stage.share:.0%} of the channels removed" if stage.share else "none removed"
+    return f"{told}, {stage.sparsity:.0%} of the weights at zero" if stage.sparsity else told
 
 
 def _recipe(recipe: Recipe, stage: _Stage, options: PruneOptions) -> Recipe:
