@@ -20,38 +20,20 @@ from edgehaul.config.device import DeviceConfig
 from edgehaul.config.loader import load
 from edgehaul.errors import EXIT_INTERRUPTED, EXIT_OK, DeviceError, EdgeHaulError, UsageError
 from edgehaul.reporting import report_error, system_error
-from edgehaul_agent.app import Agent, raise_for_failures
+from edgehaul_agent import cli_status
+from edgehaul_agent.app import Agent, RunReport, raise_for_failures
 from edgehaul_agent.assembly import Assembly
 from edgehaul_agent.checks import check_device
+from edgehaul_agent.health.systemd import Systemd
 from edgehaul_agent.proof import prove
+from edgehaul_agent.reload import Reloader
 from edgehaul_agent.signals import StopSignals
 from edgehaul_agent.update.install import install_bundle
-from edgehaul_agent.update.slots import ModelStore
 
 NAME = "edgehaul-agent"
 DRAIN_TIMEOUT_S = 30.0
 MAX_WAIT_S = 86_400.0
 _LOG_LEVELS = ("debug", "info", "warning", "error")
-
-
-class InstalledReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``install`` did, and one line of ``status``.
-
-    Attributes:
-        name: Name of the model.
-        version: Its version.
-        variant: The variant chosen for this box.
-        folder: Where its files lie.
-        previous_version: Version in the other slot; empty for none.
-        fault: What is wrong with it; empty for nothing.
-    """
-
-    name: str
-    version: str = ""
-    variant: str = ""
-    folder: str = ""
-    previous_version: str = ""
-    fault: str = ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,10 +72,32 @@ def _run(options: argparse.Namespace) -> int:
     sends them. Where the sources have ended by themselves they are a part that was not done.
     """
     stop = threading.Event()
-    assembly = _assembly(options.config)
-    with StopSignals(stop):
-        report = Agent(assembly, stop, drain_timeout_s=options.drain_timeout_s).run()
-    if options.json:
+    path = Path(options.config)
+    reloader = Reloader(lambda: load(path, DeviceConfig))
+    with StopSignals(stop, reloader.requested):
+        agent = Agent(
+            _assembly(options.config),
+            stop,
+            drain_timeout_s=options.drain_timeout_s,
+            reloader=reloader,
+            systemd=Systemd(os.environ),
+        )
+        try:
+            code = _tell_run(agent.run(), as_json=options.json)
+        except EdgeHaulError as error:
+            if not agent.left_behind:
+                raise
+            code = report_error(error, program=NAME, as_json=options.json)
+    if agent.left_behind:
+        # A thread that hangs in a library would be torn from it on the way out, which may crash.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _tell_run(report: RunReport, *, as_json: bool) -> int:
+    if as_json:
         _print_json(report)
     else:
         for name, stream in report.streams.items():
@@ -131,7 +135,7 @@ def _install(options: argparse.Namespace) -> int:
         device_type=options.device_type,
         allow_downgrade=options.allow_downgrade,
     )
-    report = InstalledReport(
+    report = cli_status.InstalledReport(
         name=installed.name,
         version=installed.manifest.version,
         variant=installed.variant,
@@ -148,36 +152,12 @@ def _status(options: argparse.Namespace) -> int:
     if (options.root is None) == (options.config is None):
         raise UsageError("either --root or --config must be given", remedy=f"see {NAME} status -h")
     root = Path(options.root) if options.root else _assembly(options.config).root
-    store = ModelStore(root)
-    reports = [_model_report(store, name) for name in store.names()]
+    report = cli_status.look(root, SystemClock())
     if options.json:
-        _print_json(reports)
+        _print_json(report)
     else:
-        _print_models(reports, root)
-    return DeviceError.exit_code if any(report.fault for report in reports) else EXIT_OK
-
-
-def _print_models(reports: Sequence[InstalledReport], root: Path) -> None:
-    if not reports:
-        print(f"no model is installed below {root}")
-    for report in reports:
-        before = f" (before: {report.previous_version})" if report.previous_version else ""
-        text = report.fault or f"{report.version}, variant {report.variant}{before}"
-        print(f"{report.name}: {text}")
-
-
-def _model_report(store: ModelStore, name: str) -> InstalledReport:
-    try:
-        state, installed = store.state(name), store.active(name)
-    except EdgeHaulError as error:
-        return InstalledReport(name=name, fault=str(error))
-    return InstalledReport(
-        name=name,
-        version=installed.manifest.version,
-        variant=installed.variant,
-        folder=str(installed.folder),
-        previous_version=state.previous_version if state else "",
-    )
+        cli_status.tell(report, root)
+    return cli_status.exit_code(report)
 
 
 def _assembly(config_path: str) -> Assembly:
@@ -237,7 +217,8 @@ def _parser() -> argparse.ArgumentParser:
         _run,
         "run until the sources end, or SIGTERM comes",
         more="The exit code is 5 where a stream failed, or where the sources have ended and "
-        "results are not delivered; after SIGTERM those are kept for the next start, with 0.",
+        "results are not delivered; after SIGTERM those are kept for the next start, with 0. "
+        "SIGHUP reads the configuration again.",
     )
     run.add_argument("--config", required=True, metavar="FILE", help="the device's configuration")
     run.add_argument(
@@ -261,7 +242,9 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-downgrade", action="store_true", help="let an older version replace a newer one"
     )
 
-    status = _command(commands, "status", _status, "tell which models are installed")
+    status = _command(
+        commands, "status", _status, "tell which models are installed, and how the agent is doing"
+    )
     status.add_argument("--root", metavar="DIR", help="the device's root folder")
     status.add_argument("--config", metavar="FILE", help="the device's configuration")
     return parser

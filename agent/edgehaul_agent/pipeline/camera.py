@@ -26,6 +26,7 @@ from edgehaul_agent.inference.engine import Array
 from edgehaul_agent.inference.pictures import PictureModel
 from edgehaul_agent.outlet import StreamOutlet
 from edgehaul_agent.pipeline.handover import Handover
+from edgehaul_agent.pipeline.watch import Watch
 from edgehaul_agent.pipeline.workers import WorkerPool
 from edgehaul_agent.sources.base import FrameSource
 from edgehaul_agent.tracking.tracker import TrackedFrame, Tracker, TrackerSettings
@@ -64,6 +65,7 @@ class StreamPipeline:
         outlet: Takes the results.
         workers: Run the model.
         clock: Measures latencies.
+        metrics: Counters that go on from an earlier run of the stream; new ones otherwise.
     """
 
     def __init__(
@@ -75,17 +77,20 @@ class StreamPipeline:
         outlet: StreamOutlet,
         workers: WorkerPool,
         clock: Clock,
+        metrics: StreamMetrics | None = None,
     ) -> None:
         self.name = config.name
-        self.metrics = StreamMetrics(clock, self)
+        self.metrics = metrics or StreamMetrics(clock)
+        self.metrics.follow(self)
         self._config = config
         self._source = source
         self._model = model
         self._outlet = outlet
         self._clock = clock
         self.workers = workers
-        seat = workers.seat(self._take_turn)
-        self._handover: Handover[_View] = Handover(config.policy, seat, clock, config.waiting)
+        self._seat = workers.seat(self._take_turn)
+        self._handover: Handover[_View] = Handover(config.policy, self._seat, clock, config.waiting)
+        self.watch = Watch(source, clock, seat=self._seat, handover=self._handover)
         self._canvases = [model.canvas() for _ in range(config.waiting + _IN_FLIGHT)]
         self._error: BaseException | None = None
         self._unusable = 0
@@ -131,7 +136,8 @@ class StreamPipeline:
         finally:
             self._handover.close()
             self._handover.wait_empty()
-            self.workers.leave()
+            self._seat.leave()
+            self.watch.reader.resting()
             if self._error is None:
                 self._finish()
         if self._error is not None:
@@ -148,12 +154,20 @@ class StreamPipeline:
     # ---- the thread that reads ----------------------------------------------------------
 
     def _read(self, stop: threading.Event) -> None:
-        for frame in self._source.frames(lambda: self._handover.wants(last=stop.is_set())):
+        self.watch.reader.working()
+        for frame in self._source.frames(lambda: self._wants(stop)):
+            self.watch.reader.working()
             view = self._view(frame, self._clock.monotonic_s())
             if view is not None:
                 self._canvases += [old.canvas for old in self._handover.put(view)]
             if stop.is_set() or not self._handover.open:
                 return
+
+    def _wants(self, stop: threading.Event) -> bool:
+        self.watch.reader.resting()  # until there is room, which is not the reader's matter
+        wanted = self._handover.wants(last=stop.is_set())
+        self.watch.reader.working()
+        return wanted
 
     def _view(self, frame: Frame, taken_at_s: float) -> _View | None:
         canvas = self._canvases.pop()

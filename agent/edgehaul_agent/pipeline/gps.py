@@ -15,6 +15,7 @@ from edgehaul_agent.events.anomalies import AnomalyMerger
 from edgehaul_agent.health.metrics import StreamMetrics
 from edgehaul_agent.inference.traces import Forecast, TraceModel, Verdict
 from edgehaul_agent.outlet import StreamOutlet
+from edgehaul_agent.pipeline.watch import Watch
 from edgehaul_agent.sources.base import FixSource, live_clock
 
 
@@ -27,6 +28,7 @@ class GpsPipeline:
         model: Judges the trace; none publishes positions alone.
         outlet: Takes the results.
         clock: Measures latencies, and tells a live source's fixes from the future.
+        metrics: Counters that go on from an earlier run of the stream; new ones otherwise.
     """
 
     def __init__(
@@ -37,9 +39,12 @@ class GpsPipeline:
         model: TraceModel | None,
         outlet: StreamOutlet,
         clock: Clock,
+        metrics: StreamMetrics | None = None,
     ) -> None:
         self.name = config.name
-        self.metrics = StreamMetrics(clock, self)
+        self.metrics = metrics or StreamMetrics(clock)
+        self.metrics.follow(self)
+        self.watch = Watch(source, clock)
         self._config = config
         self._source = source
         self._model = model
@@ -81,11 +86,14 @@ class GpsPipeline:
             ModelError: The model failed.
             SpoolError: Results can no longer be stored.
         """
+        self.watch.reader.working()
         for fix in self._source.fixes():
+            self.watch.reader.working()
             if fix is not None:
                 self._take(fix)
             if stop.is_set():
                 break
+        self.watch.reader.resting()
         self._tell_anomalies(self._merger.close())
 
     def dropped(self) -> int:

@@ -13,6 +13,7 @@ from edgehaul.config.receivers import (
     NmeaTcpSource,
     NmeaUdpSource,
 )
+from edgehaul.config.service import MetricsSection, PreviewSection, SupervisionSection
 from edgehaul.geometry import Line
 from edgehaul.messages.topics import is_topic_name
 
@@ -288,6 +289,9 @@ class DeviceConfig(_Config, frozen=True):
         mqtt: Where results go.
         spool: The durable spool.
         health: Health messages.
+        supervision: What happens to streams that fail or hang.
+        metrics: Counters for Prometheus.
+        preview: Annotated pictures for people.
         workers: Threads that run the models of all camera streams; 0 takes one for each processor.
         streams: Camera streams.
         gps: GPS streams.
@@ -298,6 +302,9 @@ class DeviceConfig(_Config, frozen=True):
     mqtt: MqttSection = MqttSection()
     spool: SpoolSection = SpoolSection()
     health: HealthSection = HealthSection()
+    supervision: SupervisionSection = SupervisionSection()
+    metrics: MetricsSection = MetricsSection()
+    preview: PreviewSection = PreviewSection()
     workers: Annotated[int, Meta(ge=0, le=256)] = 0
     streams: tuple[StreamConfig, ...] = ()
     gps: tuple[GpsConfig, ...] = ()
