@@ -76,6 +76,7 @@ class Keeper:
         self._failures = 0
         self._is_stopping = False
         self._since_s = 0.0
+        self._forgiven_at_s = float("-inf")
         self._told = ""
         self._crashes: set[str] = set()
 
@@ -136,6 +137,10 @@ class Keeper:
         if self.state == "waiting":
             self._since_s = self._clock.monotonic_s()
 
+    def forgive(self) -> None:
+        """Count no silence from before now: nobody in this process could do anything."""
+        self._forgiven_at_s = self._clock.monotonic_s()
+
     def stop(self) -> None:
         """End it; what was taken from the source is processed. Call :meth:`step` until it is."""
         if self._is_stopping:
@@ -175,19 +180,21 @@ class Keeper:
     def _stall(self, attempt: Attempt) -> str:
         """Return what hangs; empty for nothing."""
         limit_s = self.section.stall_timeout_s
+        now_s = self._clock.monotonic_s()
+        opening_s, turn_s = attempt.opening_s(), attempt.turn_stuck_s()
+        reading_s = attempt.reader_stuck_s()
         if self._is_stopping:
             limit_s = min(limit_s, _STOP_PATIENCE_S)
-            if self._clock.monotonic_s() - self._since_s < limit_s:
-                return ""
-            if max(attempt.silent_s(), attempt.opening_s()) >= limit_s:
-                return f"the source did not end within {limit_s:g} s"
-        elif attempt.opening_s() >= _OPENING * limit_s:
+            if now_s - self._since_s >= limit_s <= max(attempt.silent_s(), opening_s):
+                return f"its source did not end within {limit_s:g} s"
+        seen_s = now_s - self._forgiven_at_s
+        if min(opening_s, seen_s) >= _OPENING * limit_s:
             return f"source and model were not open after {_OPENING * limit_s:g} s"
-        if attempt.turn_stuck_s() >= limit_s:
+        if min(turn_s, seen_s) >= limit_s:
             return f"model and rules were not done with a frame after {limit_s:g} s"
         silence_s = stall_timeout_s(self.stream, self.section)
-        if is_live(self.stream) and attempt.reader_stuck_s() >= silence_s:
-            return f"the source gave nothing for {silence_s:g} s, although it is there"
+        if is_live(self.stream) and min(reading_s, seen_s) >= silence_s:
+            return f"nothing moved on for {silence_s:g} s, although its source is there"
         return ""
 
     def _end(self, error: Exception | None) -> None:

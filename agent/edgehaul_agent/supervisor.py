@@ -20,6 +20,9 @@ _log = logging.getLogger(__name__)
 _MOST_LOST = 16
 """So many runs left behind, with their threads and models, are more than a box can carry."""
 
+_PAUSED_S = 5.0
+"""Whoever is called so late was stopped with all its threads, or had no processor for them."""
+
 NewAttempt = Callable[[Keeper, Callable[[], None]], Attempt]
 
 
@@ -55,6 +58,7 @@ class Supervisor:
         self._changed = threading.Event()
         self._is_stopping = False
         self._told: set[str] = set()
+        self._stepped_at_s = clock.monotonic_s()
 
     @property
     def failures(self) -> dict[str, EdgeHaulError]:
@@ -100,6 +104,11 @@ class Supervisor:
             DeviceError: So much was left behind that only a new process helps.
         """
         self._changed.clear()
+        now_s = self._clock.monotonic_s()
+        if now_s - self._stepped_at_s > _PAUSED_S:
+            for keeper in (*self.keepers.values(), *self._retired):
+                keeper.forgive()
+        self._stepped_at_s = now_s
         # A list, so that all are looked after whatever the first ones tell.
         changes = [keeper.step() for keeper in (*self.keepers.values(), *self._retired)]
         self._retired = [k for k in self._retired if not k.is_over or k.lost()]

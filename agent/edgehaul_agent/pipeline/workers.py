@@ -97,7 +97,9 @@ class WorkerPool:
                 self._line.remove(seat)
             is_working = seat.state in {"working", "called"}
             seat.state = "lost"
-            if is_working and seat.thread in self._threads:
+            if not is_working:
+                seat.thread = None
+            elif seat.thread in self._threads:
                 self._threads.remove(seat.thread)
                 self._start_thread()
 
