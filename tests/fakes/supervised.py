@@ -200,11 +200,11 @@ class Rig:
 
         def done() -> bool:
             keeper = self.keeper(name)
-            processed = keeper.metrics.total().processed
-            return processed >= before + frames or (keeper.state, keeper.metrics.restarts) != (
-                "running",
-                restarts,
-            )
+            if (keeper.state, keeper.metrics.restarts) != ("running", restarts):
+                return True
+            # No time may pass for the worker before it has put its tools away.
+            is_idle = keeper._attempt._watch._seat.state == "idle"
+            return is_idle and keeper.metrics.total().processed >= before + frames
 
         self.until(done)
 
