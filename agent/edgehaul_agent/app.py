@@ -178,8 +178,8 @@ class Agent:
             interval_s=self._assembly.config.health.interval_s,
         )
         self._watchdog = Watchdog(self._systemd, _loops(parts, heartbeat), self._clock)
+        supervisor.keep(self._assembly.streams(), self._assembly.config.supervision)
         with heartbeat, self._pages(notices):
-            supervisor.keep(self._assembly.streams(), self._assembly.config.supervision)
             try:
                 self._open(supervisor)
                 if not supervisor.is_over or supervisor.has_opened:

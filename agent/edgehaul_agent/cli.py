@@ -66,28 +66,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run until the sources end or a signal comes.
+    path = Path(options.config)
+    return run_agent(
+        _assembly(options.config),
+        Reloader(lambda: load(path, DeviceConfig)),
+        drain_timeout_s=options.drain_timeout_s,
+        as_json=options.json,
+    )
+
+
+def run_agent(
+    assembly: Assembly, reloader: Reloader, *, drain_timeout_s: float, as_json: bool
+) -> int:
+    """Run an agent until its sources end or a signal comes; return the exit code.
 
     Results that nobody has taken are normal for an agent that was told to stop: the next start
     sends them. Where the sources have ended by themselves they are a part that was not done.
+
+    Args:
+        assembly: Builds what the configuration names.
+        reloader: Reads the configuration again at SIGHUP.
+        drain_timeout_s: How long to wait at the end until everything is delivered.
+        as_json: Whether to print the report as JSON.
+
+    Raises:
+        EdgeHaulError: No stream could run, or only a part of them, or the spool failed.
     """
     stop = threading.Event()
-    path = Path(options.config)
-    reloader = Reloader(lambda: load(path, DeviceConfig))
+    systemd = Systemd(os.environ)
     with StopSignals(stop, reloader.requested):
         agent = Agent(
-            _assembly(options.config),
-            stop,
-            drain_timeout_s=options.drain_timeout_s,
-            reloader=reloader,
-            systemd=Systemd(os.environ),
+            assembly, stop, drain_timeout_s=drain_timeout_s, reloader=reloader, systemd=systemd
         )
         try:
-            code = _tell_run(agent.run(), as_json=options.json)
+            code = _tell_run(agent.run(), as_json=as_json)
         except EdgeHaulError as error:
             if not agent.left_behind:
                 raise
-            code = report_error(error, program=NAME, as_json=options.json)
+            code = report_error(error, program=NAME, as_json=as_json)
     if agent.left_behind:
         # A thread that hangs in a library would be torn from it on the way out, which may crash.
         sys.stdout.flush()

@@ -89,8 +89,8 @@ def is_foreign(host_header: str) -> bool:
 
     A web page may let its own name lead to 127.0.0.1, and have a browser on this machine ask.
     """
-    name = host_header.strip().rpartition(":")[0] or host_header.strip()
-    name = name.strip("[]")
+    host = host_header.strip()
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     if not name or name == "localhost":
         return False
     try:
