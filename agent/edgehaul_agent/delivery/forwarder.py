@@ -72,8 +72,8 @@ class Forwarder:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread is there."""
-        return self._thread.is_alive()
+        """Whether its thread is there, or has not been started or was stopped."""
+        return self._thread.ident is None or self._stop.is_set() or self._thread.is_alive()
 
     @property
     def obstacle(self) -> str:

@@ -85,8 +85,8 @@ class Heartbeat:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it beats."""
-        return self._thread.is_alive()
+        """Whether it beats, or has ended in good order."""
+        return self._is_over or self._thread.is_alive()
 
     def nudge(self) -> None:
         """Let the next message come now: something has changed that cannot wait."""
