@@ -12,8 +12,12 @@ import numpy as np
 from edgehaul.bundle.spec import ImageInput
 from edgehaul.clock import Clock
 from edgehaul.config.device import DeviceConfig, GpsConfig, MqttSection, StreamConfig
+from edgehaul.config.geojson import read_fences
+from edgehaul.config.vehicle import VehicleConfig
+from edgehaul.errors import ConfigError
 from edgehaul.messages.payloads import ModelState
 from edgehaul.messages.topics import DeviceTopics
+from edgehaul_agent.events.vehicle import VehicleRules
 from edgehaul_agent.health.metrics import StreamMetrics
 from edgehaul_agent.inference.engine import Array, Engine
 from edgehaul_agent.inference.onnxruntime import open_engine
@@ -136,6 +140,7 @@ class Assembly:
             InstallError: Its model is not installed.
             BundleError: The installed model is damaged, or not for this device.
             ModelError: Its model cannot be used, or not for such a stream.
+            ConfigError: Its geofences cannot be read.
         """
         outlet = StreamOutlet(outbox, self.topics, stream.name)
         if isinstance(stream, StreamConfig):
@@ -156,7 +161,23 @@ class Assembly:
             outlet=outlet,
             clock=clock,
             metrics=metrics,
+            rules=VehicleRules(self.vehicle(stream)),
         )
+
+    def vehicle(self, stream: GpsConfig) -> VehicleConfig:
+        """Return what is to be told of a vehicle, the geofences of its file among them.
+
+        Raises:
+            ConfigError: The file cannot be read or holds faults, or a name stands in both.
+        """
+        geofences = stream.geofences
+        if geofences is None or not geofences.file:
+            return stream.vehicle
+        path = self._folder / geofences.file
+        try:
+            return stream.vehicle.with_fences(read_fences(path))
+        except ValueError as error:
+            raise ConfigError([f"{path}: {error}"], where=path) from error
 
     def frame_source(self, stream: StreamConfig, clock: Clock) -> FrameSource:
         """Return the source of a camera stream, not yet open."""

@@ -28,7 +28,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
         exit_code: 0 where it works, else that of the error.
     """
 
-    kind: Literal["model", "source", "broker"]
+    kind: Literal["model", "source", "geofences", "broker"]
     name: str
     detail: str
     exit_code: int = 0
@@ -44,6 +44,8 @@ def check_device(assembly: Assembly, clock: Clock) -> list[CheckResult]:
         if stream.model:
             results.append(_try("model", stream.name, partial(_check_model, assembly, stream)))
         results.append(_try("source", stream.name, partial(_check_source, assembly, stream, clock)))
+        if isinstance(stream, GpsConfig) and stream.geofences is not None:
+            results.append(_try("geofences", stream.name, partial(_check_fences, assembly, stream)))
     mqtt = assembly.mqtt
     results.append(
         _try(
@@ -56,7 +58,7 @@ def check_device(assembly: Assembly, clock: Clock) -> list[CheckResult]:
 
 
 def _try(
-    kind: Literal["model", "source", "broker"], name: str, look: Callable[[], str]
+    kind: Literal["model", "source", "geofences", "broker"], name: str, look: Callable[[], str]
 ) -> CheckResult:
     try:
         return CheckResult(kind=kind, name=name, detail=look())
@@ -67,6 +69,11 @@ def _try(
 def _check_model(assembly: Assembly, stream: StreamConfig | GpsConfig) -> str:
     used = assembly.try_model(stream)
     return f"{used.name} {used.version}, variant {used.variant}"
+
+
+def _check_fences(assembly: Assembly, stream: GpsConfig) -> str:
+    geofences = assembly.vehicle(stream).geofences
+    return f"{len(geofences.fences) if geofences else 0} areas"
 
 
 def _check_source(assembly: Assembly, stream: StreamConfig | GpsConfig, clock: Clock) -> str:

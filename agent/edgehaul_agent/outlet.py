@@ -7,13 +7,12 @@ from typing import Protocol
 from edgehaul.messages.envelope import Payload
 from edgehaul.messages.payloads import (
     AnomalyEvent,
-    CountEvent,
     DetectionsData,
     EventData,
-    ForecastEvent,
+    Happening,
     Lane,
+    Placement,
     PositionData,
-    TrackEvent,
 )
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.values import Fix
@@ -59,14 +58,15 @@ class StreamOutlet:
 
     def event(
         self,
-        event: TrackEvent | CountEvent | AnomalyEvent | ForecastEvent,
+        event: Happening,
         *,
         captured_at_s: float,
         position: Fix | None = None,
+        placement: Placement | None = None,
     ) -> None:
         """Tell that something happened; anomalies are alarms."""
         lane: Lane = "alarm" if isinstance(event, AnomalyEvent) else "event"
-        data = EventData(event=event, position=position)
+        data = EventData(event=event, position=position, placement=placement)
         self._put(data, self._topics.events(self._stream), lane, captured_at_s)
 
     def position(self, data: PositionData, *, captured_at_s: float) -> None:

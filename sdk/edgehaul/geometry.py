@@ -5,6 +5,7 @@ Image coordinates have their origin at the top left, x to the right, y down.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Self
 
@@ -101,16 +102,82 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
         was_right, is_right = self.side(before) >= 0, self.side(after) >= 0
         if was_right == is_right:
             return 0
-        step = Line(before, after)
+        # Always looked at from left to right: the way back then crosses where the way there did,
+        # also where both pass exactly through an end of the segment.
+        step = Line(before, after) if is_right else Line(after, before)
         if (step.side(self.start) >= 0) == (step.side(self.end) >= 0):
             return 0
         return 1 if is_right else -1
+
+    def distance_px(self, point: Point) -> float:
+        """Return the distance of ``point`` from the segment, in pixels."""
+        along_x, along_y = self.end.x - self.start.x, self.end.y - self.start.y
+        from_x, from_y = point.x - self.start.x, point.y - self.start.y
+        square = along_x * along_x + along_y * along_y
+        part = (along_x * from_x + along_y * from_y) / square if square > 0 else 0.0
+        part = min(max(part, 0.0), 1.0)
+        return math.hypot(from_x - part * along_x, from_y - part * along_y)
+
+    def meets(self, other: Line) -> bool:
+        """Return whether the two segments have a point in common, ends included."""
+        a, b = self.side(other.start), self.side(other.end)
+        c, d = other.side(self.start), other.side(self.end)
+        if (a > 0) != (b > 0) and (c > 0) != (d > 0) and a and b and c and d:
+            return True
+        touching = (
+            (a, other.start, self),
+            (b, other.end, self),
+            (c, self.start, other),
+            (d, self.end, other),
+        )
+        return any(not side and line.spans(point) for side, point, line in touching)
+
+    def spans(self, point: Point) -> bool:
+        """Return whether ``point`` is within the rectangle that the segment is a diagonal of."""
+        return min(self.start.x, self.end.x) <= point.x <= max(self.start.x, self.end.x) and min(
+            self.start.y, self.end.y
+        ) <= point.y <= max(self.start.y, self.end.y)
 
 
 class Polygon(msgspec.Struct, frozen=True, array_like=True):
     """A closed polygon in pixels."""
 
     points: tuple[Point, ...]
+
+    @property
+    def sides(self) -> tuple[Line, ...]:
+        """The sides, from each point to the next one and from the last to the first."""
+        return tuple(map(Line, self.points, self.points[1:] + self.points[:1]))
+
+    @property
+    def area(self) -> float:
+        """The area in square pixels, by the shoelace formula; of a simple polygon."""
+        return abs(sum(s.start.x * s.end.y - s.end.x * s.start.y for s in self.sides)) / 2
+
+    def distance_px(self, point: Point) -> float:
+        """Return the distance of ``point`` from the border, in pixels, inside and outside."""
+        return min(side.distance_px(point) for side in self.sides)
+
+    def crossing_sides(self) -> tuple[int, int] | None:
+        """Return two sides that meet elsewhere than at a corner they share; none if simple.
+
+        A side is named by the index of its first point.
+        """
+        sides, count = self.sides, len(self.points)
+        for first, second in itertools.combinations(range(count), 2):
+            a, b = sides[first], sides[second]
+            if second - first in (1, count - 1):
+                if second - first != 1:
+                    a, b = b, a
+                # Neighbours meet at their corner; they must not lie upon each other.
+                back = (a.start.x - a.end.x) * (b.end.x - b.start.x) + (a.start.y - a.end.y) * (
+                    b.end.y - b.start.y
+                )
+                if a.side(b.end) == 0 and back > 0:
+                    return first, second
+            elif a.meets(b):
+                return first, second
+        return None
 
     def contains(self, point: Point) -> bool:
         """Return whether ``point`` is inside, by the even-odd rule."""

@@ -21,9 +21,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,7 @@ from edgehaul_tools.quantize.quantize import Options, quantize_model
 CLIP_PX, FPS, FRAMES = (1280, 720), 25, (60, 360)
 OBJECTS = 8
 MODEL = "yolo_relu"
+VARIANTS = {"fp32": "fp32", "int8": "int8-u8s8"}
 LINE = [[640, 720], [640, 0]]
 _READY_S = 10.0
 
@@ -133,7 +134,7 @@ def _digit_pictures(rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
     found = scenes(4 * OBJECTS, 320, "judge", rng)
     for tensor, objects in zip(found.tensors, found.objects, strict=True):
         for x1, y1, x2, y2 in objects.boxes.astype(int).tolist():
-            if x2 - x1 >= 24:  # noqa: PLR2004 - smaller ones turn to mud
+            if x2 - x1 >= 24:
                 side = int(rng.integers(80, 180))
                 part = cv2.resize(picture_of(tensor)[y1:y2, x1:x2], (side, side))
                 yield part.astype(np.uint8)
@@ -152,29 +153,26 @@ def run_ideal(clip: Path, model: Path, streams: int) -> None:
     session = onnxruntime.InferenceSession(
         str(model), sess_options=options, providers=["CPUExecutionProvider"]
     )
+    frames: queue.Queue[int] = queue.Queue(maxsize=streams)
+    count = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(count) as workers, ThreadPoolExecutor(streams) as readers:
+        running = [workers.submit(_run_each, session, frames) for _ in range(count)]
+        list(readers.map(lambda _: _decode_all(clip, frames), range(streams)))
+        for _ in running:
+            frames.put(0)
+
+
+def _decode_all(clip: Path, frames: queue.Queue[int]) -> None:
+    capture = cv2.VideoCapture(str(clip), cv2.CAP_FFMPEG)
+    while capture.read()[0]:
+        frames.put(1)
+
+
+def _run_each(session: onnxruntime.InferenceSession, frames: queue.Queue[int]) -> None:
     given = session.get_inputs()[0]
     tensor = np.random.default_rng(0).random([1, *given.shape[1:]], np.float32)
-    frames: queue.Queue[int] = queue.Queue(maxsize=streams)
-
-    def decode() -> None:
-        capture = cv2.VideoCapture(str(clip), cv2.CAP_FFMPEG)
-        while capture.read()[0]:
-            frames.put(1)
-
-    def work() -> None:
-        while frames.get():
-            session.run(None, {given.name: tensor})
-
-    workers = [threading.Thread(target=work) for _ in range(len(os.sched_getaffinity(0)))]
-    readers = [threading.Thread(target=decode) for _ in range(streams)]
-    for thread in workers + readers:
-        thread.start()
-    for thread in readers:
-        thread.join()
-    for _ in workers:
-        frames.put(0)
-    for thread in workers:
-        thread.join()
+    while frames.get():
+        session.run(None, {given.name: tensor})
 
 
 # ---- the agent --------------------------------------------------------------------------------
@@ -213,7 +211,7 @@ def device_yaml(folder: Path, clip: Path, variant: str, streams: int, port: int)
                 "name": f"camera{number}",
                 "source": {"type": "file", "path": str(clip)},
                 "model": "digits",
-                "variant": variant,
+                "variant": VARIANTS[variant],
                 "lines": [{"name": "middle", "points": LINE}],
             }
             for number in range(streams)

@@ -10,27 +10,42 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec, SequenceInput
-from edgehaul.config.device import SpoolSection
-from edgehaul.geometry import Box
+from edgehaul.config.device import FileSource, SpoolSection, StreamConfig
+from edgehaul.config.zones import ZoneConfig
+from edgehaul.geometry import Box, Point
 from edgehaul.messages import codec
 from edgehaul.messages.payloads import DetectedObject, DetectionsData
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.motion.windows import Windower, windows_of
-from edgehaul.values import Detection
+from edgehaul.values import Detection, Track
 from edgehaul.virtual.conveyor import PARCEL_LABELS, Conveyor
 from edgehaul.virtual.truck import TruckTrip
 from edgehaul.vision.decode import decoder_for
 from edgehaul.vision.preprocess import Preprocessor
 from edgehaul_agent.delivery.spool import Spool
+from edgehaul_agent.events.rules import StreamRules
 from edgehaul_agent.tracking.tracker import Tracker, TrackerSettings
 
 TOPICS = DeviceTopics("bench", "bench")
 WARM_UP_S = 0.1
 MEASURED_S = 0.5
 OBJECTS = 5
+CROWD = 20
+ZONES = tuple(
+    ZoneConfig(
+        name=f"zone-{number}",
+        points=tuple(Point(130 * number + x, 120 * number + y) for x, y in outline),
+        dwell_after_s=5,
+        max_objects=3,
+    )
+    for number, outline in enumerate(
+        [((0, 0), (200, 10), (250, 150), (120, 260), (-20, 140), (20, 70))] * 4
+    )
+)
 
 
 def median_us(call: Callable[[int], object]) -> float:
@@ -97,9 +112,33 @@ def objects() -> dict[str, Callable[[int], object]]:
 
     return {
         f"track {OBJECTS} objects": track,
+        f"{len(ZONES)} zones, {CROWD} objects": crowd_in_zones(),
         f"encode a message of {OBJECTS} objects": lambda _: codec.encode(envelope),
         f"decode a message of {OBJECTS} objects": lambda _: codec.decode(content),
     }
+
+
+def crowd_in_zones() -> Callable[[int], object]:
+    """Objects that walk through zones, known as tracks."""
+    config = StreamConfig(
+        name="bench", source=FileSource(path="unused.mp4"), model="m", zones=ZONES
+    )
+    rules = StreamRules(msgspec.structs.replace(config, publish=("zones",)), 1)
+    rng = np.random.default_rng(0)
+    place, step = rng.uniform(0, 640, (CROWD, 2)), rng.uniform(-3, 3, (CROWD, 2))
+    frames = []
+    for frame in range(500):
+        corners = np.hstack([place, place + 40]).tolist()
+        frames.append(
+            [
+                Track(i, Detection(Box(*box), 0, "person", 0.9), 0.0, 0.0, frame + 1, {"person": 1})
+                for i, box in enumerate(corners)
+            ]
+        )
+        place += step
+        step = np.where((place < 0) | (place > 640), -step, step)
+    frames += frames[::-1]
+    return lambda index: rules.update(frames[index % len(frames)], (), index / 25)
 
 
 def traces() -> dict[str, Callable[[int], object]]:

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from edgehaul.geometry import Line, Point
 from edgehaul.messages.payloads import CountEvent
@@ -17,19 +18,34 @@ REARM_PART = 0.15
 
 @dataclass(slots=True)
 class _Path:
-    """Where an object stands to the line: its last point on the side it was counted on."""
+    """What is known of one object's way.
 
-    anchor: Point
+    Attributes:
+        last: Where it was seen last.
+        at: Where it crossed last, if it ever did.
+        armed: Whether it has been clear of the line since it was last counted.
+        crossed: Times that its way crossed the segment forward, less those backward.
+        told: The same, as far as it was counted.
+    """
+
+    last: Point
+    at: Point
     armed: bool
+    crossed: int = 0
+    told: int = 0
 
 
 class LineCounter:
     """Counts the confirmed tracks of one stream that cross one line.
 
-    A crossing is judged by the centre of the detected box between the last position on one
-    side and the first on the other, so frames without a detection in between do no harm.
-    A young track is judged from its first position as soon as it is confirmed. An object that
-    trembles on the line is counted once.
+    The way of the centre of the detected box, from each detection to the next, is laid against
+    the segment itself, so frames without a detection in between do no harm, and who walks round
+    an end of the line does not cross it. The sum of these crossings, forward less backward, is
+    exact at any time. It is told at once of an object that has been clear of the line since it
+    was last counted (by 15 % of its size), and of any other as soon as it is clear. So an object
+    that trembles on the line is counted once, one that turns back is counted back, and one that
+    first appears on the line is not counted for the noise of its box. A young track is judged
+    from its first position as soon as it is confirmed.
 
     Args:
         name: Name of the line in the events.
@@ -56,38 +72,45 @@ class LineCounter:
             seen: Tracks detected in this frame, young ones among them.
             ended: Tracks that are given up and will not come again.
         """
-        events = [event for track in seen if (event := self._judge(track)) is not None]
+        events = [event for track in seen for event in self._judge(track)]
         for track in ended:
             self._paths.pop(track.track_id, None)
         return events
 
-    def _judge(self, track: Track) -> CountEvent | None:
+    def _judge(self, track: Track) -> list[CountEvent]:
         box = track.detection.box
         here = box.center
-        path = self._paths.setdefault(track.track_id, _Path(here, armed=True))
-        if track.hits < self._confirm_hits:
-            return None
-        clear = self._distance_px(here) > REARM_PART * math.sqrt(box.area)
-        if (self._line.side(here) >= 0) == (self._line.side(path.anchor) >= 0):
-            path.anchor = here
-            path.armed = path.armed or clear
-            return None
-        direction = self._line.crossed_by(path.anchor, here)
-        if direction and not (path.armed or clear):
-            return None  # it trembles on the line: wait until it has left it
-        before, path.anchor = path.anchor, here
-        path.armed = clear or not direction
-        return self._count(track, direction, before) if direction else None
+        path = self._paths.get(track.track_id)
+        if path is None:
+            path = self._paths[track.track_id] = _Path(here, here, armed=False)
+        direction = self._line.crossed_by(path.last, here)
+        if direction:
+            path.crossed += direction
+            path.at = self._crossing(path.last, here)
+        path.last = here
+        if path.armed and path.told == path.crossed:
+            return []  # as nearly always
+        clear = self._line.distance_px(here) > REARM_PART * math.sqrt(box.area)
+        events = []
+        if (path.armed or clear) and track.hits >= self._confirm_hits:
+            while path.told != path.crossed:
+                events.append(self._count(track, path))
+                path.armed = False
+        path.armed = path.armed or clear
+        return events
 
-    def _count(self, track: Track, direction: int, before: Point) -> CountEvent:
-        word = "forward" if direction > 0 else "backward"
-        self._totals[f"{word}/{track.label}"] += 1
+    def _count(self, track: Track, path: _Path) -> CountEvent:
+        direction: Literal["forward", "backward"] = (
+            "forward" if path.crossed > path.told else "backward"
+        )
+        path.told += 1 if direction == "forward" else -1
+        self._totals[f"{direction}/{track.label}"] += 1
         return CountEvent(
             line=self._name,
-            direction="forward" if direction > 0 else "backward",
+            direction=direction,
             label=track.label,
             track_id=track.track_id,
-            at=self._crossing(before, track.detection.box.center),
+            at=path.at,
             totals=self.totals,
         )
 
@@ -96,9 +119,3 @@ class LineCounter:
         start, end = self._line.side(before), self._line.side(after)
         part = start / (start - end)
         return Point(before.x + part * (after.x - before.x), before.y + part * (after.y - before.y))
-
-    def _distance_px(self, point: Point) -> float:
-        length = math.dist(
-            (self._line.start.x, self._line.start.y), (self._line.end.x, self._line.end.y)
-        )
-        return abs(self._line.side(point)) / max(length, 1e-9)

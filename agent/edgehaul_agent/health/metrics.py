@@ -26,6 +26,10 @@ class Losses(Protocol):
         """Frames refused by policy or stride."""
         ...
 
+    def gated(self) -> int:
+        """Frames that nobody wanted to look at: nothing moved, or it was not the hour."""
+        ...
+
     def bad(self) -> int:
         """Frames that could not be decoded or used."""
         ...
@@ -58,7 +62,7 @@ class StreamMetrics:
         self._losses = losses
         self._lock = threading.Lock()
         self._processed = 0
-        self._lost_before = (0, 0)
+        self._lost_before = (0, 0, 0)
         self._latencies_ms: list[float] = []
         self._recent_ms: deque[float] = deque(maxlen=_RECENT)
         self._classes = [0] * (len(LATENCY_BOUNDS_MS) + 1)
@@ -102,27 +106,30 @@ class StreamMetrics:
         with self._lock:
             return LatencyHistogram(tuple(self._classes), self._sum_ms)
 
-    def _lost(self) -> tuple[int, int]:
-        """Return the numbers of dropped and of bad frames, over all runs of the stream."""
-        dropped, bad = self._lost_before
+    def _lost(self) -> tuple[int, int, int]:
+        """Return the numbers of dropped, gated and bad frames, over all runs of the stream."""
+        dropped, gated, bad = self._lost_before
         if self._losses is not None:
-            dropped, bad = dropped + self._losses.dropped(), bad + self._losses.bad()
-        return dropped, bad
+            dropped += self._losses.dropped()
+            gated += self._losses.gated()
+            bad += self._losses.bad()
+        return dropped, gated, bad
 
     def _health(
         self,
         processed: int,
-        lost: tuple[int, int],
+        lost: tuple[int, int, int],
         in_time: int,
         elapsed_s: float,
         latencies_ms: list[float],
     ) -> StreamHealth:
         p50_ms, p99_ms = np.percentile(latencies_ms, [50, 99]) if latencies_ms else (0.0, 0.0)
-        dropped, bad = lost
+        dropped, gated, bad = lost
         return StreamHealth(
-            frames=processed + dropped + bad,
+            frames=processed + dropped + gated + bad,
             processed=processed,
             dropped=dropped,
+            gated=gated,
             bad=bad,
             fps=round(in_time / max(elapsed_s, 1e-6), 2),
             latency_p50_ms=round(float(p50_ms), 2),

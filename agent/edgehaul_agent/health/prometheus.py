@@ -108,7 +108,7 @@ def _streams(streams: Mapping[str, StreamVitals]) -> Iterator[str]:
         health = stream.health
         frames += [
             ((label, ("outcome", outcome)), float(getattr(health, outcome)))
-            for outcome in ("processed", "dropped", "bad")
+            for outcome in ("processed", "dropped", "gated", "bad")
         ]
         restarts.append(((label,), float(health.restarts)))
         up.append(((label,), float(health.state == "running")))

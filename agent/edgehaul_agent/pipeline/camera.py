@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,13 +14,15 @@ from edgehaul.clock import Clock
 from edgehaul.config.device import StreamConfig
 from edgehaul.errors import DataError
 from edgehaul.messages.payloads import (
+    CameraEvent,
     DetectedObject,
     DetectionsData,
 )
-from edgehaul.values import Detection, Frame
+from edgehaul.values import Detection, Frame, Image
 from edgehaul.vision.preprocess import Placement, Preprocessor
-from edgehaul_agent.events.lines import LineCounter
-from edgehaul_agent.events.tracks import LifeSettings, TrackLife
+from edgehaul_agent.events.rules import StreamRules
+from edgehaul_agent.gating.hours import HoursGate
+from edgehaul_agent.gating.motion import MotionGate
 from edgehaul_agent.health.metrics import StreamMetrics
 from edgehaul_agent.inference.engine import Array
 from edgehaul_agent.inference.pictures import PictureModel
@@ -92,16 +94,15 @@ class StreamPipeline:
         self._handover: Handover[_View] = Handover(config.policy, self._seat, clock, config.waiting)
         self.watch = Watch(source, clock, seat=self._seat, handover=self._handover)
         self._canvases = [model.canvas() for _ in range(config.waiting + _IN_FLIGHT)]
+        self._hours = HoursGate(config.hours, config.timezone)
+        self._motion = MotionGate(config.motion) if config.motion else None
+        self._gated = 0
         self._error: BaseException | None = None
         self._unusable = 0
         self._last_captured_at_s = 0.0
         settings = TrackerSettings(certain_score=model.certain_score)
         self._tracker = Tracker(settings)
-        self._life = TrackLife(LifeSettings(confirm_hits=settings.confirm_hits))
-        self._counters = [
-            LineCounter(line.name, line.points, confirm_hits=settings.confirm_hits)
-            for line in config.lines
-        ]
+        self._rules = StreamRules(config, settings.confirm_hits)
 
     def __enter__(self) -> Self:
         """Open the source.
@@ -147,6 +148,10 @@ class StreamPipeline:
         """Frames refused by policy or stride."""
         return self._handover.refused + self._source.skipped
 
+    def gated(self) -> int:
+        """Frames not looked at because nothing moved, or at that hour."""
+        return self._gated
+
     def bad(self) -> int:
         """Frames that could not be decoded or used."""
         return self._source.bad + self._unusable
@@ -164,21 +169,51 @@ class StreamPipeline:
                 return
 
     def _wants(self, stop: threading.Event) -> bool:
+        last = stop.is_set()
+        if not last and not self._hours.opens(self._clock.now_s()):
+            self._gated += 1
+            self.watch.reader.working()
+            return False
         self.watch.reader.resting()  # until there is room, which is not the reader's matter
-        wanted = self._handover.wants(last=stop.is_set())
+        wanted = self._handover.wants(last=last)
         self.watch.reader.working()
         return wanted
 
     def _view(self, frame: Frame, taken_at_s: float) -> _View | None:
         canvas = self._canvases.pop()
         try:
-            tensor, placement = canvas(frame.image)
+            tensor, placement = self._placed(canvas, frame.image)
         except DataError as error:
             self._canvases.append(canvas)
             self._unusable += 1
             _log.warning("%s: frame %d passed over: %s", self.name, frame.index, error)
             return None
+        if self._motion and not self._motion.opens(canvas.canvas, frame.captured_at_s):
+            self._canvases.append(canvas)
+            self._gated += 1
+            return None
         return _View(frame.index, frame.captured_at_s, taken_at_s, canvas, tensor, placement)
+
+    def _placed(self, canvas: Preprocessor, image: Image) -> tuple[Array, Placement]:
+        """Bring the part of a picture that is looked at onto a canvas.
+
+        Raises:
+            DataError: It is no picture, or the region lies outside of it.
+        """
+        wanted = self._config.region
+        if wanted is None:
+            return canvas(image)
+        height, width = image.shape[:2]
+        region = wanted.within(width, height)
+        if region is None:
+            raise DataError(
+                f"the region {list(msgspec.to_builtins(wanted))} lies outside of the picture, "
+                f"{width}x{height}",
+                remedy="correct the stream's region",
+            )
+        part = image[region.y1 : region.y2, region.x1 : region.x2]
+        tensor, placement = canvas(part)
+        return tensor, placement.within(region.x1, region.y1, width, height)
 
     # ---- the workers --------------------------------------------------------------------
 
@@ -201,7 +236,8 @@ class StreamPipeline:
         self._last_captured_at_s = view.captured_at_s
         if "detections" in self._config.publish:
             self._tell_detections(view, found, tracked.track_ids, latency_ms)
-        self._tell_events(tracked, view.captured_at_s)
+        at_s = view.captured_at_s
+        self._tell_events(self._rules.update(tracked.seen, tracked.ended, at_s), at_s)
         self.metrics.processed(latency_ms)
 
     def _follow(self, view: _View, found: Sequence[Detection]) -> TrackedFrame:
@@ -237,20 +273,14 @@ class StreamPipeline:
         )
         self._outlet.detections(data, captured_at_s=view.captured_at_s)
 
-    def _tell_events(self, tracked: TrackedFrame, captured_at_s: float) -> None:
-        lives = self._life.update(tracked.seen, tracked.ended)
-        if "tracks" in self._config.publish:
-            for life in lives:
-                self._outlet.event(life, captured_at_s=captured_at_s)
-        for counter in self._counters:
-            for count in counter.update(tracked.seen, tracked.ended):
-                if "counts" in self._config.publish:
-                    self._outlet.event(count, captured_at_s=captured_at_s)
+    def _tell_events(self, events: Iterable[CameraEvent], captured_at_s: float) -> None:
+        for event in events:
+            self._outlet.event(event, captured_at_s=captured_at_s)
 
     def _finish(self) -> None:
         """End the tracks that are still alive."""
-        ended = TrackedFrame((), self._tracker.close(), ())
-        self._tell_events(ended, self._last_captured_at_s)
+        at_s = self._last_captured_at_s
+        self._tell_events(self._rules.close(at_s, self._tracker.close()), at_s)
 
 
 def _object_of(detection: Detection, track_id: int | None) -> DetectedObject:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
 from edgehaul.clock import Clock, format_utc
 from edgehaul.config.device import GpsConfig
-from edgehaul.messages.payloads import AnomalyEvent, ForecastEvent, PositionData
-from edgehaul.motion.clean import FixGate, is_writable
+from edgehaul.messages.payloads import AnomalyEvent, EventData, ForecastEvent, PositionData
+from edgehaul.motion.clean import FixCleaner, is_writable
+from edgehaul.motion.kalman import KalmanTracker
+from edgehaul.motion.whereabouts import RecentFixes
 from edgehaul.values import Fix
 from edgehaul_agent.events.anomalies import AnomalyMerger
+from edgehaul_agent.events.vehicle import VehicleRules
 from edgehaul_agent.health.metrics import StreamMetrics
 from edgehaul_agent.inference.traces import Forecast, TraceModel, Verdict
 from edgehaul_agent.outlet import StreamOutlet
@@ -29,6 +33,11 @@ class GpsPipeline:
         outlet: Takes the results.
         clock: Measures latencies, and tells a live source's fixes from the future.
         metrics: Counters that go on from an earlier run of the stream; new ones otherwise.
+        rules: Tell trips, borders and driving; by default those of the configuration, without
+            its GeoJSON file.
+
+    Attributes:
+        whereabouts: Where the device was lately, for other streams: cleaned fixes, filtered.
     """
 
     def __init__(
@@ -40,8 +49,10 @@ class GpsPipeline:
         outlet: StreamOutlet,
         clock: Clock,
         metrics: StreamMetrics | None = None,
+        rules: VehicleRules | None = None,
     ) -> None:
         self.name = config.name
+        self.whereabouts = RecentFixes()
         self.metrics = metrics or StreamMetrics(clock)
         self.metrics.follow(self)
         self.watch = Watch(source, clock)
@@ -50,7 +61,9 @@ class GpsPipeline:
         self._model = model
         self._outlet = outlet
         self._clock = clock
-        self._gate = FixGate(clock=live_clock(source, clock))
+        self._cleaner = FixCleaner(clock=live_clock(source, clock))
+        self._filter = KalmanTracker()
+        self._rules = rules or VehicleRules(config.vehicle)
         self._bad = 0
         self._last_published_s: float | None = None
         self._last_fix: Fix | None = None
@@ -95,9 +108,14 @@ class GpsPipeline:
                 break
         self.watch.reader.resting()
         self._tell_anomalies(self._merger.close())
+        self._tell(self._rules.close())
 
     def dropped(self) -> int:
         """Fixes refused by policy: none."""
+        return 0
+
+    def gated(self) -> int:
+        """Fixes that nobody wanted: none."""
         return 0
 
     def bad(self) -> int:
@@ -115,16 +133,19 @@ class GpsPipeline:
 
     def _process(self, fix: Fix) -> None:
         taken_at_s = self._clock.monotonic_s()
-        valid = self._gate.accept(fix)
+        cleaned = self._cleaner.push(fix)
+        if cleaned is not None:
+            self.whereabouts.push(self._filter.push(cleaned))
         answers = self._model.judge(fix) if self._model else []
         latency_ms = (self._clock.monotonic_s() - taken_at_s) * 1000
         forecasts = [answer for answer in answers if isinstance(answer, Forecast)]
         if self._position_is_due(fix):
-            data = PositionData(fix=fix, valid=valid)
+            data = PositionData(fix=fix, valid=cleaned is not None)
             self._outlet.position(data, captured_at_s=fix.captured_at_s)
             self._tell_forecast(fix, forecasts[-1:])
-        if valid:
+        if cleaned is not None:
             self._last_fix = fix
+            self._tell(self._rules.update(cleaned))
         self._tell_anomalies(self._merged([a for a in answers if isinstance(a, Verdict)]))
         self.metrics.processed(latency_ms)
 
@@ -156,6 +177,12 @@ class GpsPipeline:
             return False
         self._last_published_s = now_s
         return True
+
+    def _tell(self, told: Iterable[EventData]) -> None:
+        """Tell what happened, each at the time of its position."""
+        for data in told:
+            at_s = data.position.captured_at_s if data.position else self._clock.now_s()
+            self._outlet.event(data.event, captured_at_s=at_s, position=data.position)
 
     def _tell_anomalies(self, events: list[AnomalyEvent]) -> None:
         for event in events:

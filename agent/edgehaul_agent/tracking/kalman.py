@@ -3,12 +3,12 @@
 The model is that of SORT and ByteTrack (github.com/ifzhang/ByteTrack): a box is its centre
 and its size, each with a velocity. Motion and measurement act on each of the four
 coordinates alone, so the 8-state filter falls apart into four filters of two states. They are
-kept as arrays of shape (tracks, 4): no matrix is ever inverted.
+kept in one array, so that tracks are chosen and joined at once: no matrix is ever inverted. Since
+what is unsure about x is so about y, and all of it is a part of the object's size, variances
+come from the area without a square root.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,116 +26,118 @@ FIRST_VELOCITY = 0.35
 FIRST_GROWTH = 0.05
 """Standard deviation of a new object's growth a frame, part of its size."""
 
+_POSITION, _VELOCITY, _POSITION_VARIANCE, _COVARIANCE, _VELOCITY_VARIANCE = range(5)
+_FIRST_SPREAD = np.array([FIRST_VELOCITY, FIRST_VELOCITY, FIRST_GROWTH, FIRST_GROWTH]) ** 2
 
-@dataclass(frozen=True, slots=True)
+
 class Motion:
-    """What is believed about the boxes of all tracks; every array is (tracks, 4).
+    """What is believed about the boxes of all tracks.
 
-    Attributes:
-        position: Centre x, centre y, width and height in pixels.
-        velocity: Their change in one frame.
-        position_variance: Variance of ``position``.
-        covariance: Covariance of ``position`` with ``velocity``.
-        velocity_variance: Variance of ``velocity``.
+    Args:
+        state: (5, tracks, 4): position (centre x, centre y, width and height in pixels), velocity
+            (their change in one frame), variance of the position, its covariance with the velocity,
+            and variance of the velocity.
     """
 
-    position: Array
-    velocity: Array
-    position_variance: Array
-    covariance: Array
-    velocity_variance: Array
+    def __init__(self, state: Array) -> None:
+        self._state = state
 
     @classmethod
     def started_at(cls, boxes: Array) -> Motion:
         """Return the belief after one detection each, ``boxes`` being (tracks, 4) x1 y1 x2 y2."""
-        position = _to_centers(boxes)
-        size = _sizes(position)
-        spread = np.array([FIRST_VELOCITY, FIRST_VELOCITY, FIRST_GROWTH, FIRST_GROWTH])
-        zeros = np.zeros_like(position)
-        return cls(
-            position, zeros, (MEASUREMENT_NOISE * size) ** 2 + zeros, zeros, (spread * size) ** 2
-        )
+        state = np.zeros((5, len(boxes), 4))
+        state[_POSITION] = centers_of(boxes)
+        area = _areas(state[_POSITION])
+        state[_POSITION_VARIANCE] = MEASUREMENT_NOISE**2 * area
+        state[_VELOCITY_VARIANCE] = _FIRST_SPREAD * area
+        return cls(state)
+
+    def __len__(self) -> int:
+        return len(self._state[_POSITION])
 
     @property
-    def boxes(self) -> Array:
-        """The boxes, (tracks, 4) x1 y1 x2 y2 in pixels."""
-        half = self.position[:, 2:] / 2
-        return np.hstack([self.position[:, :2] - half, self.position[:, :2] + half])
+    def position(self) -> Array:
+        """Centre x, centre y, width and height in pixels, (tracks, 4)."""
+        position: Array = self._state[_POSITION]
+        return position
 
     @property
-    def innovation_variance(self) -> Array:
-        """Variance of the difference between a detection and the belief, (tracks, 4)."""
-        measured: Array = (MEASUREMENT_NOISE * _sizes(self.position)) ** 2
-        return self.position_variance + measured
+    def velocity(self) -> Array:
+        """Change of the position in one frame, (tracks, 4)."""
+        velocity: Array = self._state[_VELOCITY]
+        return velocity
 
-    def predicted(self, frames: float) -> Motion:
-        """Return the belief ``frames`` frames later."""
-        size = _sizes(self.position)
-        position = self.position + self.velocity * frames
-        position[:, 2:] = np.maximum(position[:, 2:], 1.0)
-        return Motion(
-            position,
-            self.velocity,
-            self.position_variance
-            + (2 * self.covariance + self.velocity_variance * frames) * frames
-            + (POSITION_NOISE * size) ** 2 * frames,
-            self.covariance + self.velocity_variance * frames,
-            self.velocity_variance + (VELOCITY_NOISE * size) ** 2 * frames,
-        )
+    @property
+    def center_variance(self) -> Array:
+        """Variance of the difference between a detection's centre and the belief, (tracks,).
 
-    def corrected(self, rows: list[int], boxes: Array) -> Motion:
-        """Return the belief after detecting ``boxes`` (len(rows), 4) for the tracks ``rows``."""
-        gain_base = 1.0 / self.innovation_variance[rows]
-        gain = self.position_variance[rows] * gain_base
-        velocity_gain = self.covariance[rows] * gain_base
-        surprise = _to_centers(boxes) - self.position[rows]
-        after = Motion(*(array.copy() for array in self._arrays()))
-        after.position[rows] += gain * surprise
-        after.velocity[rows] += velocity_gain * surprise
-        after.position_variance[rows] *= 1 - gain
-        after.velocity_variance[rows] -= velocity_gain * self.covariance[rows]
-        after.covariance[rows] *= 1 - gain
-        return after
+        It is the same in x and in y.
+        """
+        measured = MEASUREMENT_NOISE**2 * _areas(self.position)[:, 0]
+        variance: Array = self._state[_POSITION_VARIANCE, :, 0] + measured
+        return variance
 
-    def without_growth(self, rows: list[int]) -> Motion:
-        """Return the belief with the sizes of the tracks ``rows`` at rest.
+    def predict(self, frames: float) -> None:
+        """Go ``frames`` frames on."""
+        position, velocity, variance, covariance, velocity_variance = self._state
+        area = _areas(position)
+        position += velocity * frames
+        np.maximum(position[:, 2:], 1.0, out=position[:, 2:])
+        variance += (2 * covariance + velocity_variance * frames) * frames
+        variance += (POSITION_NOISE**2 * frames) * area
+        covariance += velocity_variance * frames
+        velocity_variance += (VELOCITY_NOISE**2 * frames) * area
+
+    def correct(self, rows: list[int], centers: Array, spread: Array | float = 1.0) -> None:
+        """Take in detections of some of the tracks.
+
+        Args:
+            rows: These tracks.
+            centers: Their detections, (rows, 4) centre x, centre y, width, height in pixels.
+            spread: How much less exact than usual the boxes are, as a factor of their standard
+                deviation, (rows, 1) or one for all.
+        """
+        chosen = self._state[:, rows]
+        position, velocity, variance, covariance, velocity_variance = chosen
+        inverse = 1.0 / (variance + (spread * MEASUREMENT_NOISE) ** 2 * _areas(position))
+        velocity_gain = covariance * inverse
+        gain = variance * inverse
+        surprise = centers - position
+        position += gain * surprise
+        velocity += velocity_gain * surprise
+        velocity_variance -= velocity_gain * covariance
+        rest = 1 - gain
+        variance *= rest
+        covariance *= rest
+        self._state[:, rows] = chosen
+
+    def stop_growth(self, rows: list[int]) -> None:
+        """Let the sizes of some tracks rest.
 
         An object that is not seen would otherwise swell or vanish on the last noise.
         """
-        velocity = self.velocity.copy()
-        velocity[np.ix_(rows, [2, 3])] = 0.0
-        return Motion(
-            self.position,
-            velocity,
-            self.position_variance,
-            self.covariance,
-            self.velocity_variance,
-        )
+        self._state[_VELOCITY, rows, 2:] = 0.0
 
-    def kept(self, rows: list[int]) -> Motion:
-        """Return the belief for the tracks ``rows`` alone."""
-        return Motion(*(array[rows] for array in self._arrays()))
+    def keep(self, rows: list[int]) -> None:
+        """Forget all tracks but some."""
+        self._state = self._state[:, rows]
 
-    def joined(self, other: Motion) -> Motion:
-        """Return the belief for these tracks and then those of ``other``."""
-        pairs = zip(self._arrays(), other._arrays(), strict=True)
-        return Motion(*(np.vstack(pair) for pair in pairs))
-
-    def _arrays(self) -> tuple[Array, ...]:
-        return (
-            self.position,
-            self.velocity,
-            self.position_variance,
-            self.covariance,
-            self.velocity_variance,
-        )
+    def add(self, other: Motion) -> None:
+        """Append the tracks of another belief."""
+        self._state = np.concatenate([self._state, other._state], axis=1)
 
 
-def _to_centers(boxes: Array) -> Array:
-    return np.hstack([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]])
+def centers_of(boxes: Array) -> Array:
+    """Return centre x, centre y, width and height of (N, 4) boxes x1 y1 x2 y2."""
+    centers = np.empty_like(boxes)
+    low, high = boxes[:, :2], boxes[:, 2:]
+    np.subtract(high, low, out=centers[:, 2:])
+    np.add(low, high, out=centers[:, :2])
+    centers[:, :2] *= 0.5
+    return centers
 
 
-def _sizes(position: Array) -> Array:
-    """Return the side of a square of each box's area, (tracks, 1), at least one pixel."""
-    sizes: Array = np.sqrt(np.maximum(position[:, 2:3] * position[:, 3:4], 1.0))
-    return sizes
+def _areas(position: Array) -> Array:
+    """Return each box's area, (tracks, 1), at least one square pixel."""
+    areas: Array = np.maximum(position[:, 2:3] * position[:, 3:4], 1.0)
+    return areas

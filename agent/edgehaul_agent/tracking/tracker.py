@@ -3,7 +3,9 @@
 All tracks first compete for the certain detections, at a price for those that are long
 unseen; then the confirmed tracks still without one are kept alive by uncertain detections,
 which an occluded or blurred object gives. (Zhang et al., "ByteTrack: Multi-Object Tracking by
-Associating Every Detection Box", 2022.)
+Associating Every Detection Box", 2022.) Other than there, a track may be found again by an
+uncertain detection, since those who come out of hiding are seen in part first; and uncertain
+boxes move a track less, as in the filter of Du et al., "GIAOTracker", 2021.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from edgehaul_agent.tracking.association import (
     ABSENCE_COST,
     LABEL_COST,
     assign,
-    motion_costs,
-    overlap_costs,
+    motion_pairs,
+    overlap_pairs,
     overlaps,
 )
-from edgehaul_agent.tracking.kalman import Motion
+from edgehaul_agent.tracking.kalman import Motion, centers_of
 
 Array = NDArray[np.float64]
 
@@ -31,6 +33,9 @@ Array = NDArray[np.float64]
 CUT_VIEW_WEIGHT = 0.1
 """Weight of a view cut by the picture's edge when labels are summed: half a parcel may well
 look like one without its label, and the whole one is seen soon after."""
+UNCERTAIN_SPREAD = 4.0
+"""How much less exact the boxes of uncertain detections are, as a factor: whoever is half hidden
+is found by the half in view, whose middle must not slow its track down."""
 _EDGE_PART = 0.005
 
 
@@ -75,6 +80,7 @@ class Tracker:
     def __init__(self, settings: TrackerSettings) -> None:
         self._settings = settings
         self._tracks: list[Track] = []
+        self._labels: list[str] = []
         self._missed: list[int] = []
         self._motion = Motion.started_at(np.zeros((0, 4)))
         self._last_frame: int | None = None
@@ -100,24 +106,21 @@ class Tracker:
         """
         elapsed = 1 if self._last_frame is None else max(1, frame - self._last_frame)
         self._last_frame = frame
-        self._motion = self._motion.predicted(elapsed)
-        boxes = _boxes_of(detections)
-        pairs = self._associate(detections, boxes)
-        weights = _view_weights(boxes, width, height)
-        self._correct(pairs, detections, boxes, captured_at_s)
-        self._vote(pairs, detections, weights)
+        self._motion.predict(elapsed)
+        seen = _Seen(detections, captured_at_s, width, height, self._settings.certain_score)
+        pairs = self._associate(seen)
+        self._correct(pairs, seen)
         track_ids: list[int | None] = [None] * len(detections)
         for row, column in pairs:
             track_ids[column] = self._tracks[row].track_id
         self._count_misses({row for row, _ in pairs}, elapsed)
-        ended = self._give_up(width, height)
-        for column in self._births(detections, boxes, [column for _, column in pairs]):
-            track_ids[column] = self._begin(detections[column], boxes[column], captured_at_s)
-            self._vote([(len(self._tracks) - 1, column)], detections, weights)
-        seen = tuple(
+        ended = self._give_up(width, height) if any(self._missed) else ()
+        for column in self._births(seen, [column for _, column in pairs]):
+            track_ids[column] = self._begin(seen, column)
+        now = tuple(
             track for track, missed in zip(self._tracks, self._missed, strict=True) if not missed
         )
-        return TrackedFrame(seen, ended, tuple(track_ids))
+        return TrackedFrame(now, ended, tuple(track_ids))
 
     def close(self) -> tuple[Track, ...]:
         """End every track, as at the end of a stream, and return them."""
@@ -125,59 +128,56 @@ class Tracker:
         self._keep([])
         return ended
 
-    def _associate(self, detections: Sequence[Detection], boxes: Array) -> list[tuple[int, int]]:
-        certain = [i for i, d in enumerate(detections) if d.score >= self._settings.certain_score]
-        uncertain = sorted(set(range(len(detections))) - set(certain))
-        costs = motion_costs(self._motion, boxes[certain])
-        costs += LABEL_COST * self._label_differs([detections[i] for i in certain])
-        costs += ABSENCE_COST * np.array(self._missed, dtype=np.float64).reshape(-1, 1)
-        pairs = [(row, certain[column]) for row, column in assign(costs)]
+    def _associate(self, seen: _Seen) -> list[tuple[int, int]]:
+        if not self._tracks:
+            return []
+        certain = [
+            (cost + self._penalty(row, seen.detections[seen.certain[column]]), row, column)
+            for cost, row, column in motion_pairs(self._motion, seen.centers[seen.certain])
+        ]
+        pairs = [(row, seen.certain[column]) for row, column in assign(certain)]
+        if not seen.uncertain:
+            return pairs
         paired = {row for row, _ in pairs}
         rows = [
             row
             for row, track in enumerate(self._tracks)
-            if row not in paired and not self._missed[row] and self._is_confirmed(track)
+            if row not in paired and self._is_confirmed(track)
         ]
-        costs = overlap_costs(
-            self._motion.kept(rows), boxes[uncertain], self._settings.uncertain_overlap
+        uncertain = overlap_pairs(
+            self._motion.position[rows],
+            seen.centers[seen.uncertain],
+            self._settings.uncertain_overlap,
         )
-        return pairs + [(rows[r], uncertain[c]) for r, c in assign(costs)]
+        return pairs + [(rows[r], seen.uncertain[c]) for r, c in assign(uncertain)]
 
-    def _label_differs(self, detections: list[Detection]) -> Array:
-        labels = [track.label for track in self._tracks]
-        return np.array(
-            [[label != d.label for d in detections] for label in labels], dtype=np.float64
-        ).reshape(len(labels), len(detections))
+    def _penalty(self, row: int, detection: Detection) -> float:
+        """Return what a pair costs beside what their places do."""
+        absent = ABSENCE_COST * self._missed[row]
+        return absent + (LABEL_COST if self._labels[row] != detection.label else 0.0)
 
-    def _correct(
-        self,
-        pairs: list[tuple[int, int]],
-        detections: Sequence[Detection],
-        boxes: Array,
-        captured_at_s: float,
-    ) -> None:
+    def _correct(self, pairs: list[tuple[int, int]], seen: _Seen) -> None:
         if not pairs:
             return
-        rows, columns = (list(side) for side in zip(*pairs, strict=True))
-        self._motion = self._motion.corrected(rows, boxes[columns])
+        rows, columns = [row for row, _ in pairs], [column for _, column in pairs]
+        spread: Array | float = 1.0
+        if seen.uncertain:
+            doubtful = set(seen.uncertain)
+            spread = np.array([[UNCERTAIN_SPREAD if c in doubtful else 1.0] for c in columns])
+        self._motion.correct(rows, seen.centers[columns], spread)
         for row, column in pairs:
-            old, detection = self._tracks[row], detections[column]
-            self._tracks[row] = msgspec.structs.replace(
-                old,
-                detection=detection,
-                last_seen_at_s=captured_at_s,
-                hits=old.hits + 1,
-            )
+            old = self._tracks[row]
+            self._put(row, seen, column, first_s=old.first_seen_at_s, hits=old.hits + 1)
 
-    def _vote(
-        self, pairs: list[tuple[int, int]], detections: Sequence[Detection], weights: Array
-    ) -> None:
-        """Add the detections to the label scores of their tracks."""
-        for row, column in pairs:
-            label, track = detections[column].label, self._tracks[row]
-            vote = detections[column].score * float(weights[column])
-            scores = track.label_scores | {label: track.label_scores.get(label, 0.0) + vote}
-            self._tracks[row] = msgspec.structs.replace(track, label_scores=scores)
+    def _put(self, row: int, seen: _Seen, column: int, *, first_s: float, hits: int) -> None:
+        """Set a track to what it is after a detection, and count the detection's label."""
+        old, detection = self._tracks[row], seen.detections[column]
+        vote = detection.score * seen.weight(column)
+        scores = {**old.label_scores}
+        scores[detection.label] = scores.get(detection.label, 0.0) + vote
+        track = Track(old.track_id, detection, first_s, seen.captured_at_s, hits, scores)
+        self._tracks[row] = track
+        self._labels[row] = track.label
 
     def _count_misses(self, seen: set[int], elapsed: int) -> None:
         lost = [row for row in range(len(self._tracks)) if row not in seen]
@@ -185,12 +185,14 @@ class Tracker:
             self._missed[row] = 0
         for row in lost:
             self._missed[row] += elapsed
-        self._motion = self._motion.without_growth(lost)
+        if lost:
+            self._motion.stop_growth(lost)
 
     def _give_up(self, width: float, height: float) -> tuple[Track, ...]:
         keep, ended = [], []
+        places = self._motion.position[:, :2].tolist()
         for row, (track, missed) in enumerate(zip(self._tracks, self._missed, strict=True)):
-            x, y = self._motion.position[row, :2]
+            x, y = places[row]
             outside = missed and not (0 <= x <= width and 0 <= y <= height)
             patience = (
                 self._settings.keep_frames
@@ -206,44 +208,69 @@ class Tracker:
         return tuple(ended)
 
     def _keep(self, rows: list[int]) -> None:
-        self._motion = self._motion.kept(rows)
+        self._motion.keep(rows)
         self._tracks = [self._tracks[row] for row in rows]
+        self._labels = [self._labels[row] for row in rows]
         self._missed = [self._missed[row] for row in rows]
 
-    def _births(
-        self, detections: Sequence[Detection], boxes: Array, paired: list[int]
-    ) -> list[int]:
+    def _births(self, seen: _Seen, paired: list[int]) -> list[int]:
         """Return the detections that begin a track, best first, none a twin of another."""
         taken = list(paired)
+        free = set(seen.certain).difference(paired)
         born = []
-        for column in sorted(range(len(detections)), key=lambda i: -detections[i].score):
-            if column in taken or detections[column].score < self._settings.certain_score:
-                continue
-            others = overlaps(boxes[[column]], boxes[taken])
+        for column in sorted(free, key=lambda i: (-seen.detections[i].score, i)):
+            others = overlaps(seen.centers[[column]], seen.centers[taken])
             if not (others > self._settings.twin_overlap).any():
                 born.append(column)
                 taken.append(column)
         return born
 
-    def _begin(self, detection: Detection, box: Array, captured_at_s: float) -> int:
-        track = Track(self._next_id, detection, captured_at_s, captured_at_s, 1)
+    def _begin(self, seen: _Seen, column: int) -> int:
+        at_s = seen.captured_at_s
+        track = Track(self._next_id, seen.detections[column], at_s, at_s, 1)
         self._next_id += 1
         self._tracks.append(track)
+        self._labels.append("")
         self._missed.append(0)
-        self._motion = self._motion.joined(Motion.started_at(box[None, :]))
+        self._motion.add(Motion.started_at(seen.boxes[[column]]))
+        self._put(len(self._tracks) - 1, seen, column, first_s=at_s, hits=1)
         return track.track_id
 
     def _is_confirmed(self, track: Track) -> bool:
         return track.hits >= self._settings.confirm_hits
 
 
-def _boxes_of(detections: Sequence[Detection]) -> Array:
-    boxes = [(d.box.x1, d.box.y1, d.box.x2, d.box.y2) for d in detections]
-    return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+class _Seen:
+    """The detections of one frame, and what is asked about them more than once.
 
+    Attributes:
+        boxes: (detections, 4) x1 y1 x2 y2.
+        centers: (detections, 4) centre x, centre y, width, height.
+        certain: Numbers of those that may begin a track.
+        uncertain: Numbers of the others.
+    """
 
-def _view_weights(boxes: Array, width: float, height: float) -> Array:
-    """Return how much each view tells of its object's label, (detections,)."""
-    margin = _EDGE_PART * max(width, height)
-    low, high = boxes[:, :2] <= margin, boxes[:, 2:] >= np.array([width, height]) - margin
-    return np.where((low | high).any(axis=1), CUT_VIEW_WEIGHT, 1.0)
+    def __init__(
+        self,
+        detections: Sequence[Detection],
+        captured_at_s: float,
+        width: float,
+        height: float,
+        certain_score: float,
+    ) -> None:
+        self.detections = detections
+        self.captured_at_s = captured_at_s
+        boxes = [(d.box.x1, d.box.y1, d.box.x2, d.box.y2) for d in detections]
+        self.boxes: Array = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+        self.centers = centers_of(self.boxes)
+        self.certain = [i for i, d in enumerate(detections) if d.score >= certain_score]
+        self.uncertain = [i for i, d in enumerate(detections) if d.score < certain_score]
+        self._width, self._height = width, height
+        self._margin = _EDGE_PART * max(width, height)
+
+    def weight(self, column: int) -> float:
+        """Return how much a view tells of its object's label: less where the edge cuts it."""
+        box, margin = self.detections[column].box, self._margin
+        cut = min(box.x1, box.y1) <= margin
+        cut = cut or box.x2 >= self._width - margin or box.y2 >= self._height - margin
+        return CUT_VIEW_WEIGHT if cut else 1.0

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edgehaul.config.gating import ActiveHours, MotionSection, Region, require_timezone
 from edgehaul.config.receivers import (
     GpsdSource,
     NmeaSerialSource,
@@ -14,6 +15,15 @@ from edgehaul.config.receivers import (
     NmeaUdpSource,
 )
 from edgehaul.config.service import MetricsSection, PreviewSection, SupervisionSection
+from edgehaul.config.vehicle import (
+    DrivingSection,
+    GeofencesSection,
+    Route,
+    TripsSection,
+    VehicleConfig,
+    check_names,
+)
+from edgehaul.config.zones import ZoneConfig
 from edgehaul.geometry import Line
 from edgehaul.messages.topics import is_topic_name
 
@@ -23,6 +33,7 @@ Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Period = Annotated[float, Meta(ge=0.1, le=_DAY_S)]
 QuotaMb = Annotated[float, Meta(gt=0, le=1e6)]
 Policy = Literal["every", "latest", "adaptive", "drop_oldest"]
+MOST_ZONES = 32
 SidePx = Annotated[int, Meta(ge=96, le=8192)]
 
 
@@ -213,8 +224,13 @@ class StreamConfig(_Config, frozen=True):
             (``drop_oldest``).
         waiting: Most frames that wait for the model.
         stride: Look at every n-th frame.
+        region: Look at this part of the picture alone; results stay in pixels of the whole.
+        motion: Look only while something moves; none looks at every frame.
+        hours: Look only in these spans of the day; none at all is always.
+        timezone: Whose wall clock ``hours`` mean, such as ``Europe/Rotterdam``.
         score_threshold: Overrides the bundle's; none keeps it.
         lines: Lines to count at.
+        zones: Parts of the picture in which objects are watched.
         publish: Which channels are published.
     """
 
@@ -225,20 +241,33 @@ class StreamConfig(_Config, frozen=True):
     policy: Policy = "every"
     waiting: Annotated[int, Meta(ge=1, le=64)] = 1
     stride: Annotated[int, Meta(ge=1)] = 1
+    region: Region | None = None
+    motion: MotionSection | None = None
+    hours: tuple[ActiveHours, ...] = ()
+    timezone: str = "UTC"
     score_threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
     lines: tuple[CountingLine, ...] = ()
-    publish: tuple[Literal["detections", "tracks", "counts"], ...] = (
+    zones: tuple[ZoneConfig, ...] = ()
+    publish: tuple[Literal["detections", "tracks", "counts", "zones"], ...] = (
         "detections",
         "tracks",
         "counts",
+        "zones",
     )
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be in a topic, and lines that share one."""
+        """Refuse names that cannot be in a topic, and lines or zones that share one."""
         _require_name(self.name)
-        names = [line.name for line in self.lines]
-        if len(set(names)) != len(names):
-            raise ValueError("lines need names that differ from each other")
+        if self.hours:
+            require_timezone(self.timezone)
+        for key, named in (("lines", self.lines), ("zones", self.zones)):
+            names = [one.name for one in named]
+            if len(set(names)) != len(names):
+                raise ValueError(f"{key} need names that differ from each other")
+        if len(self.zones) > MOST_ZONES:
+            raise ValueError(
+                f"zones may be {MOST_ZONES} in one stream at most, not {len(self.zones)}"
+            )
 
 
 class GpsConfig(_Config, frozen=True):
@@ -250,6 +279,11 @@ class GpsConfig(_Config, frozen=True):
         model: Name of an installed bundle that judges the trace; empty for none.
         variant: Variant to run; empty means the one chosen at installation.
         publish_every_s: Least time between two published positions; 0 publishes all.
+        trips: Tells trips; ``{}`` takes the defaults, none switches it off.
+        geofences: Tells areas entered and left; none switches it off.
+        routes: Ways to keep to; leaving one is told.
+        driving: Tells speeding, idling and harsh manoeuvres; ``{}`` takes the defaults, none
+            switches it off.
     """
 
     name: str
@@ -264,10 +298,22 @@ class GpsConfig(_Config, frozen=True):
     model: str = ""
     variant: str = ""
     publish_every_s: Annotated[float, Meta(ge=0, le=_DAY_S)] = 0.0
+    trips: TripsSection | None = None
+    geofences: GeofencesSection | None = None
+    routes: tuple[Route, ...] = ()
+    driving: DrivingSection | None = None
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be in a topic."""
+        """Refuse names that cannot be in a topic, and routes that share one."""
         _require_name(self.name)
+        check_names([route.name for route in self.routes], "routes")
+
+    @property
+    def vehicle(self) -> VehicleConfig:
+        """What is to be told of the vehicle's motion."""
+        return VehicleConfig(
+            trips=self.trips, geofences=self.geofences, routes=self.routes, driving=self.driving
+        )
 
 
 class HealthSection(_Config, frozen=True):

@@ -7,6 +7,14 @@ from typing import Annotated, Literal
 import msgspec
 
 from edgehaul.geometry import Box, Point
+from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
+from edgehaul.messages.zone_events import (
+    DockEvent,
+    ObjectEvent,
+    OccupancyEvent,
+    QueueEvent,
+    ZoneEvent,
+)
 from edgehaul.values import Fix
 
 DeviceStatus = Literal["online", "stopped", "offline"]
@@ -165,16 +173,53 @@ class ForecastEvent(msgspec.Struct, frozen=True, kw_only=True, tag="forecast"):
     model: str = ""
 
 
+CameraEvent = (
+    TrackEvent | CountEvent | ZoneEvent | OccupancyEvent | QueueEvent | DockEvent | ObjectEvent
+)
+"""What the rules of a camera stream tell."""
+
+Happening = (
+    CameraEvent
+    | AnomalyEvent
+    | ForecastEvent
+    | TripEvent
+    | GeofenceEvent
+    | RouteEvent
+    | DrivingEvent
+)
+"""All that can happen."""
+
+
+PlacementSource = Literal["measured", "interpolated", "extrapolated"]
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """How a position was got that no receiver has measured at that very time.
+
+    Attributes:
+        source: ``measured``, ``interpolated`` between two fixes, or ``extrapolated`` from the
+            newest.
+        uncertainty_m: Radius around the position that holds the true one 19 times out of 20.
+        age_s: Time to the nearest fix that it was made of.
+    """
+
+    source: PlacementSource
+    uncertainty_m: float
+    age_s: float = 0.0
+
+
 class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
     """Something happened.
 
     Attributes:
         event: What happened.
         position: Where the device was at that time, where known.
+        placement: How that position was got; none where it is a receiver's own fix.
     """
 
-    event: TrackEvent | CountEvent | AnomalyEvent | ForecastEvent
+    event: Happening
     position: Fix | None = None
+    placement: Placement | None = None
 
 
 class PositionData(_Payload, frozen=True, kw_only=True, tag="position"):
@@ -196,6 +241,7 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
         frames: Frames (or fixes) read.
         processed: Of these, those that a model saw.
         dropped: Of these, those refused by the frame policy.
+        gated: Of these, those not looked at because nothing moved, or at that hour.
         bad: Frames that could not be decoded, fixes without a time or a place; never fatal.
         fps: Processed per second over the last interval.
         latency_p50_ms: Median time from source to result over the last interval.
@@ -209,6 +255,7 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
     frames: int = 0
     processed: int = 0
     dropped: int = 0
+    gated: int = 0
     bad: int = 0
     fps: float = 0.0
     latency_p50_ms: float = 0.0

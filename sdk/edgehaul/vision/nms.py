@@ -59,8 +59,9 @@ def nms(
         Indices of the kept boxes, best first.
     """
     order = np.argsort(-scores, kind="stable")
+    limit = order.size if limit is None else limit
     kept: list[int] = []
-    while order.size and (limit is None or len(kept) < limit):
+    while order.size and len(kept) < limit:
         # In blocks: one large matrix is slow for many boxes, one row at a time for few.
         block, order = order[:BLOCK], order[BLOCK:]
         chosen = block[_undropped(_overlapping(boxes, class_ids, block, block, iou_threshold))]
@@ -78,8 +79,17 @@ def _overlapping(
     columns: NDArray[np.int64],
     iou_threshold: float,
 ) -> NDArray[np.bool_]:
-    """Return whether each box of ``rows`` would drop each box of ``columns``."""
-    overlapping: NDArray[np.bool_] = iou_matrix(boxes[rows], boxes[columns]) > iou_threshold
+    """Return whether each box of ``rows`` would drop each box of ``columns``.
+
+    Without a division: ``shared / (a + b - shared) > t`` is ``shared (1 + t) > t (a + b)``.
+    """
+    a, b = boxes[rows], boxes[columns]
+    sides = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    sides -= np.maximum(a[:, None, :2], b[None, :, :2])
+    np.maximum(sides, 0.0, out=sides)
+    shared = sides[..., 0] * sides[..., 1]
+    both = _areas(a)[:, None] + _areas(b)[None, :]
+    overlapping: NDArray[np.bool_] = shared * (1 + iou_threshold) > both * iou_threshold
     if class_ids is not None:
         overlapping &= class_ids[rows][:, None] == class_ids[columns][None, :]
     return overlapping
@@ -87,7 +97,11 @@ def _overlapping(
 
 def _undropped(overlapping: NDArray[np.bool_]) -> list[int]:
     """Return the rows that no earlier returned row drops."""
-    dropped = np.zeros(len(overlapping), dtype=np.bool_)
+    count = len(overlapping)
+    np.fill_diagonal(overlapping, val=False)
+    if not overlapping.any():
+        return list(range(count))
+    dropped = np.zeros(count, dtype=np.bool_)
     kept = []
     for row, drops in enumerate(overlapping):
         if not dropped[row]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -31,6 +32,17 @@ _CONVERSIONS: dict[tuple[int, str], int | None] = {
 }
 
 
+# Which channel of a picture each plane of the tensor is, by the picture's axes and its colour.
+_PLANES = {
+    (3, "bgr"): (0, 1, 2),
+    (3, "rgb"): (2, 1, 0),
+    (2, "bgr"): (0, 0, 0),
+    (2, "rgb"): (0, 0, 0),
+}
+_Part = tuple[slice, slice]
+"""Rows and columns of the canvas."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where a picture lies on the canvas: ``canvas = original * scale + offset``.
@@ -53,13 +65,18 @@ class Placement:
 
     def boxes_to_original(self, boxes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Return canvas boxes (N, 4) in pixels of the original picture, clipped to it."""
-        original = (boxes - self._offset()) / self._scale()
-        limit = np.array([self.width, self.height, self.width, self.height], dtype=np.float64)
-        return np.clip(original, 0.0, limit).astype(np.float32)
+        scale, offset, limit = _numbers_of(self)
+        original = (boxes - offset) / scale
+        np.maximum(original, 0.0, out=original)
+        np.minimum(original, limit, out=original)
+        result: NDArray[np.float32] = original.astype(np.float32)
+        return result
 
     def boxes_to_canvas(self, boxes: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Return boxes (N, 4) of the original picture in canvas pixels, not clipped."""
-        return (boxes * self._scale() + self._offset()).astype(np.float32)
+        scale, offset, _ = _numbers_of(self)
+        result: NDArray[np.float32] = (boxes * scale + offset).astype(np.float32)
+        return result
 
     def box_to_canvas(self, box: Box) -> Box:
         """Return one box of the original picture in canvas pixels, not clipped."""
@@ -70,12 +87,33 @@ class Placement:
             box.y2 * self.scale_y + self.offset_y,
         )
 
-    # Both in float64: a large picture's coordinates times a small scale would lose pixels.
-    def _scale(self) -> NDArray[np.float64]:
-        return np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y])
+    def within(self, x: int, y: int, width: int, height: int) -> Placement:
+        """Return where a whole picture lies of which this one is the part at ``(x, y)``.
 
-    def _offset(self) -> NDArray[np.float64]:
-        return np.array([self.offset_x, self.offset_y, self.offset_x, self.offset_y])
+        Args:
+            x: Left edge of the part, in pixels of the whole.
+            y: Its upper edge.
+            width: Width of the whole.
+            height: Height of the whole.
+        """
+        return replace(
+            self,
+            offset_x=self.offset_x - x * self.scale_x,
+            offset_y=self.offset_y - y * self.scale_y,
+            width=width,
+            height=height,
+        )
+
+
+@lru_cache(maxsize=64)
+def _numbers_of(placement: Placement) -> NDArray[np.float64]:
+    """Return scale, offset and limit of a box's four numbers, (3, 4).
+
+    In float64: a large picture's coordinates times a small scale would lose pixels.
+    """
+    scale = (placement.scale_x, placement.scale_y)
+    offset = (placement.offset_x, placement.offset_y)
+    return np.array([scale * 2, offset * 2, (placement.width, placement.height) * 2], np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +166,19 @@ class Preprocessor:
         self.spec = spec
         self._canvases: dict[int, NDArray[np.uint8]] = {}
         self._fitted: dict[int, tuple[int, int]] = {}
+        self._channels = 0
+        self._converted: tuple[int, tuple[int, int, int, int]] | None = None
         height, width = spec.height, spec.width
         shape = (height, width) if spec.channels == 1 else (height, width, spec.channels)
         self._ordered = np.empty(shape, dtype=np.uint8)
         self._plane = np.empty((height, width), dtype=np.uint8)
         self._tensor = np.empty(spec.tensor_shape, dtype=spec.dtype)
         self._tables = _value_tables(spec)
+
+    @property
+    def canvas(self) -> NDArray[np.uint8]:
+        """The last picture as it lies on the canvas, before colours and numbers are changed."""
+        return self._canvases[self._channels]
 
     def __call__(self, image: NDArray[np.uint8]) -> tuple[NDArray[Any], Placement]:
         """Return the tensor for one picture, and where the picture lies on its canvas.
@@ -152,13 +197,8 @@ class Preprocessor:
         height, width = image.shape[:2]
         fit = _fit(self.spec, width, height)
         canvas = self._resized(image, channels, fit)
-        conversion = _CONVERSIONS[channels, self.spec.color]
-        if conversion is None:
-            ordered = canvas
-        else:
-            ordered = self._ordered
-            cv2.cvtColor(canvas, conversion, dst=ordered)
-        return self._to_tensor(ordered), fit.placement(width, height)
+        self._channels = channels
+        return self._to_tensor(canvas, channels, fit.target), fit.placement(width, height)
 
     def _resized(self, image: NDArray[np.uint8], channels: int, fit: _Fit) -> NDArray[np.uint8]:
         x, y, width, height = fit.target
@@ -187,20 +227,59 @@ class Preprocessor:
             self._fitted[channels] = size
         return canvas
 
-    def _to_tensor(self, ordered: NDArray[np.uint8]) -> NDArray[Any]:
-        spec, tensor = self.spec, self._tensor
-        if spec.dtype == "uint8" and (spec.layout == "nhwc" or spec.channels == 1):
-            return ordered.reshape(spec.tensor_shape)
-        if spec.layout == "nhwc" or spec.channels == 1:
-            cv2.LUT(ordered, self._tables[0], dst=tensor.reshape(ordered.shape))
-            return tensor
-        for channel in range(spec.channels):
-            if spec.dtype == "uint8":
-                cv2.extractChannel(ordered, channel, dst=tensor[0, channel])
-            else:
-                cv2.extractChannel(ordered, channel, dst=self._plane)
-                cv2.LUT(self._plane, self._tables[channel], dst=tensor[0, channel])
-        return tensor
+    def _to_tensor(
+        self, canvas: NDArray[np.uint8], channels: int, target: tuple[int, int, int, int]
+    ) -> NDArray[Any]:
+        """Return the canvas as the model takes it; of the padding only what is not there yet."""
+        spec = self.spec
+        conversion = _CONVERSIONS[channels, spec.color]
+        if conversion is None and not self._tables and self._is_interleaved:
+            return canvas.reshape(spec.tensor_shape)
+        part: _Part = np.s_[:, :]
+        if self._converted == (channels, target):
+            x, y, width, height = target
+            part = np.s_[y : y + height, x : x + width]
+        self._converted = (channels, target)
+        if self._is_interleaved:
+            self._convert_interleaved(canvas[part], conversion, part)
+        else:
+            self._convert_planes(canvas[part], part)
+        return self._tensor
+
+    @property
+    def _is_interleaved(self) -> bool:
+        return self.spec.layout == "nhwc" or self.spec.channels == 1
+
+    def _convert_interleaved(
+        self, canvas: NDArray[np.uint8], conversion: int | None, part: _Part
+    ) -> None:
+        shape = self._ordered.shape
+        ordered = canvas
+        if conversion is not None:
+            # Where bytes are taken, colours are ordered right in the tensor.
+            buffer = self._ordered if self._tables else self._tensor.reshape(shape)
+            ordered = buffer[part]
+            cv2.cvtColor(canvas, conversion, dst=ordered)
+        if self._tables:
+            cv2.LUT(ordered, self._tables[0], dst=self._tensor.reshape(shape)[part])
+
+    def _convert_planes(self, canvas: NDArray[np.uint8], part: _Part) -> None:
+        """Split a colour picture into the planes of the tensor, in the model's order."""
+        for channel, source in enumerate(_PLANES[canvas.ndim, self.spec.color]):
+            plane = self._tensor[0, channel][part]
+            if not self._tables:
+                _take_channel(canvas, source, plane)
+                continue
+            bytes_of = self._plane[: canvas.shape[0], : canvas.shape[1]]
+            _take_channel(canvas, source, bytes_of)
+            cv2.LUT(bytes_of, self._tables[channel], dst=plane)
+
+
+def _take_channel(canvas: NDArray[np.uint8], channel: int, plane: NDArray[np.uint8]) -> None:
+    if canvas.ndim == 2:  # noqa: PLR2004 - grey
+        np.copyto(plane, canvas)
+    else:
+        cv2.extractChannel(canvas, channel, dst=plane)
 
 
 def _channels(image: NDArray[np.uint8]) -> int:

@@ -17,6 +17,9 @@ class SomeLosses:
     def dropped(self) -> int:
         return 3
 
+    def gated(self) -> int:
+        return 0
+
     def bad(self) -> int:
         return 2
 

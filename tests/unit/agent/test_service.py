@@ -183,6 +183,9 @@ class NoLosses:
     def dropped(self) -> int:
         return self._counts[0]
 
+    def gated(self) -> int:
+        return 4
+
     def bad(self) -> int:
         return self._counts[1]
 
@@ -208,6 +211,7 @@ def test_the_page_has_every_counter() -> None:
     frames = page["edgehaul_stream_frames_total"]
     assert frames[dock, ("outcome", "processed")] == 5
     assert frames[dock, ("outcome", "dropped")] == 3
+    assert frames[dock, ("outcome", "gated")] == 4
     assert frames[dock, ("outcome", "bad")] == 2
     assert page["edgehaul_stream_restarts_total"][(dock,)] == 2
     buckets = page["edgehaul_stream_latency_seconds_bucket"]
@@ -253,7 +257,8 @@ def test_counters_go_on_with_another_run() -> None:
     metrics.processed(1.0)
     metrics.follow(NoLosses(4, 0))
     health = metrics.total()
-    assert (health.frames, health.processed, health.dropped, health.bad) == (9, 1, 7, 1)
+    assert (health.frames, health.processed, health.dropped, health.bad) == (17, 1, 7, 1)
+    assert health.gated == 8
 
 
 # ---- the server ---------------------------------------------------------------------------

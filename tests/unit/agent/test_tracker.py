@@ -5,7 +5,7 @@ import pytest
 
 from edgehaul.geometry import Box
 from edgehaul.values import Detection
-from edgehaul_agent.tracking.kalman import Motion
+from edgehaul_agent.tracking.kalman import Motion, centers_of
 from edgehaul_agent.tracking.tracker import TrackedFrame, Tracker, TrackerSettings
 
 WIDTH, HEIGHT = 640, 480
@@ -162,11 +162,45 @@ def test_the_filter_learns_a_velocity() -> None:
     motion = Motion.started_at(boxes)
     for step in range(1, 15):
         boxes_now = boxes + step * np.array([[12.0, 0, 12, 0], [0, -4, 0, -4]])
-        motion = motion.predicted(1).corrected([0, 1], boxes_now)
+        motion.predict(1)
+        motion.correct([0, 1], centers_of(boxes_now))
     np.testing.assert_allclose(motion.velocity[:, :2], [[12, 0], [0, -4]], atol=0.3)
-    np.testing.assert_allclose(motion.boxes, boxes_now, atol=1.0)
-    far = motion.predicted(10)
-    np.testing.assert_allclose(
-        far.position[:, :2] - motion.position[:, :2], motion.velocity[:, :2] * 10
-    )
-    assert (far.position_variance > motion.position_variance).all()
+    np.testing.assert_allclose(motion.position, centers_of(boxes_now), atol=1.0)
+    before, unsure = motion.position.copy(), motion.center_variance
+    motion.predict(10)
+    np.testing.assert_allclose(motion.position[:, :2] - before[:, :2], motion.velocity[:, :2] * 10)
+    assert (motion.center_variance > unsure).all()
+
+
+def test_whoever_comes_out_of_hiding_is_found_again_by_an_uncertain_detection() -> None:
+    scene = Scene()
+    for frame in range(10):
+        scene.step(parcel(100 + 10 * frame))
+    for _ in range(8):
+        scene.step()
+    result = scene.step(parcel(280, score=0.3))
+    assert result.track_ids == (1,)
+    assert scene.step(parcel(290)).track_ids == (1,)
+
+
+def test_the_half_in_view_does_not_slow_a_track_down() -> None:
+    scene = Scene()
+    for frame in range(10):
+        scene.step(parcel(100 + 10 * frame))
+    for frame in range(10, 14):  # its right half goes behind a post at x = 220
+        x = 100 + 10 * frame
+        box = Box(x - 40, 160, min(x + 40, 220), 240)
+        scene.step(Detection(box, 0, "p", 0.3))
+    for _ in range(10):
+        scene.step()
+    assert scene.step(parcel(340), parcel(250, 330)).track_ids == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("box", "track_id"), [(Box(260, 150, 360, 250), 2), (Box(270, 180, 370, 220), 1)]
+)
+def test_what_is_larger_both_ways_is_another_object(box: Box, track_id: int) -> None:
+    scene = Scene()
+    for _ in range(5):
+        scene.step(parcel(300, size=40))
+    assert scene.step(Detection(box, 0, "p", 0.9)).track_ids == (track_id,)

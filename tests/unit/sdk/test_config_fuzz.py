@@ -16,7 +16,17 @@ device: {id: a, site: s}
 mqtt: {port: 1884}
 streams:
   - {name: b, source: {type: file, path: p}, model: m, lines: [{name: l, points: [[0, 1], [2, 3]]}]}
-gps: [{name: t, source: {type: virtual_truck, seed: 3}, publish_every_s: 1.5}]
+gps:
+  - name: t
+    source: {type: virtual_truck, seed: 3}
+    publish_every_s: 1.5
+    trips: {stop_after_s: 60}
+    driving: {speed_limit_mps: 20}
+    geofences:
+      fences:
+        - {name: g, circle: {center: [52, 4], radius_m: 9}}
+        - {name: h, polygon: [[0, 1], [2, 3], [4, -5]]}
+    routes: [{name: r, points: [[0, 1], [2, 3]]}]
 """
 PLACED = re.compile(r"f\.yaml:\d+:\d+: \S")
 

@@ -88,7 +88,7 @@ health: {interval_s: .nan}
         "f.yaml:9:43: streams[0].lines[0].points[1]: expected a list [x, y], got '4'",
         (
             "f.yaml:10:15: streams[0].publish[0]: expected one of counts, detections, tracks, "
-            "got 'count'; did you mean 'counts'?"
+            "zones, got 'count'; did you mean 'counts'?"
         ),
         "f.yaml:11:5: streams[1]: expected a mapping (key: value), got '5'",
         (

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 import yaml
 
 from edgehaul.geometry import Box, Point
-from edgehaul.messages import codec, payloads
+from edgehaul.messages import codec, payloads, vehicle
 from edgehaul.messages.asyncapi import CHANNELS
 from edgehaul.messages.envelope import Payload
 from edgehaul.messages.schema import main, message_schemas, stale_files
@@ -52,6 +53,40 @@ EXAMPLES: list[Payload] = [
             ended_at="2026-01-31T12:00:04.000Z",
             position=FIX,
         )
+    ),
+    payloads.EventData(
+        event=vehicle.TripEvent(
+            phase="end",
+            started_at="2026-01-31T12:00:00.000Z",
+            ended_at="2026-01-31T13:00:00.000Z",
+            distance_m=41_200.5,
+            ended_by="stop",
+        ),
+        position=FIX,
+    ),
+    payloads.EventData(
+        event=vehicle.GeofenceEvent(fence="yard", phase="dwell", inside_s=600.0), position=FIX
+    ),
+    payloads.EventData(
+        event=vehicle.RouteEvent(
+            route="ring",
+            phase="deviated",
+            started_at="2026-01-31T12:00:00.000Z",
+            distance_m=350.0,
+        ),
+        position=FIX,
+    ),
+    payloads.EventData(
+        event=vehicle.DrivingEvent(
+            manoeuvre="harsh_braking",
+            phase="end",
+            started_at="2026-01-31T12:00:00.000Z",
+            peak_at="2026-01-31T12:00:01.000Z",
+            ended_at="2026-01-31T12:00:02.000Z",
+            acceleration_mps2=-4.4,
+        ),
+        position=FIX,
+        placement=payloads.Placement(source="interpolated", uncertainty_m=4.2, age_s=0.4),
     ),
     payloads.PositionData(fix=FIX, valid=False),
     payloads.HealthData(
@@ -154,3 +189,16 @@ def test_check_names_the_stale_file_and_the_remedy(
     error = capsys.readouterr().err
     assert "ack.json" in error
     assert "python -m edgehaul.messages.schema" in error
+
+
+def test_who_knows_no_placement_reads_the_position_and_the_other_way_round() -> None:
+    class OldEventData(msgspec.Struct, tag_field="kind", tag="event"):
+        event: payloads.CountEvent
+        position: Fix | None = None
+
+    event = next(e for e in EXAMPLES if isinstance(e, payloads.EventData) and e.position)
+    placement = payloads.Placement(source="extrapolated", uncertainty_m=9.0)
+    new = msgspec.structs.replace(event, placement=placement)
+    old = msgspec.json.decode(msgspec.json.encode(new), type=OldEventData)
+    assert old.position == new.position
+    assert msgspec.json.decode(msgspec.json.encode(old), type=payloads.EventData) == event

@@ -19,6 +19,14 @@ from edgehaul.messages.payloads import (
     StateData,
     TrackEvent,
 )
+from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
+from edgehaul.messages.zone_events import (
+    DockEvent,
+    ObjectEvent,
+    OccupancyEvent,
+    QueueEvent,
+    ZoneEvent,
+)
 from edgehaul.values import Fix
 from edgehaul_tools.subscribe.lines import describe
 from tests.fakes.delivery import stored_message
@@ -39,6 +47,72 @@ ANOMALY = AnomalyEvent(label="speeding", score=0.87, started_at="10:00", ended_a
         (EventData(event=TrackEvent(phase="new", track_id=7, after=PARCEL)), "track 7 new parcel"),
         (EventData(event=COUNT), "parcel crossed gate forward"),
         (EventData(event=ANOMALY), "speeding (0.87) 10:00 to 10:01"),
+        (
+            EventData(
+                event=ZoneEvent(
+                    zone="yard",
+                    phase="exit",
+                    label="van",
+                    track_id=7,
+                    at=Point(1, 2),
+                    dwell_s=61.25,
+                    reason="lost",
+                )
+            ),
+            "van 7 exit yard after 61.2 s (lost)",
+        ),
+        (
+            EventData(
+                event=ZoneEvent(zone="yard", phase="enter", label="van", track_id=7, at=Point(1, 2))
+            ),
+            "van 7 enter yard",
+        ),
+        (EventData(event=OccupancyEvent(zone="yard", count=3)), "3 in yard"),
+        (
+            EventData(event=OccupancyEvent(zone="yard", count=9, overcrowded=True)),
+            "9 in yard, too many",
+        ),
+        (
+            EventData(event=QueueEvent(zone="till", length=4, mean_wait_s=30, max_wait_s=70)),
+            "4 wait in till, 30.0 s in the mean, 70.0 s at most",
+        ),
+        (
+            EventData(event=DockEvent(zone="dock 3", state="free", duration_s=1800)),
+            "dock 3 is free after 1800.0 s",
+        ),
+        (
+            EventData(
+                event=ObjectEvent(
+                    zone="hall",
+                    phase="left",
+                    label="bag",
+                    track_id=7,
+                    box=Box(1, 2, 3, 4),
+                    stood_s=60.5,
+                )
+            ),
+            "bag left in hall, stood 60.5 s",
+        ),
+        (EventData(event=TripEvent(phase="start", started_at="10:00")), "trip started"),
+        (
+            EventData(event=TripEvent(phase="end", started_at="1", distance_m=950, duration_s=90)),
+            "trip ended: 950 m in 90 s",
+        ),
+        (EventData(event=GeofenceEvent(fence="yard", phase="enter")), "geofence yard: enter"),
+        (
+            EventData(
+                event=RouteEvent(route="r", phase="deviated", started_at="1", distance_m=310.0)
+            ),
+            "route r: deviated, 310 m away",
+        ),
+        (
+            EventData(
+                event=DrivingEvent(
+                    manoeuvre="idling", phase="start", started_at="1", peak_at="2", duration_s=120
+                )
+            ),
+            "idling start, 120 s",
+        ),
         (PositionData(fix=PLACE), "22.500000 114.050000 3.0 m/s"),
         (StateData(status="stopped"), "stopped"),
         (StateData(status="offline", reason="connection lost"), "offline connection lost"),

@@ -11,10 +11,19 @@ from edgehaul.messages.payloads import (
     EventData,
     ForecastEvent,
     GapData,
+    Happening,
     HealthData,
     PositionData,
     StateData,
     TrackEvent,
+)
+from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
+from edgehaul.messages.zone_events import (
+    DockEvent,
+    ObjectEvent,
+    OccupancyEvent,
+    QueueEvent,
+    ZoneEvent,
 )
 from edgehaul.subscriber.client import ReceivedMessage
 
@@ -51,7 +60,7 @@ def _condition(data: object) -> str:
     return repr(data)
 
 
-def _event(event: TrackEvent | CountEvent | AnomalyEvent | ForecastEvent) -> str:
+def _event(event: Happening) -> str:
     match event:
         case TrackEvent(after=after):
             return f"track {event.track_id} {event.phase} {after.label if after else ''}".rstrip()
@@ -62,3 +71,42 @@ def _event(event: TrackEvent | CountEvent | AnomalyEvent | ForecastEvent) -> str
         case ForecastEvent():
             values = ", ".join(f"{name} {value:.1f}" for name, value in event.values.items())
             return f"in {event.horizon_s:g} s: {values}"
+    if isinstance(event, TripEvent | GeofenceEvent | RouteEvent | DrivingEvent):
+        return _vehicle(event)
+    return _zone_event(event)
+
+
+def _zone_event(
+    event: ZoneEvent | OccupancyEvent | QueueEvent | DockEvent | ObjectEvent,
+) -> str:
+    too_many = ", too many" if getattr(event, "overcrowded", False) else ""
+    match event:
+        case ZoneEvent():
+            after = "" if event.phase == "enter" else f" after {event.dwell_s:.1f} s"
+            reason = f" ({event.reason})" if event.reason else ""
+            return f"{event.label} {event.track_id} {event.phase} {event.zone}{after}{reason}"
+        case OccupancyEvent():
+            return f"{event.count} in {event.zone}{too_many}"
+        case QueueEvent():
+            return (
+                f"{event.length} wait in {event.zone}{too_many}, {event.mean_wait_s:.1f} s in the"
+                f" mean, {event.max_wait_s:.1f} s at most"
+            )
+        case DockEvent():
+            return f"{event.zone} is {event.state} after {event.duration_s:.1f} s"
+        case ObjectEvent():
+            return f"{event.label} {event.phase} in {event.zone}, stood {event.stood_s:.1f} s"
+
+
+def _vehicle(event: TripEvent | GeofenceEvent | RouteEvent | DrivingEvent) -> str:
+    match event:
+        case TripEvent(phase="start"):
+            return "trip started"
+        case TripEvent():
+            return f"trip ended: {event.distance_m:.0f} m in {event.duration_s:.0f} s"
+        case GeofenceEvent():
+            return f"geofence {event.fence}: {event.phase}"
+        case RouteEvent():
+            return f"route {event.route}: {event.phase}, {event.distance_m:.0f} m away"
+        case DrivingEvent():
+            return f"{event.manoeuvre} {event.phase}, {event.duration_s:.0f} s"

@@ -213,14 +213,18 @@ ZOO: dict[str, ZooModel] = {
             picture_lesson(steps=300, rate=4e-3),
         ),
         _picture(
-            "vgg16_half", "VGG-16 half 224", partial(HalfVgg, CLASSES), Goal(), picture_lesson()
+            "vgg16_half",
+            "VGG-16 half 224",
+            partial(HalfVgg, CLASSES),
+            Goal(),
+            picture_lesson(steps=300, rate=1e-3),
         ),
         _picture(
             "googlenet",
             "GoogLeNet 224",
             partial(_classifier, "googlenet"),
             Goal(),
-            picture_lesson(),
+            picture_lesson(steps=300, rate=1e-3),
         ),
         _detector(
             "yolo_relu", "YOLO-like 320 ReLU", partial(GridDetector, "relu"), Goal(0.44, 0.35)
