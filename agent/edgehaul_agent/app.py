@@ -27,7 +27,9 @@ from edgehaul_agent.health.watchdog import Loop, Watchdog, moves_on
 from edgehaul_agent.keeper import Keeper
 from edgehaul_agent.notices import Notices, healthz
 from edgehaul_agent.outlet import Outbox
+from edgehaul_agent.pipeline.camera import StreamPipeline
 from edgehaul_agent.pipeline.workers import WorkerPool
+from edgehaul_agent.preview import Preview
 from edgehaul_agent.reload import Reloader, change
 from edgehaul_agent.restarts import StallError
 from edgehaul_agent.supervisor import Supervisor
@@ -108,6 +110,7 @@ class Agent:
         self._systemd = systemd or Systemd({})
         self._clock: Clock = StoppableClock(stop)
         self._watchdog = Watchdog(self._systemd, [], self._clock)
+        self._preview: Preview | None = None
 
     def run(self) -> RunReport:
         """Run until every source has ended or ``stop`` is set.
@@ -163,7 +166,10 @@ class Agent:
             self._assembly.forget(stream)
 
         def build(outbox: Outbox, clock: Clock) -> Pipeline:
-            return self._assembly.pipeline(stream, outbox, workers, clock, keeper.metrics)
+            pipeline = self._assembly.pipeline(stream, outbox, workers, clock, keeper.metrics)
+            if self._preview is not None and isinstance(pipeline, StreamPipeline):
+                pipeline.viewfinder = self._preview.viewfinder(stream.name)
+            return pipeline
 
         return Attempt(stream.name, build, spool, clock=self._clock, changed=changed)
 
@@ -248,15 +254,23 @@ class Agent:
 
     @contextmanager
     def _pages(self, notices: Notices) -> Iterator[None]:
-        """Serve the pages where that is configured; a port that is taken stops no stream."""
-        section = self._assembly.config.metrics
+        """Serve what is configured to be; a port that is taken stops no stream."""
+        metrics, preview = self._assembly.config.metrics, self._assembly.config.preview
         pages = {"/metrics": notices.metrics, "/healthz": lambda: healthz(self._watchdog)}
         with ExitStack() as stack:
             try:
-                if section.port:
-                    stack.enter_context(PageServer(section.host, section.port, pages))
+                if metrics.port:
+                    stack.enter_context(PageServer(metrics.host, metrics.port, pages))
             except DeviceError as error:
                 _log.error("there will be no metrics: %s", error)
+            try:
+                if preview.port:
+                    self._preview = Preview(
+                        preview, lambda: self._assembly.config.streams, self._clock
+                    )
+                    stack.enter_context(self._preview)
+            except DeviceError as error:
+                _log.error("there will be no preview: %s", error)
             yield
 
     def _deliver(self, forwarder: Forwarder, spool: Spool) -> bool:

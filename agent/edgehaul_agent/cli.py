@@ -33,6 +33,8 @@ from edgehaul_agent.update.install import install_bundle
 NAME = "edgehaul-agent"
 DRAIN_TIMEOUT_S = 30.0
 MAX_WAIT_S = 86_400.0
+PREVIEW_PORT = 8480
+_MAX_PORT = 65_535
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -67,9 +69,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     path = Path(options.config)
+
+    def read() -> DeviceConfig:
+        config = load(path, DeviceConfig)
+        if options.preview is None:
+            return config
+        preview = msgspec.structs.replace(config.preview, port=options.preview)
+        return msgspec.structs.replace(config, preview=preview)
+
     return run_agent(
-        _assembly(options.config),
-        Reloader(lambda: load(path, DeviceConfig)),
+        Assembly(read(), path.resolve().parent),
+        Reloader(read),
         drain_timeout_s=options.drain_timeout_s,
         as_json=options.json,
     )
@@ -211,6 +221,17 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _port(text: str) -> int:
+    """Return a port of the command line.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port in 1..{_MAX_PORT}")
+    return int(text)
+
+
 def _print_json(value: object) -> None:
     print(msgspec.json.encode(value).decode())
 
@@ -243,6 +264,16 @@ def _parser() -> argparse.ArgumentParser:
         default=DRAIN_TIMEOUT_S,
         metavar="S",
         help="how long to wait at the end until everything is delivered (default %(default)s)",
+    )
+
+    run.add_argument(
+        "--preview",
+        type=_port,
+        nargs="?",
+        const=PREVIEW_PORT,
+        metavar="PORT",
+        help="show the camera streams with what is found in them to a browser on this machine "
+        "(port %(const)s by default)",
     )
 
     check = _command(commands, "check", _check, "try models, sources and broker, and leave")

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
@@ -325,3 +327,21 @@ def test_the_state_follows_a_reload(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+@pytest.mark.slow
+def test_the_preview_shows_a_stream_of_the_running_agent(tmp_path: Path) -> None:
+    port = free_port()
+    config = make_device(tmp_path, port=free_port(), source=LIVE)
+    words = [*AGENT, "run", "--config", str(config), "--preview", str(port)]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: curl(port, "/")[0] == 200, timeout_s=60)
+            words = ["curl", "-s", "-m", "20", f"http://127.0.0.1:{port}/dock.jpg"]
+            picture = subprocess.run(words, capture_output=True, timeout=30, check=True).stdout
+            image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+            assert image.shape == (120, 160, 3)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()

@@ -28,6 +28,7 @@ from edgehaul_agent.inference.engine import Array
 from edgehaul_agent.inference.pictures import PictureModel
 from edgehaul_agent.outlet import StreamOutlet
 from edgehaul_agent.pipeline.handover import Handover
+from edgehaul_agent.pipeline.viewfinder import Viewfinder
 from edgehaul_agent.pipeline.watch import Watch
 from edgehaul_agent.pipeline.workers import WorkerPool
 from edgehaul_agent.sources.base import FrameSource
@@ -51,6 +52,8 @@ class _View(msgspec.Struct, frozen=True):
     canvas: Preprocessor
     tensor: Array
     placement: Placement
+    picture: Image | None = None
+    """The whole picture, where somebody watches."""
 
 
 class StreamPipeline:
@@ -92,6 +95,8 @@ class StreamPipeline:
         self.workers = workers
         self._seat = workers.seat(self._take_turn)
         self._handover: Handover[_View] = Handover(config.policy, self._seat, clock, config.waiting)
+        self.viewfinder: Viewfinder | None = None
+        """Where people watch, if anywhere; set it before :meth:`run`."""
         self.watch = Watch(source, clock, seat=self._seat, handover=self._handover)
         self._canvases = [model.canvas() for _ in range(config.waiting + _IN_FLIGHT)]
         self._hours = HoursGate(config.hours, config.timezone)
@@ -170,7 +175,7 @@ class StreamPipeline:
 
     def _wants(self, stop: threading.Event) -> bool:
         last = stop.is_set()
-        if not last and not self._hours.opens(self._clock.now_s()):
+        if not last and self._handover.open and not self._hours.opens(self._clock.now_s()):
             self._gated += 1
             self.watch.reader.working()
             return False
@@ -192,7 +197,10 @@ class StreamPipeline:
             self._canvases.append(canvas)
             self._gated += 1
             return None
-        return _View(frame.index, frame.captured_at_s, taken_at_s, canvas, tensor, placement)
+        # A frame owns its picture: to show it is only to keep it a moment longer.
+        picture = frame.image if self.viewfinder and self.viewfinder.wants() else None
+        at_s = frame.captured_at_s
+        return _View(frame.index, at_s, taken_at_s, canvas, tensor, placement, picture)
 
     def _placed(self, canvas: Preprocessor, image: Image) -> tuple[Array, Placement]:
         """Bring the part of a picture that is looked at onto a canvas.
@@ -239,6 +247,13 @@ class StreamPipeline:
         at_s = view.captured_at_s
         self._tell_events(self._rules.update(tracked.seen, tracked.ended, at_s), at_s)
         self.metrics.processed(latency_ms)
+        if self.viewfinder and view.picture is not None:
+            shown = [
+                (one, track_id)
+                for one, track_id in zip(found, tracked.track_ids, strict=True)
+                if one.score >= self._model.certain_score
+            ]
+            self.viewfinder.show(view.picture, shown)
 
     def _follow(self, view: _View, found: Sequence[Detection]) -> TrackedFrame:
         if not self._model.gives_objects:
