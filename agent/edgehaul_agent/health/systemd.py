@@ -59,10 +59,6 @@ class Systemd:
         """Feed the watchdog."""
         self._notify("WATCHDOG=1")
 
-    def extend(self, duration_s: float) -> None:
-        """Ask for more time to stop."""
-        self._notify(f"EXTEND_TIMEOUT_USEC={round(duration_s * _MICROSECONDS)}")
-
     def _notify(self, state: str) -> None:
         if not self._address:
             return
