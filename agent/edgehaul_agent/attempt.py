@@ -132,6 +132,11 @@ class Attempt:
         """Whether it has ended by itself."""
         return self._over.is_set()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is lost, though its reader may not know yet."""
+        return self._watch is not None and self._watch.has_failed
+
     def holds_threads(self) -> bool:
         """Return whether threads of an attempt that was given up are still there."""
         return self._thread.is_alive() or (self._watch is not None and self._watch.holds_worker())

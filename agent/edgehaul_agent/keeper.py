@@ -165,6 +165,8 @@ class Keeper:
         if attempt.has_opened and self.state == "starting":
             self.has_opened = True
             self.state = "running"
+        if attempt.has_failed:
+            attempt.stop.set()  # its camera may be away for days before it learns with a frame
         if attempt.is_over:
             self.has_opened = self.has_opened or attempt.has_opened
             self._attempt = None

@@ -34,15 +34,17 @@ class Camera:
 
     Args:
         before: Called with the number of each frame before it is given.
+        stop: Ends it, as it ends real sources by waking their clock's sleepers.
     """
 
-    def __init__(self, before: Callable[[int], None] = lambda _index: None) -> None:
+    def __init__(self, before: Callable[[int], None], stop: threading.Event) -> None:
         self.bad = self.skipped = 0
         self.state = "live"
         self.is_open = False
         self.allowed = threading.Semaphore(0)
         self.closing = threading.Event()
         self._before = before
+        self._stop = stop
 
     def __enter__(self) -> Self:
         self.is_open = True
@@ -53,7 +55,7 @@ class Camera:
 
     def frames(self, wants: Wants = always) -> Iterator[Frame]:
         index = 0
-        while not self.closing.is_set():
+        while not (self.closing.is_set() or self._stop.is_set()):
             if not self.allowed.acquire(timeout=0.01):
                 continue
             self._before(index)
@@ -147,13 +149,13 @@ class Rig:
         self.workers.__exit__()
 
     def _attempt(self, keeper: Keeper, changed: Callable[[], None]) -> Attempt:
-        stream = keeper.stream
+        stream, stops = keeper.stream, []
         assert isinstance(stream, StreamConfig)
 
         def build(outbox: Outbox, clock: Clock) -> StreamPipeline:
             self.built.append(stream.name)
             self.building(stream.name)
-            camera = Camera(self.before.get(stream.name, lambda _index: None))
+            camera = Camera(self.before.get(stream.name, lambda _index: None), stops[0])
             self.cameras[stream.name] = camera
             self.made.append(camera)
             return StreamPipeline(
@@ -166,13 +168,17 @@ class Rig:
                 metrics=keeper.metrics,
             )
 
+        def stoppable(stop: threading.Event) -> Clock:
+            stops.append(stop)
+            return self.clock
+
         return Attempt(
             stream.name,
             build,
             self.outbox,
             clock=self.clock,
             changed=changed,
-            stoppable=lambda _stop: self.clock,
+            stoppable=stoppable,
         )
 
     def keeper(self, name: str = "dock") -> Keeper:

@@ -234,6 +234,7 @@ class StreamPipeline:
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that reads
             self._error = error
             self._handover.abandon()
+            self.watch.has_failed = True
         self._canvases.append(view.canvas)
         return self._handover.done()
 

@@ -31,6 +31,8 @@ class Watch:
 
     Attributes:
         reader: Of the thread that reads the source.
+        has_failed: Whether a worker has failed on a frame. The reader learns of it with the next
+            frame; until one comes it can be told to stop.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Watch:
         handover: Abandonable | None = None,
     ) -> None:
         self.reader = Progress(clock)
+        self.has_failed = False
         self._source = source
         self._seat = seat
         self._handover = handover
