@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -166,6 +167,9 @@ class Agent:
             self._assembly.forget(stream)
 
         def build(outbox: Outbox, clock: Clock) -> Pipeline:
+            if keeper.metrics.restarts:
+                # The run before refers to itself; its model and pictures shall not wait for room.
+                gc.collect()
             pipeline = self._assembly.pipeline(stream, outbox, workers, clock, keeper.metrics)
             if self._preview is not None and isinstance(pipeline, StreamPipeline):
                 pipeline.viewfinder = self._preview.viewfinder(stream.name)

@@ -222,6 +222,8 @@ class Keeper:
         self._failures += 1
         self._since_s = self._clock.monotonic_s() + wait_s
         self.state = "waiting"
+        # Its traceback would keep the pipeline with its model and pictures until the next failure.
+        error.__traceback__ = None
         text, again = str(self.failure), "it is started again"
         level = logging.WARNING if text == self._told else logging.ERROR
         self._told = text

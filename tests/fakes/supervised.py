@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
@@ -108,6 +109,7 @@ class Rig:
         cameras: The newest camera of each stream.
         script: Answers of each stream's model; may be set before it is built.
         building: Called with the stream's name when it is built; may raise.
+        pipelines: Those that were built, as far as anybody keeps them.
         silent: Names of streams whose cameras are there and give nothing.
     """
 
@@ -130,6 +132,7 @@ class Rig:
         self.building: Callable[[str], None] = lambda _name: None
         self.built: list[str] = []
         self.silent: set[str] = set()
+        self.pipelines: list[weakref.ref[StreamPipeline]] = []
         self.workers = WorkerPool(workers, self.clock)
         self.configs = [StreamConfig(name=n, model="m", source=ENDLESS) for n in names]
         self.supervisor = Supervisor(
@@ -158,7 +161,7 @@ class Rig:
             camera = Camera(self.before.get(stream.name, lambda _index: None), stops[0])
             self.cameras[stream.name] = camera
             self.made.append(camera)
-            return StreamPipeline(
+            made = StreamPipeline(
                 stream,
                 source=camera,
                 model=ScriptedModel(self.script.get(stream.name, nothing)),
@@ -167,6 +170,8 @@ class Rig:
                 clock=clock,
                 metrics=keeper.metrics,
             )
+            self.pipelines.append(weakref.ref(made))
+            return made
 
         def stoppable(stop: threading.Event) -> Clock:
             stops.append(stop)

@@ -132,10 +132,16 @@ class WorkerPool:
         thread.start()
 
     def _work(self) -> None:
-        while (seat := self._next()) is not None:
-            more = seat.take_turn()
-            if not self._done(seat, more, self._clock.monotonic_s() - seat.started_s):
-                return
+        while self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """Do one turn of the next stream, and keep nothing of it; return whether to go on."""
+        seat = self._next()
+        if seat is None:
+            return False
+        more = seat.take_turn()
+        return self._done(seat, more, self._clock.monotonic_s() - seat.started_s)
 
     def _next(self) -> Seat | None:
         with self._changed:

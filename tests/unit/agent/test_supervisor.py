@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -78,6 +79,23 @@ def test_a_crash_is_noticed_although_no_further_frame_comes() -> None:
         rig.cameras["dock"].state = "waiting"
         rig.cameras["dock"].allowed.release()
         rig.until(lambda: rig.keeper().state == "waiting")
+
+
+def test_nobody_keeps_the_run_before() -> None:
+    """A pipeline has a model and pictures: many of them would fill a small box."""
+    rig = Rig()
+    rig.script["dock"] = raising(ModelError("no"), at=1)
+    with rig:
+        for _ in range(3):
+            rig.run()
+            rig.give()
+            rig.fail()
+            rig.pass_time(10)
+        rig.run()
+        del rig.script["dock"]
+        gc.collect()
+        kept = [pipeline() for pipeline in rig.pipelines]
+        assert [pipeline is None for pipeline in kept] == [True] * (len(kept) - 1) + [False]
 
 
 def test_the_traceback_of_a_crash_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
