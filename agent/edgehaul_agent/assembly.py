@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from edgehaul.errors import ConfigError
 from edgehaul.messages.payloads import ModelState
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul_agent.events.vehicle import VehicleRules
+from edgehaul_agent.health.metrics import StreamMetrics
 from edgehaul_agent.inference.engine import Array, Engine
 from edgehaul_agent.inference.onnxruntime import open_engine
 from edgehaul_agent.inference.pictures import PictureModel, open_picture_model
@@ -48,15 +50,24 @@ class Assembly:
     Args:
         config: The device's configuration.
         folder: Where its relative paths start: the folder of the configuration file.
+        engines: Opens the file of a model.
     """
 
-    def __init__(self, config: DeviceConfig, folder: Path) -> None:
+    def __init__(
+        self,
+        config: DeviceConfig,
+        folder: Path,
+        *,
+        engines: Callable[[Path], Engine] = open_engine,
+    ) -> None:
         self.config = config
         self.root = folder / config.root
         self.topics = DeviceTopics(config.device.site, config.device.id)
         self._used: dict[tuple[str, str], ModelState] = {}
         self._loaded: dict[Path, _LoadedModel] = {}
+        self._lock = threading.Lock()
         self._folder = folder
+        self._open_engine = engines
         self._store = ModelStore(self.root)
 
     @property
@@ -84,6 +95,26 @@ class Assembly:
         yield from self.config.streams
         yield from self.config.gps
 
+    def adopt(self, config: DeviceConfig) -> None:
+        """Go on with another configuration of the same device, at the same broker."""
+        with self._lock:
+            self.config = config
+            names = {stream.model for stream in self.streams()}
+            self._used = {key: used for key, used in self._used.items() if key[0] in names}
+
+    def forget(self, stream: StreamConfig | GpsConfig) -> None:
+        """Load the model of a stream anew the next time; who runs it already keeps it.
+
+        A session that failed or hangs is shared no further, and another version may have been
+        installed meanwhile.
+        """
+        with self._lock:
+            self._loaded = {
+                path: loaded
+                for path, loaded in self._loaded.items()
+                if loaded.installed.name != stream.model
+            }
+
     def workers(self, clock: Clock) -> WorkerPool:
         """Return the threads that run the models of all camera streams, not yet started."""
         return WorkerPool(self.config.workers or default_workers(), clock)
@@ -94,6 +125,7 @@ class Assembly:
         outbox: Outbox,
         workers: WorkerPool,
         clock: Clock,
+        metrics: StreamMetrics | None = None,
     ) -> Pipeline:
         """Return the pipeline of a stream, its source not yet open.
 
@@ -102,6 +134,7 @@ class Assembly:
             outbox: Takes its results.
             workers: Run its model, where it is a camera's.
             clock: Measures, waits and tells the time.
+            metrics: Counters that go on from an earlier run of the stream.
 
         Raises:
             InstallError: Its model is not installed.
@@ -119,6 +152,7 @@ class Assembly:
                 outlet=outlet,
                 workers=workers,
                 clock=clock,
+                metrics=metrics,
             )
         source = self.fix_source(stream, clock)
         return GpsPipeline(
@@ -127,6 +161,7 @@ class Assembly:
             model=self.trace_model(stream, live_clock(source, clock)) if stream.model else None,
             outlet=outlet,
             clock=clock,
+            metrics=metrics,
             rules=VehicleRules(self.vehicle(stream)),
         )
 
@@ -219,16 +254,20 @@ class Assembly:
 
     def _load(self, stream: StreamConfig | GpsConfig) -> _LoadedModel:
         name, variant = stream.model, stream.variant
-        installed = self._store.active(name)
-        check_compatible(installed.manifest, installed.folder, self.config.device.type)
-        path = installed.model_path(variant)
-        used = ModelState(
-            name=name, version=installed.manifest.version, variant=variant or installed.variant
-        )
-        self._used[used.name, used.variant] = used
-        if path not in self._loaded:
-            self._loaded[path] = _LoadedModel(installed, open_engine(path), path)
-        return self._loaded[path]
+        # Streams start at the same time: one reads the model, the others share it.
+        with self._lock:
+            installed = self._store.active(name)
+            check_compatible(installed.manifest, installed.folder, self.config.device.type)
+            path = installed.model_path(variant)
+            used = ModelState(
+                name=name, version=installed.manifest.version, variant=variant or installed.variant
+            )
+            self._used[used.name, used.variant] = used
+            loaded = self._loaded.get(path)
+            # An installation since then may have filled this slot with another version.
+            if loaded is None or loaded.installed.manifest != installed.manifest:
+                loaded = self._loaded[path] = _LoadedModel(installed, self._open_engine(path), path)
+            return loaded
 
     def _absolute(self, path: str) -> str:
         return str(self._folder / path) if path else ""

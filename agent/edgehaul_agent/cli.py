@@ -20,38 +20,22 @@ from edgehaul.config.device import DeviceConfig
 from edgehaul.config.loader import load
 from edgehaul.errors import EXIT_INTERRUPTED, EXIT_OK, DeviceError, EdgeHaulError, UsageError
 from edgehaul.reporting import report_error, system_error
-from edgehaul_agent.app import Agent, raise_for_failures
+from edgehaul_agent import cli_status
+from edgehaul_agent.app import Agent, RunReport, raise_for_failures
 from edgehaul_agent.assembly import Assembly
 from edgehaul_agent.checks import check_device
+from edgehaul_agent.health.systemd import Systemd
 from edgehaul_agent.proof import prove
+from edgehaul_agent.reload import Reloader
 from edgehaul_agent.signals import StopSignals
 from edgehaul_agent.update.install import install_bundle
-from edgehaul_agent.update.slots import ModelStore
 
 NAME = "edgehaul-agent"
 DRAIN_TIMEOUT_S = 30.0
 MAX_WAIT_S = 86_400.0
+PREVIEW_PORT = 8480
+_MAX_PORT = 65_535
 _LOG_LEVELS = ("debug", "info", "warning", "error")
-
-
-class InstalledReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``install`` did, and one line of ``status``.
-
-    Attributes:
-        name: Name of the model.
-        version: Its version.
-        variant: The variant chosen for this box.
-        folder: Where its files lie.
-        previous_version: Version in the other slot; empty for none.
-        fault: What is wrong with it; empty for nothing.
-    """
-
-    name: str
-    version: str = ""
-    variant: str = ""
-    folder: str = ""
-    previous_version: str = ""
-    fault: str = ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,16 +68,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run until the sources end or a signal comes.
+    path = Path(options.config)
+
+    def read() -> DeviceConfig:
+        config = load(path, DeviceConfig)
+        if options.preview is None:
+            return config
+        preview = msgspec.structs.replace(config.preview, port=options.preview)
+        return msgspec.structs.replace(config, preview=preview)
+
+    return run_agent(
+        Assembly(read(), path.resolve().parent),
+        Reloader(read),
+        drain_timeout_s=options.drain_timeout_s,
+        as_json=options.json,
+    )
+
+
+def run_agent(
+    assembly: Assembly, reloader: Reloader, *, drain_timeout_s: float, as_json: bool
+) -> int:
+    """Run an agent until its sources end or a signal comes; return the exit code.
 
     Results that nobody has taken are normal for an agent that was told to stop: the next start
     sends them. Where the sources have ended by themselves they are a part that was not done.
+
+    Args:
+        assembly: Builds what the configuration names.
+        reloader: Reads the configuration again at SIGHUP.
+        drain_timeout_s: How long to wait at the end until everything is delivered.
+        as_json: Whether to print the report as JSON.
+
+    Raises:
+        EdgeHaulError: No stream could run, or only a part of them, or the spool failed.
     """
     stop = threading.Event()
-    assembly = _assembly(options.config)
-    with StopSignals(stop):
-        report = Agent(assembly, stop, drain_timeout_s=options.drain_timeout_s).run()
-    if options.json:
+    systemd = Systemd(os.environ)
+    with StopSignals(stop, reloader.requested):
+        agent = Agent(
+            assembly, stop, drain_timeout_s=drain_timeout_s, reloader=reloader, systemd=systemd
+        )
+        try:
+            code = _tell_run(agent.run(), as_json=as_json)
+        except EdgeHaulError as error:
+            if not agent.left_behind:
+                raise
+            code = report_error(error, program=NAME, as_json=as_json)
+    if agent.left_behind:
+        # A thread that hangs in a library would be torn from it on the way out, which may crash.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _tell_run(report: RunReport, *, as_json: bool) -> int:
+    if as_json:
         _print_json(report)
     else:
         for name, stream in report.streams.items():
@@ -131,7 +161,7 @@ def _install(options: argparse.Namespace) -> int:
         device_type=options.device_type,
         allow_downgrade=options.allow_downgrade,
     )
-    report = InstalledReport(
+    report = cli_status.InstalledReport(
         name=installed.name,
         version=installed.manifest.version,
         variant=installed.variant,
@@ -148,36 +178,12 @@ def _status(options: argparse.Namespace) -> int:
     if (options.root is None) == (options.config is None):
         raise UsageError("either --root or --config must be given", remedy=f"see {NAME} status -h")
     root = Path(options.root) if options.root else _assembly(options.config).root
-    store = ModelStore(root)
-    reports = [_model_report(store, name) for name in store.names()]
+    report = cli_status.look(root, SystemClock())
     if options.json:
-        _print_json(reports)
+        _print_json(report)
     else:
-        _print_models(reports, root)
-    return DeviceError.exit_code if any(report.fault for report in reports) else EXIT_OK
-
-
-def _print_models(reports: Sequence[InstalledReport], root: Path) -> None:
-    if not reports:
-        print(f"no model is installed below {root}")
-    for report in reports:
-        before = f" (before: {report.previous_version})" if report.previous_version else ""
-        text = report.fault or f"{report.version}, variant {report.variant}{before}"
-        print(f"{report.name}: {text}")
-
-
-def _model_report(store: ModelStore, name: str) -> InstalledReport:
-    try:
-        state, installed = store.state(name), store.active(name)
-    except EdgeHaulError as error:
-        return InstalledReport(name=name, fault=str(error))
-    return InstalledReport(
-        name=name,
-        version=installed.manifest.version,
-        variant=installed.variant,
-        folder=str(installed.folder),
-        previous_version=state.previous_version if state else "",
-    )
+        cli_status.tell(report, root)
+    return cli_status.exit_code(report)
 
 
 def _assembly(config_path: str) -> Assembly:
@@ -215,6 +221,17 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _port(text: str) -> int:
+    """Return a port of the command line.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    if not text.isdecimal() or not 1 <= int(text) <= _MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port in 1..{_MAX_PORT}")
+    return int(text)
+
+
 def _print_json(value: object) -> None:
     print(msgspec.json.encode(value).decode())
 
@@ -237,7 +254,8 @@ def _parser() -> argparse.ArgumentParser:
         _run,
         "run until the sources end, or SIGTERM comes",
         more="The exit code is 5 where a stream failed, or where the sources have ended and "
-        "results are not delivered; after SIGTERM those are kept for the next start, with 0.",
+        "results are not delivered; after SIGTERM those are kept for the next start, with 0. "
+        "SIGHUP reads the configuration again.",
     )
     run.add_argument("--config", required=True, metavar="FILE", help="the device's configuration")
     run.add_argument(
@@ -246,6 +264,16 @@ def _parser() -> argparse.ArgumentParser:
         default=DRAIN_TIMEOUT_S,
         metavar="S",
         help="how long to wait at the end until everything is delivered (default %(default)s)",
+    )
+
+    run.add_argument(
+        "--preview",
+        type=_port,
+        nargs="?",
+        const=PREVIEW_PORT,
+        metavar="PORT",
+        help="show the camera streams with what is found in them to a browser on this machine "
+        "(port %(const)s by default)",
     )
 
     check = _command(commands, "check", _check, "try models, sources and broker, and leave")
@@ -261,7 +289,9 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-downgrade", action="store_true", help="let an older version replace a newer one"
     )
 
-    status = _command(commands, "status", _status, "tell which models are installed")
+    status = _command(
+        commands, "status", _status, "tell which models are installed, and how the agent is doing"
+    )
     status.add_argument("--root", metavar="DIR", help="the device's root folder")
     status.add_argument("--config", metavar="FILE", help="the device's configuration")
     return parser

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as an orderly stop."""
+"""SIGTERM and SIGINT as an orderly stop, SIGHUP as the wish for another configuration."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Self
 
 _SAME_WISH_S = 1.0
 """Signals closer together are one wish: `timeout` and terminals tell a process and its group."""
+_STOP, _RELOAD = b"s", b"r"
 
 _Handler = Callable[[int, FrameType | None], object] | int | None
 
@@ -27,10 +28,12 @@ class StopSignals:
 
     Args:
         stop: Set once, when the first signal comes.
+        reload: Set whenever SIGHUP comes; without it SIGHUP is left as it is.
     """
 
-    def __init__(self, stop: threading.Event) -> None:
+    def __init__(self, stop: threading.Event, reload: threading.Event | None = None) -> None:
         self._stop = stop
+        self._reload = reload
         self._first_at_s: float | None = None
         self._before: dict[signal.Signals, _Handler] = {}
         self._thread = threading.Thread(target=self._wait, name="signals", daemon=True)
@@ -38,9 +41,12 @@ class StopSignals:
     def __enter__(self) -> Self:
         """Begin to listen."""
         self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._write_end, False)
         self._thread.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._handle)
+        if self._reload is not None:
+            self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._handle_reload)
         return self
 
     def __exit__(
@@ -60,11 +66,24 @@ class StopSignals:
         now_s = time.monotonic()
         if self._first_at_s is None:
             self._first_at_s = now_s
-            os.write(self._write_end, b"s")
+            self._write(_STOP)
         elif now_s - self._first_at_s > _SAME_WISH_S:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
+    def _handle_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._write(_RELOAD)
+
+    def _write(self, wish: bytes) -> None:
+        try:
+            os.write(self._write_end, wish)
+        except BlockingIOError:
+            # Thousands of wishes wait already; to stop is not forgotten for them.
+            self._first_at_s = None
+
     def _wait(self) -> None:
-        if os.read(self._read_end, 1):
-            self._stop.set()
+        while wishes := os.read(self._read_end, 4096):
+            if _STOP in wishes:
+                self._stop.set()
+            if self._reload is not None and _RELOAD in wishes:
+                self._reload.set()

@@ -270,7 +270,8 @@ def test_install_status_and_check_tell_of_the_model(tmp_path: Path) -> None:
     report = json.loads(installed.stdout)
     assert (report["name"], report["version"], report["variant"]) == ("parcels", "1.0.0", "fp32")
     status = json.loads(agent("status", "--root", root, "--json").stdout)
-    assert [model["name"] for model in status] == ["parcels"]
+    assert [model["name"] for model in status["models"]] == ["parcels"]
+    assert status["agent"] is None
     port = free_port()
     config = write_config(tmp_path, port=port, source=CONVEYOR)
     check = agent("check", "--config", config, "--json")

@@ -19,6 +19,7 @@ from edgehaul.mqtt import Connector, LinkEvent, Lost, MqttLink, Published, Recei
 from edgehaul_agent.delivery.mqtt import broker_address, device_session, state_message
 from edgehaul_agent.delivery.sender import Sender
 from edgehaul_agent.delivery.spool import Spool
+from edgehaul_agent.progress import Progress
 
 _LOG = logging.getLogger(__name__)
 _BACKOFF_S = (0.5, 30.0)
@@ -37,6 +38,9 @@ class Forwarder:
         state: Gives the device's present state; status, epoch, mode of acknowledgement
             and first pending message are filled in here.
         clock: Measures the waiting times.
+
+    Attributes:
+        progress: Of its thread.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Forwarder:
         self._topics = topics
         self._state = state
         self._clock = clock or SystemClock()
+        self.progress = Progress(self._clock)
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._connected = threading.Event()
@@ -65,14 +70,32 @@ class Forwarder:
         """Whether the broker is there at this moment."""
         return self._connected.is_set()
 
-    def start(self) -> None:
-        """Start to connect and send; a missing broker is waited for.
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread is there, or has not been started or was stopped."""
+        return self._thread.ident is None or self._stop.is_set() or self._thread.is_alive()
+
+    @property
+    def obstacle(self) -> str:
+        """Why the broker cannot be reached; empty where it can, or was not tried yet."""
+        return self._obstacle
+
+    def check_files(self) -> None:
+        """Read what the broker asks for.
 
         Raises:
             AuthError: The password file or the certificates cannot be read.
         """
         self._connector = Connector(broker_address(self._config), wake=self._wake)
         self._connector.check_files()
+
+    def start(self) -> None:
+        """Start to connect and send; a missing broker is waited for.
+
+        Raises:
+            AuthError: The password file or the certificates cannot be read.
+        """
+        self.check_files()
         self._spool.listen(self._wake.set)
         self._thread.start()
 
@@ -88,7 +111,8 @@ class Forwarder:
         delivered = self.wait_delivered(drain_timeout_s)
         self._stop.set()
         self._wake.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         return delivered
 
     def wait_connected(self, timeout_s: float) -> bool:
@@ -113,10 +137,12 @@ class Forwarder:
     def _run(self) -> None:
         pause_s, longest_pause_s = _BACKOFF_S
         while not self._stop.is_set():
+            self.progress.working()
             link = self._try_connect()
             if link is not None:
                 pause_s = _BACKOFF_S[0]
                 self._serve(link)
+            self.progress.resting()
             if not self._stop.is_set():
                 # Many devices lose the same broker at once and must not return at once.
                 self._stop.wait(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
@@ -147,8 +173,9 @@ class Forwarder:
 
     def _exchange(self, link: MqttLink) -> None:
         sender = self._new_sender(link)
-        told = (sender.mode, sender.stalls)
+        told = (sender.mode, sender.stalls, self._state())
         while not self._stop.is_set():
+            self.progress.working()
             for event in link.events():
                 if isinstance(event, Lost):
                     _LOG.warning("connection lost (%s); results are kept", event.reason)
@@ -158,9 +185,9 @@ class Forwarder:
                 sender = self._new_sender(link)
             wait_s = sender.pump()
             # A collector may wait for what PUBACKs let go of before it came: tell it again
-            # from where on messages are held.
-            if (sender.mode, sender.stalls) != told:
-                told = (sender.mode, sender.stalls)
+            # from where on messages are held. Streams and models come and go, too.
+            if (now := (sender.mode, sender.stalls, self._state())) != told:
+                told = now
                 self._tell(link, self._full_state(sender))
             link.wait(wait_s)
         self._say_goodbye(link, sender)

@@ -26,6 +26,7 @@ from edgehaul_agent.delivery.lanes import LANES
 from edgehaul_agent.delivery.reader import SpooledMessage, SpoolReader
 from edgehaul_agent.delivery.spool_files import set_aside, take_lock
 from edgehaul_agent.delivery.store import Draft, Receipts, SpoolStore, is_damage
+from edgehaul_agent.progress import Progress
 
 _LOG = logging.getLogger(__name__)
 _QUEUE_GROUPS = 20
@@ -65,10 +66,7 @@ class Spool:
         self._queue: deque[Draft] = deque()
         self._queued_bytes = 0
         self._in_hand = 0
-        self._hurry = False
-        self._stopping = False
-        self._running = False
-        self._failing = False
+        self._hurry = self._stopping = self._running = self._failing = False
         self._write_errors = 0
         self._refused: Counter[Lane] = Counter()
         self._acknowledged_up_to = 0
@@ -78,6 +76,8 @@ class Spool:
         self._listeners: list[Callable[[], None]] = []
         self.set_aside: Path | None = None
         """Where a damaged spool was moved to in this run; none where it was sound."""
+        self.progress = Progress(self._clock)
+        """Of the thread that writes; each try is a step, also where the disk is full."""
 
     def __enter__(self) -> Self:
         """Open the file and start the thread that writes."""
@@ -319,12 +319,15 @@ class Spool:
             self._in_hand = len(group)
             self._hurry = self._hurry and bool(self._queue)
         pause_s, longest_pause_s = _RETRY_S
+        self.progress.working()
         while not self._try_commit(group):
             with self._changed:
                 if self._stopping and pause_s > _RETRY_S[0]:
                     return False
                 self._changed.wait(pause_s)
             pause_s = min(2 * pause_s, longest_pause_s)
+            self.progress.working()
+        self.progress.resting()
         for listener in self._listeners:
             listener()
         return True

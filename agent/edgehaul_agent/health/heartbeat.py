@@ -6,17 +6,25 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from edgehaul.clock import Clock
 from edgehaul.errors import DeliveryError
-from edgehaul.messages.payloads import HealthData, SpoolHealth
-from edgehaul_agent.health.metrics import StreamMetrics
+from edgehaul.messages.payloads import HealthData, SpoolHealth, StreamHealth
 from edgehaul_agent.health.probe import Probe
+from edgehaul_agent.progress import Progress
 
 _log = logging.getLogger(__name__)
 
 Publish = Callable[[HealthData], None]
+
+
+class Counted(Protocol):
+    """What tells how a stream is doing."""
+
+    def take(self) -> StreamHealth:
+        """Return how it is, with rate and latencies since the last call."""
+        ...
 
 
 class Heartbeat:
@@ -24,18 +32,22 @@ class Heartbeat:
 
     Args:
         publish: Takes the messages.
-        streams: Counters by stream; may grow.
+        streams: Tells of each stream; asked each time, since they come and go.
         spool: Tells the state of the spool.
         probe: Looks at the machine.
         clock: For uptime.
         interval_s: Time between two messages.
+
+    Attributes:
+        interval_s: May be set while it is open.
+        progress: Of its thread.
     """
 
     def __init__(
         self,
         publish: Publish,
         *,
-        streams: Mapping[str, StreamMetrics],
+        streams: Callable[[], Mapping[str, Counted]],
         spool: Callable[[], SpoolHealth],
         probe: Probe,
         clock: Clock,
@@ -46,11 +58,14 @@ class Heartbeat:
         self._spool = spool
         self._probe = probe
         self._clock = clock
-        self._interval_s = interval_s
+        self.interval_s = interval_s
+        self.progress = Progress(clock)
         self._started_s = self._last_s = clock.monotonic_s()
         self._last_cpu_s = probe.read().cpu_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat")
+        self._is_over = False
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -64,31 +79,48 @@ class Heartbeat:
         trace: TracebackType | None,
     ) -> None:
         """Publish once more, and stop."""
-        self._stop.set()
+        self._is_over = True
+        self._wake.set()
         self._thread.join()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it beats, or has ended in good order."""
+        return self._is_over or self._thread.is_alive()
+
+    def nudge(self) -> None:
+        """Let the next message come now: something has changed that cannot wait."""
+        self._wake.set()
 
     def beat(self) -> None:
         """Publish one message."""
-        now_s = self._clock.monotonic_s()
-        reading = self._probe.read()
-        elapsed_s = max(now_s - self._last_s, 1e-3)
-        cpu_percent = 100 * (reading.cpu_s - self._last_cpu_s) / elapsed_s
-        self._last_s, self._last_cpu_s = now_s, reading.cpu_s
-        health = HealthData(
+        try:
+            self._publish(self.read())
+        except DeliveryError as error:
+            _log.warning("health message not stored: %s", error)
+
+    def read(self) -> HealthData:
+        """Return how the device is doing since the last look."""
+        with self._lock:
+            now_s = self._clock.monotonic_s()
+            reading = self._probe.read()
+            elapsed_s = max(now_s - self._last_s, 1e-3)
+            cpu_percent = 100 * (reading.cpu_s - self._last_cpu_s) / elapsed_s
+            self._last_s, self._last_cpu_s = now_s, reading.cpu_s
+        return HealthData(
             uptime_s=round(now_s - self._started_s, 3),
             rss_mb=reading.rss_mb,
             cpu_percent=round(cpu_percent, 1),
             disk_free_mb=reading.disk_free_mb,
             temperature_c=reading.temperature_c,
-            streams={name: metrics.take() for name, metrics in self._streams.items()},
+            streams={name: stream.take() for name, stream in self._streams().items()},
             spool=self._spool(),
         )
-        try:
-            self._publish(health)
-        except DeliveryError as error:
-            _log.warning("health message not stored: %s", error)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval_s):
+        while not self._is_over:
+            self._wake.wait(self.interval_s)
+            self._wake.clear()
+            self.progress.working()
             self.beat()
-        self.beat()
+            self.progress.resting()

@@ -1,11 +1,13 @@
-"""Counters of one stream."""
+"""Counters of one stream, which go on when it is started again."""
 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections import deque
 from typing import Protocol
 
+import msgspec
 import numpy as np
 
 from edgehaul.clock import Clock
@@ -13,6 +15,8 @@ from edgehaul.messages.payloads import StreamHealth
 
 _RECENT = 10_000
 """Latencies kept for the account of a whole run."""
+LATENCY_BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+"""Upper ends of the classes of the histogram, inclusive; a last class has all above."""
 
 
 class Losses(Protocol):
@@ -31,22 +35,45 @@ class Losses(Protocol):
         ...
 
 
+class LatencyHistogram(msgspec.Struct, frozen=True):
+    """All latencies since start.
+
+    Attributes:
+        counts: Number in each class of :data:`LATENCY_BOUNDS_MS`, and above the last one.
+        sum_ms: Their sum.
+    """
+
+    counts: tuple[int, ...]
+    sum_ms: float
+
+
 class StreamMetrics:
     """Counts what the model saw of a stream; safe to use by several threads.
 
     Args:
         clock: For the rate.
-        losses: Tells what never reached the model.
+        losses: Tells what never reached the model; none yet where the stream has not started.
     """
 
-    def __init__(self, clock: Clock, losses: Losses) -> None:
+    def __init__(self, clock: Clock, losses: Losses | None = None) -> None:
+        self.restarts = 0
+        """How often the stream was started again."""
         self._clock = clock
         self._losses = losses
         self._lock = threading.Lock()
         self._processed = 0
+        self._lost_before = (0, 0, 0)
         self._latencies_ms: list[float] = []
         self._recent_ms: deque[float] = deque(maxlen=_RECENT)
+        self._classes = [0] * (len(LATENCY_BOUNDS_MS) + 1)
+        self._sum_ms = 0.0
         self._started_s = self._interval_started_s = clock.monotonic_s()
+
+    def follow(self, losses: Losses) -> None:
+        """Go on with the losses of another run of the same stream."""
+        with self._lock:
+            self._lost_before = self._lost()
+            self._losses = losses
 
     def processed(self, latency_ms: float) -> None:
         """Count a frame with its time from the source to the result."""
@@ -54,6 +81,8 @@ class StreamMetrics:
             self._processed += 1
             self._latencies_ms.append(latency_ms)
             self._recent_ms.append(latency_ms)
+            self._classes[bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += 1
+            self._sum_ms += latency_ms
 
     def take(self) -> StreamHealth:
         """Return the counters, and begin a new interval for rate and latencies."""
@@ -62,21 +91,40 @@ class StreamMetrics:
             elapsed_s = now_s - self._interval_started_s
             latencies_ms, self._latencies_ms = self._latencies_ms, []
             self._interval_started_s = now_s
-            processed = self._processed
-        return self._health(processed, len(latencies_ms), elapsed_s, latencies_ms)
+            processed, lost = self._processed, self._lost()
+        return self._health(processed, lost, len(latencies_ms), elapsed_s, latencies_ms)
 
     def total(self) -> StreamHealth:
         """Return the counters with the rate since start, and the latencies of the last frames."""
         with self._lock:
             elapsed_s = self._clock.monotonic_s() - self._started_s
-            latencies_ms, processed = list(self._recent_ms), self._processed
-        return self._health(processed, processed, elapsed_s, latencies_ms)
+            latencies_ms, processed, lost = list(self._recent_ms), self._processed, self._lost()
+        return self._health(processed, lost, processed, elapsed_s, latencies_ms)
+
+    def histogram(self) -> LatencyHistogram:
+        """Return the latencies since start."""
+        with self._lock:
+            return LatencyHistogram(tuple(self._classes), self._sum_ms)
+
+    def _lost(self) -> tuple[int, int, int]:
+        """Return the numbers of dropped, gated and bad frames, over all runs of the stream."""
+        dropped, gated, bad = self._lost_before
+        if self._losses is not None:
+            dropped += self._losses.dropped()
+            gated += self._losses.gated()
+            bad += self._losses.bad()
+        return dropped, gated, bad
 
     def _health(
-        self, processed: int, in_time: int, elapsed_s: float, latencies_ms: list[float]
+        self,
+        processed: int,
+        lost: tuple[int, int, int],
+        in_time: int,
+        elapsed_s: float,
+        latencies_ms: list[float],
     ) -> StreamHealth:
         p50_ms, p99_ms = np.percentile(latencies_ms, [50, 99]) if latencies_ms else (0.0, 0.0)
-        dropped, gated, bad = self._losses.dropped(), self._losses.gated(), self._losses.bad()
+        dropped, gated, bad = lost
         return StreamHealth(
             frames=processed + dropped + gated + bad,
             processed=processed,
@@ -85,5 +133,6 @@ class StreamMetrics:
             bad=bad,
             fps=round(in_time / max(elapsed_s, 1e-6), 2),
             latency_p50_ms=round(float(p50_ms), 2),
+            restarts=self.restarts,
             latency_p99_ms=round(float(p99_ms), 2),
         )

@@ -28,6 +28,8 @@ from edgehaul_agent.inference.engine import Array
 from edgehaul_agent.inference.pictures import PictureModel
 from edgehaul_agent.outlet import StreamOutlet
 from edgehaul_agent.pipeline.handover import Handover
+from edgehaul_agent.pipeline.viewfinder import Viewfinder
+from edgehaul_agent.pipeline.watch import Watch
 from edgehaul_agent.pipeline.workers import WorkerPool
 from edgehaul_agent.sources.base import FrameSource
 from edgehaul_agent.tracking.tracker import TrackedFrame, Tracker, TrackerSettings
@@ -50,6 +52,8 @@ class _View(msgspec.Struct, frozen=True):
     canvas: Preprocessor
     tensor: Array
     placement: Placement
+    picture: Image | None = None
+    """The whole picture, where somebody watches."""
 
 
 class StreamPipeline:
@@ -66,6 +70,7 @@ class StreamPipeline:
         outlet: Takes the results.
         workers: Run the model.
         clock: Measures latencies.
+        metrics: Counters that go on from an earlier run of the stream; new ones otherwise.
     """
 
     def __init__(
@@ -77,17 +82,22 @@ class StreamPipeline:
         outlet: StreamOutlet,
         workers: WorkerPool,
         clock: Clock,
+        metrics: StreamMetrics | None = None,
     ) -> None:
         self.name = config.name
-        self.metrics = StreamMetrics(clock, self)
+        self.metrics = metrics or StreamMetrics(clock)
+        self.metrics.follow(self)
         self._config = config
         self._source = source
         self._model = model
         self._outlet = outlet
         self._clock = clock
         self.workers = workers
-        seat = workers.seat(self._take_turn)
-        self._handover: Handover[_View] = Handover(config.policy, seat, clock, config.waiting)
+        self._seat = workers.seat(self._take_turn)
+        self._handover: Handover[_View] = Handover(config.policy, self._seat, clock, config.waiting)
+        self.viewfinder: Viewfinder | None = None
+        """Where people watch, if anywhere; set it before :meth:`run`."""
+        self.watch = Watch(source, clock, seat=self._seat, handover=self._handover)
         self._canvases = [model.canvas() for _ in range(config.waiting + _IN_FLIGHT)]
         self._hours = HoursGate(config.hours, config.timezone)
         self._motion = MotionGate(config.motion) if config.motion else None
@@ -133,7 +143,8 @@ class StreamPipeline:
         finally:
             self._handover.close()
             self._handover.wait_empty()
-            self.workers.leave()
+            self._seat.leave()
+            self.watch.reader.resting()
             if self._error is None:
                 self._finish()
         if self._error is not None:
@@ -154,7 +165,9 @@ class StreamPipeline:
     # ---- the thread that reads ----------------------------------------------------------
 
     def _read(self, stop: threading.Event) -> None:
+        self.watch.reader.working()
         for frame in self._source.frames(lambda: self._wants(stop)):
+            self.watch.reader.working()
             view = self._view(frame, self._clock.monotonic_s())
             if view is not None:
                 self._canvases += [old.canvas for old in self._handover.put(view)]
@@ -163,10 +176,14 @@ class StreamPipeline:
 
     def _wants(self, stop: threading.Event) -> bool:
         last = stop.is_set()
-        if not last and not self._hours.opens(self._clock.now_s()):
+        if not last and self._handover.open and not self._hours.opens(self._clock.now_s()):
             self._at_other_hours += 1
+            self.watch.reader.working()
             return False
-        return self._handover.wants(last=last)
+        self.watch.reader.resting()  # until there is room, which is not the reader's matter
+        wanted = self._handover.wants(last=last)
+        self.watch.reader.working()
+        return wanted
 
     def _view(self, frame: Frame, taken_at_s: float) -> _View | None:
         canvas = self._canvases.pop()
@@ -181,7 +198,10 @@ class StreamPipeline:
             self._canvases.append(canvas)
             self._motionless += 1
             return None
-        return _View(frame.index, frame.captured_at_s, taken_at_s, canvas, tensor, placement)
+        # Copied: the picture's memory may be used for the next frame.
+        picture = frame.image.copy() if self.viewfinder and self.viewfinder.wants() else None
+        at_s = frame.captured_at_s
+        return _View(frame.index, at_s, taken_at_s, canvas, tensor, placement, picture)
 
     def _placed(self, canvas: Preprocessor, image: Image) -> tuple[Array, Placement]:
         """Bring the part of a picture that is looked at onto a canvas.
@@ -215,6 +235,7 @@ class StreamPipeline:
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that reads
             self._error = error
             self._handover.abandon()
+            self.watch.has_failed = True
         self._canvases.append(view.canvas)
         return self._handover.done()
 
@@ -228,6 +249,13 @@ class StreamPipeline:
         at_s = view.captured_at_s
         self._tell_events(self._rules.update(tracked.seen, tracked.ended, at_s), at_s)
         self.metrics.processed(latency_ms)
+        if self.viewfinder and view.picture is not None:
+            shown = [
+                (one, track_id)
+                for one, track_id in zip(found, tracked.track_ids, strict=True)
+                if one.score >= self._model.certain_score
+            ]
+            self.viewfinder.show(view.picture, shown)
 
     def _follow(self, view: _View, found: Sequence[Detection]) -> TrackedFrame:
         if not self._model.gives_objects:

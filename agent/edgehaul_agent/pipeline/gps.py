@@ -19,6 +19,7 @@ from edgehaul_agent.events.vehicle import VehicleRules
 from edgehaul_agent.health.metrics import StreamMetrics
 from edgehaul_agent.inference.traces import Forecast, TraceModel, Verdict
 from edgehaul_agent.outlet import StreamOutlet
+from edgehaul_agent.pipeline.watch import Watch
 from edgehaul_agent.sources.base import FixSource, live_clock
 
 
@@ -31,6 +32,7 @@ class GpsPipeline:
         model: Judges the trace; none publishes positions alone.
         outlet: Takes the results.
         clock: Measures latencies, and tells a live source's fixes from the future.
+        metrics: Counters that go on from an earlier run of the stream; new ones otherwise.
         rules: Tell trips, borders and driving; by default those of the configuration, without
             its GeoJSON file.
 
@@ -46,11 +48,14 @@ class GpsPipeline:
         model: TraceModel | None,
         outlet: StreamOutlet,
         clock: Clock,
+        metrics: StreamMetrics | None = None,
         rules: VehicleRules | None = None,
     ) -> None:
         self.name = config.name
         self.whereabouts = RecentFixes()
-        self.metrics = StreamMetrics(clock, self)
+        self.metrics = metrics or StreamMetrics(clock)
+        self.metrics.follow(self)
+        self.watch = Watch(source, clock)
         self._config = config
         self._source = source
         self._model = model
@@ -94,11 +99,14 @@ class GpsPipeline:
             ModelError: The model failed.
             SpoolError: Results can no longer be stored.
         """
+        self.watch.reader.working()
         for fix in self._source.fixes():
+            self.watch.reader.working()
             if fix is not None:
                 self._take(fix)
             if stop.is_set():
                 break
+        self.watch.reader.resting()
         self._tell_anomalies(self._merger.close())
         self._tell(self._rules.close())
 

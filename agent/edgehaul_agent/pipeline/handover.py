@@ -47,6 +47,7 @@ class Handover(Generic[T]):
         self._in_hand = 0
         self._changed = threading.Condition()
         self._open = True
+        self._given_up = False
         self._let_in_at_s = -1e9
 
     @property
@@ -109,10 +110,16 @@ class Handover(Generic[T]):
             self._items.clear()
         self.close()
 
-    def wait_empty(self) -> None:
-        """Return when nothing waits and nothing is in a worker's hands."""
+    def give_up(self) -> None:
+        """Take no more, and wait no longer for the worker that has an item in its hands."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._items and not self._in_hand)
+            self._given_up = True
+        self.abandon()
+
+    def wait_empty(self) -> None:
+        """Return when nothing waits and nothing is in a worker's hands, or nobody hopes for it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._given_up or not (self._items or self._in_hand))
 
     def _is_due(self) -> bool:
         if self._items:

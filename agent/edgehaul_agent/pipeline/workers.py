@@ -44,20 +44,17 @@ class WorkerPool:
 
     def __enter__(self) -> Self:
         """Start the threads."""
-        self._threads = [
-            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
-            for number in range(self.workers)
-        ]
-        for thread in self._threads:
-            thread.start()
+        for _ in range(self.workers):
+            self._start_thread()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Finish what stands in line, and end the threads."""
+        """Finish what stands in line, and end the threads, but for those that were given up."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for thread in self._threads:
+            threads = list(self._threads)
+        for thread in threads:
             thread.join()
 
     @property
@@ -81,10 +78,42 @@ class WorkerPool:
             self._seats += 1
         return Seat(self, take_turn)
 
-    def leave(self) -> None:
-        """Count one stream less."""
+    def leave(self, seat: Seat) -> None:
+        """Count one stream less; once more does nothing."""
         with self._changed:
-            self._seats -= 1
+            self._seats -= not seat.has_left
+            seat.has_left = True
+
+    def give_up(self, seat: Seat) -> None:
+        """Let a stream go whose turn does not end: another thread takes the worker's place.
+
+        The thread that has the turn in hand ends by itself should the turn ever end.
+        """
+        self.leave(seat)
+        with self._changed:
+            if seat.state == "lost":
+                return
+            if seat in self._line:
+                self._line.remove(seat)
+            is_working = seat.state in {"working", "called"}
+            seat.state = "lost"
+            if not is_working:
+                seat.thread = None
+            elif seat.thread in self._threads:
+                self._threads.remove(seat.thread)
+                self._start_thread()
+
+    def is_whole(self) -> bool:
+        """Return whether as many threads as there should be are at work."""
+        with self._changed:
+            return sum(thread.is_alive() for thread in self._threads) == self.workers
+
+    def turn_s(self, seat: Seat) -> float:
+        """Return how long a stream's turn has been going on; 0 where it has none."""
+        with self._changed:
+            if seat.state not in {"working", "called"}:
+                return 0.0
+            return self._clock.monotonic_s() - seat.started_s
 
     def call(self, seat: Seat) -> None:
         """Let a stream stand in line, unless it does already."""
@@ -96,11 +125,23 @@ class WorkerPool:
             elif seat.state == "working":
                 seat.state = "called"
 
+    def _start_thread(self) -> None:
+        name = f"worker-{len(self._threads)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
     def _work(self) -> None:
-        while (seat := self._next()) is not None:
-            started_s = self._clock.monotonic_s()
-            more = seat.take_turn()
-            self._done(seat, more, self._clock.monotonic_s() - started_s)
+        while self._turn():
+            pass
+
+    def _turn(self) -> bool:
+        """Do one turn of the next stream, and keep nothing of it; return whether to go on."""
+        seat = self._next()
+        if seat is None:
+            return False
+        more = seat.take_turn()
+        return self._done(seat, more, self._clock.monotonic_s() - seat.started_s)
 
     def _next(self) -> Seat | None:
         with self._changed:
@@ -109,10 +150,15 @@ class WorkerPool:
                 return None
             seat = self._line.popleft()
             seat.state = "working"
+            seat.thread = threading.current_thread()
+            seat.started_s = self._clock.monotonic_s()
             return seat
 
-    def _done(self, seat: Seat, more: bool, took_s: float) -> None:  # noqa: FBT001 - internal
+    def _done(self, seat: Seat, more: bool, took_s: float) -> bool:  # noqa: FBT001 - internal
+        """Return whether this thread still belongs to the pool."""
         with self._changed:
+            if seat.state == "lost":
+                return threading.current_thread() in self._threads
             self._turn_s += _SMOOTHING * (took_s - self._turn_s) if self._turn_s else took_s
             if more or seat.state == "called":
                 seat.state = "waiting"
@@ -120,6 +166,7 @@ class WorkerPool:
                 self._changed.notify()
             else:
                 seat.state = "idle"
+            return True
 
 
 class Seat:
@@ -133,8 +180,27 @@ class Seat:
     def __init__(self, pool: WorkerPool, take_turn: Callable[[], bool]) -> None:
         self.pool = pool
         self.take_turn = take_turn
-        self.state: Literal["idle", "waiting", "working", "called"] = "idle"
+        self.state: Literal["idle", "waiting", "working", "called", "lost"] = "idle"
+        self.thread: threading.Thread | None = None
+        self.started_s = 0.0
+        self.has_left = False
 
     def call(self) -> None:
         """Stand in line: there is something to do."""
         self.pool.call(self)
+
+    def leave(self) -> None:
+        """Count no more among the streams that share the workers."""
+        self.pool.leave(self)
+
+    def give_up(self) -> None:
+        """See :meth:`WorkerPool.give_up`."""
+        self.pool.give_up(self)
+
+    def turn_s(self) -> float:
+        """Return how long the present turn has been going on; 0 where there is none."""
+        return self.pool.turn_s(self)
+
+    def holds_thread(self) -> bool:
+        """Return whether the seat was given up, and a thread is still busy with its turn."""
+        return self.state == "lost" and self.thread is not None and self.thread.is_alive()

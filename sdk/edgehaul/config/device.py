@@ -15,6 +15,7 @@ from edgehaul.config.receivers import (
     NmeaTcpSource,
     NmeaUdpSource,
 )
+from edgehaul.config.service import MetricsSection, PreviewSection, SupervisionSection
 from edgehaul.config.vehicle import (
     DrivingSection,
     GeofencesSection,
@@ -349,6 +350,9 @@ class DeviceConfig(_Config, frozen=True):
         mqtt: Where results go.
         spool: The durable spool.
         health: Health messages.
+        supervision: What happens to streams that fail or hang.
+        metrics: Counters for Prometheus.
+        preview: Annotated pictures for people.
         workers: Threads that run the models of all camera streams; 0 takes one for each processor.
         streams: Camera streams.
         gps: GPS streams.
@@ -359,6 +363,9 @@ class DeviceConfig(_Config, frozen=True):
     mqtt: MqttSection = MqttSection()
     spool: SpoolSection = SpoolSection()
     health: HealthSection = HealthSection()
+    supervision: SupervisionSection = SupervisionSection()
+    metrics: MetricsSection = MetricsSection()
+    preview: PreviewSection = PreviewSection()
     workers: Annotated[int, Meta(ge=0, le=256)] = 0
     streams: tuple[StreamConfig, ...] = ()
     gps: tuple[GpsConfig, ...] = ()

@@ -21,6 +21,7 @@ DeviceStatus = Literal["online", "stopped", "offline"]
 AcknowledgeMode = Literal["collector", "puback"]
 Lane = Literal["alarm", "event", "telemetry", "media"]
 TrackPhase = Literal["new", "update", "end"]
+StreamState = Literal["starting", "running", "waiting", "ended", "failed"]
 SequenceNumber = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """What a database's integer column holds; a larger or negative number is no message of ours."""
 
@@ -245,6 +246,10 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
         fps: Processed per second over the last interval.
         latency_p50_ms: Median time from source to result over the last interval.
         latency_p99_ms: 99th percentile of the same.
+        state: What the stream is doing: ``waiting`` is between a failure and the next try,
+            ``failed`` is for good.
+        restarts: How often it was started again after it failed or hung.
+        fault: Why it was the last time, or why it cannot run; empty for no reason.
     """
 
     frames: int = 0
@@ -255,6 +260,9 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
     fps: float = 0.0
     latency_p50_ms: float = 0.0
     latency_p99_ms: float = 0.0
+    state: StreamState = "running"
+    restarts: int = 0
+    fault: str = ""
 
 
 class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from edgehaul.geometry import Box, Line, Point
+from edgehaul.geometry import Box, Line, Point, Polygon
 from edgehaul.values import Detection
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _PALETTE = (
 )
 _TRUTH_COLOR = (255, 255, 255)
 _LINE_COLOR = (0, 215, 255)
+_ZONE_COLOR = (255, 170, 60)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -35,6 +36,7 @@ def draw_detections(
     detections: Sequence[Detection],
     *,
     truth: Sequence[Box] | None = None,
+    track_ids: Sequence[int | None] | None = None,
 ) -> NDArray[np.uint8]:
     """Return a copy of the picture with each box, its label and its score.
 
@@ -42,15 +44,18 @@ def draw_detections(
         image: (height, width, 3) uint8 BGR.
         detections: What was found, in pixels of ``image``.
         truth: What is really there; drawn thin and white.
+        track_ids: Number of the track of each of ``detections``, where it has one.
     """
     picture = image.copy()
     thickness = max(1, round(min(picture.shape[:2]) / 300))
     for box in truth or ():
         cv2.rectangle(picture, *_corners(box), _TRUTH_COLOR, 1)
-    for found in detections:
+    ids = track_ids if track_ids is not None else [None] * len(detections)
+    for found, track_id in zip(detections, ids, strict=True):
         color = _PALETTE[found.class_id % len(_PALETTE)]
         cv2.rectangle(picture, *_corners(found.box), color, thickness)
-        _write(picture, f"{found.label} {found.score:.2f}", found.box, color)
+        name = found.label if track_id is None else f"{found.label} #{track_id}"
+        _write(picture, f"{name} {found.score:.2f}", found.box, color)
     return picture
 
 
@@ -70,6 +75,25 @@ def draw_lines(image: NDArray[np.uint8], lines: Sequence[Line]) -> NDArray[np.ui
         if line.crossed_by(Point(2 * middle.x - tip.x, 2 * middle.y - tip.y), tip) < 0:
             tip = Point(2 * middle.x - tip.x, 2 * middle.y - tip.y)
         cv2.arrowedLine(picture, _pixel(middle), _pixel(tip), _LINE_COLOR, 2, tipLength=0.3)
+    return picture
+
+
+def draw_polygons(
+    image: NDArray[np.uint8], polygons: Sequence[Polygon], *, names: Sequence[str]
+) -> NDArray[np.uint8]:
+    """Return a copy of the picture with the edge of each polygon and its name.
+
+    Args:
+        image: (height, width, 3) uint8 BGR.
+        polygons: In pixels of ``image``; they may reach over its edges.
+        names: Of each polygon.
+    """
+    picture = image.copy()
+    for polygon, name in zip(polygons, names, strict=True):
+        corners = np.array([_pixel(point) for point in polygon.points], np.int32)
+        cv2.polylines(picture, [corners], isClosed=True, color=_ZONE_COLOR, thickness=2)
+        top = min(polygon.points, key=lambda point: (point.y, point.x))
+        _write(picture, name, Box(top.x, top.y, top.x, top.y), _ZONE_COLOR)
     return picture
 
 

@@ -55,7 +55,7 @@ def heartbeat(
 ) -> Heartbeat:
     return Heartbeat(
         told.append,
-        streams={"dock": StreamMetrics(clock, SomeLosses())},
+        streams=lambda: {"dock": StreamMetrics(clock, SomeLosses())},
         spool=lambda: SpoolHealth(produced=7),
         probe=probe,
         clock=clock,
@@ -99,7 +99,7 @@ def test_a_full_disk_does_not_stop_the_heart(caplog: pytest.LogCaptureFixture) -
 
     clock = FakeClock()
     beating = Heartbeat(
-        refuse, streams={}, spool=SpoolHealth, probe=ScriptedProbe(), clock=clock, interval_s=1
+        refuse, streams=dict, spool=SpoolHealth, probe=ScriptedProbe(), clock=clock, interval_s=1
     )
     beating.beat()
     assert "disk full" in caplog.text

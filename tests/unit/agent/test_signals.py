@@ -54,3 +54,17 @@ with StopSignals(threading.Event()):
 def test_a_later_signal_ends_the_process_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", IMPATIENT], timeout=20, check=False)
     assert done.returncode == -signal.SIGTERM
+
+
+def test_sighup_asks_for_the_configuration_as_often_as_it_comes() -> None:
+    stop, reload = threading.Event(), threading.Event()
+    before = signal.getsignal(signal.SIGHUP)
+    with StopSignals(stop, reload):
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert reload.wait(5)
+            reload.clear()
+        assert not stop.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5)
+    assert signal.getsignal(signal.SIGHUP) is before

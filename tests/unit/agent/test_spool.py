@@ -287,3 +287,19 @@ def test_a_time_that_cannot_be_written_is_the_callers_fault_alone(tmp_path: Path
             )
         fill(spool, 3)
         assert spool.health().produced == 3
+
+
+def test_a_commit_that_takes_long_can_be_seen(tmp_path: Path) -> None:
+    with small_spool(tmp_path, clock=HandClock()) as spool:
+        fill(spool, 1)
+        assert spool.progress.stuck_s() == 0
+        with contextlib.closing(sqlite3.connect(tmp_path / "spool.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            put(spool, 1)
+            spool._clock.time_s = 7.0
+            wait_until(lambda: spool.progress._since_s is not None)
+            spool._clock.time_s += 100
+            assert spool.progress.stuck_s() >= 100
+            other.execute("ROLLBACK")
+        spool.flush()
+        wait_until(lambda: spool.progress.stuck_s() == 0)

@@ -156,3 +156,55 @@ def test_whoever_waits_for_room_learns_that_the_queue_is_closed() -> None:
     assert not queue.open
     assert queue.put(1) == [1]
     queue.wait_empty()
+
+
+def test_a_turn_that_does_not_end_is_given_up_and_another_thread_works_on() -> None:
+    clock = FakeClock()
+    held, entered, done = threading.Event(), threading.Event(), threading.Event()
+
+    def hang() -> bool:
+        entered.set()
+        held.wait(10)
+        return True
+
+    with WorkerPool(1, clock) as pool:
+        bad, good = pool.seat(hang), pool.seat(lambda: bool(done.set()))
+        bad.call()
+        assert entered.wait(10)
+        good.call()
+        clock.sleep(5)
+        assert (bad.turn_s(), good.turn_s()) == (5, 0)
+        bad.give_up()
+        assert done.wait(10)
+        assert pool.is_whole()
+        assert bad.holds_thread()
+        assert bad.turn_s() == 0
+        bad.give_up()
+        bad.leave()
+        bad.call()  # nobody listens to it any more
+        held.set()
+        assert bad.thread is not None
+        bad.thread.join(10)
+        assert not bad.holds_thread()
+        assert pool.is_whole()
+    assert pool._seats == 1
+
+
+def test_a_seat_that_is_given_up_at_rest_holds_nobody() -> None:
+    with WorkerPool(1, FakeClock()) as pool:
+        ran = threading.Event()
+        seat = pool.seat(lambda: bool(ran.set()))
+        seat.call()
+        assert ran.wait(10)
+    seat.give_up()
+    assert not seat.holds_thread()
+    assert pool._seats == 0
+
+
+def test_nobody_waits_for_an_item_of_a_stream_that_was_given_up() -> None:
+    _, queue = handover("every", FakeClock())
+    queue.put(0)
+    assert queue.take() == 0
+    queue.give_up()
+    queue.wait_empty()
+    assert queue.put(1) == [1]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgehaul.geometry import Box, Line, Point
+from edgehaul.geometry import Box, Line, Point, Polygon
 from edgehaul.values import Detection
-from edgehaul.vision.draw import draw_detections, draw_lines
+from edgehaul.vision.draw import draw_detections, draw_lines, draw_polygons
 
 
 def blank() -> np.ndarray:
@@ -45,3 +45,22 @@ def test_the_arrow_points_forward(*, line: Line, arrow_on_right: bool) -> None:
     assert (on_left, on_right) == (not arrow_on_right, arrow_on_right)
     x = 81.0 if arrow_on_right else 79.0
     assert line.crossed_by(Point(160 - x, 50), Point(x, 50)) == 1
+
+
+def test_a_track_has_its_number_and_a_polygon_its_edge() -> None:
+    found = [Detection(Box(40, 40, 90, 80), 0, "parcel", 0.87)]
+    with_id = draw_detections(blank(), found, track_ids=[12])
+    assert (with_id != draw_detections(blank(), found)).any()
+    assert (
+        draw_detections(blank(), found, track_ids=[None]) == draw_detections(blank(), found)
+    ).all()
+    triangle = Polygon((Point(20, 90), Point(140, 90), Point(80, 40)))
+    image = blank()
+    drawn = draw_polygons(
+        image,
+        [triangle, Polygon(tuple(Point(p.x + 90, p.y) for p in triangle.points))],
+        names=["a", "b"],
+    )
+    assert not image.any()
+    assert drawn[90, 80].any()
+    assert not drawn[80, 80].any()

@@ -17,6 +17,7 @@ from edgehaul.messages.payloads import (
     PositionData,
     SpoolHealth,
     StateData,
+    StreamHealth,
     TrackEvent,
 )
 from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
@@ -119,6 +120,17 @@ ANOMALY = AnomalyEvent(label="speeding", score=0.87, started_at="10:00", ended_a
         (
             HealthData(uptime_s=1, rss_mb=80.4, spool=SpoolHealth(pending=3, produced=10)),
             "80 MiB, 3 pending of 10",
+        ),
+        (
+            HealthData(
+                uptime_s=1,
+                rss_mb=80.4,
+                streams={
+                    "dock": StreamHealth(restarts=2, fault="it was unplugged"),
+                    "gate": StreamHealth(state="waiting", fault="it is unplugged"),
+                },
+            ),
+            "80 MiB, 0 pending of 0; gate waiting: it is unplugged",
         ),
         (
             GapData(first_sequence=4, last_sequence=6, lane="telemetry", reason="quota"),

@@ -54,7 +54,12 @@ def _condition(data: object) -> str:
         case StateData():
             return f"{data.status} {data.reason}".rstrip()
         case HealthData(spool=spool):
-            return f"{data.rss_mb:.0f} MiB, {spool.pending} pending of {spool.produced}"
+            troubles = "".join(
+                f"; {name} {stream.state}: {stream.fault}"
+                for name, stream in data.streams.items()
+                if stream.state in {"waiting", "failed"}
+            )
+            return f"{data.rss_mb:.0f} MiB, {spool.pending} pending of {spool.produced}{troubles}"
         case GapData():
             return f"{data.count} messages of lane {data.lane} lost: {data.reason}"
     return repr(data)

@@ -1,0 +1,156 @@
+"""``edgehaul-agent status``: the installed models, and how the agent is doing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgehaul.clock import Clock
+from edgehaul.errors import EXIT_OK, DeviceError, EdgeHaulError
+from edgehaul.messages.payloads import StreamHealth
+from edgehaul_agent.health.status import Life, RunningStatus, read_status
+from edgehaul_agent.update.slots import ModelStore
+
+_LIVES = {
+    "running": "running",
+    "stopped": "stopped",
+    "stale": "the process is there, but has told nothing for too long",
+    "dead": "the process has ended without telling so",
+}
+
+
+class InstalledReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``install`` did, and one model of ``status``.
+
+    Attributes:
+        name: Name of the model.
+        version: Its version.
+        variant: The variant chosen for this box.
+        folder: Where its files lie.
+        previous_version: Version in the other slot; empty for none.
+        fault: What is wrong with it; empty for nothing.
+    """
+
+    name: str
+    version: str = ""
+    variant: str = ""
+    folder: str = ""
+    previous_version: str = ""
+    fault: str = ""
+
+
+class AgentReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The agent as it has told last.
+
+    Attributes:
+        life: Whether it is running still.
+        age_s: How long ago it told that, in seconds.
+        status: What it told.
+        fault: What is wrong with what it told; empty for nothing.
+    """
+
+    life: Life
+    age_s: float
+    status: RunningStatus | None = None
+    fault: str = ""
+
+
+class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``status`` tells.
+
+    Attributes:
+        models: The installed models.
+        agent: The agent; none where none has run here.
+    """
+
+    models: tuple[InstalledReport, ...]
+    agent: AgentReport | None
+
+
+def look(root: Path, clock: Clock) -> StatusReport:
+    """Return what is below a device's root."""
+    store = ModelStore(root)
+    models = tuple(_model_report(store, name) for name in store.names())
+    return StatusReport(models=models, agent=_agent_report(root, clock))
+
+
+def tell(report: StatusReport, root: Path) -> None:
+    """Print it for people."""
+    _tell_models(report.models, root)
+    if report.agent is not None:
+        _tell_agent(report.agent)
+
+
+def exit_code(report: StatusReport) -> int:
+    """Return 5 where something is wrong."""
+    lives = {None, "running", "stopped"}
+    is_well = (report.agent.life if report.agent else None) in lives
+    has_faults = any(model.fault for model in report.models)
+    return EXIT_OK if is_well and not has_faults else DeviceError.exit_code
+
+
+def _model_report(store: ModelStore, name: str) -> InstalledReport:
+    try:
+        state, installed = store.state(name), store.active(name)
+    except EdgeHaulError as error:
+        return InstalledReport(name=name, fault=str(error))
+    return InstalledReport(
+        name=name,
+        version=installed.manifest.version,
+        variant=installed.variant,
+        folder=str(installed.folder),
+        previous_version=state.previous_version if state else "",
+    )
+
+
+def _agent_report(root: Path, clock: Clock) -> AgentReport | None:
+    try:
+        status = read_status(root)
+    except DeviceError as error:
+        return AgentReport(life="stale", age_s=0.0, fault=str(error))
+    if status is None:
+        return None
+    now_s = clock.now_s()
+    age_s = round(max(0.0, now_s - status.written_at_s), 1)
+    return AgentReport(life=status.life(now_s), age_s=age_s, status=status)
+
+
+def _tell_models(reports: Sequence[InstalledReport], root: Path) -> None:
+    if not reports:
+        print(f"no model is installed below {root}")
+    for report in reports:
+        before = f" (before: {report.previous_version})" if report.previous_version else ""
+        text = report.fault or f"{report.version}, variant {report.variant}{before}"
+        print(f"{report.name}: {text}")
+
+
+def _tell_agent(report: AgentReport) -> None:
+    status = report.status
+    if status is None:
+        print(f"agent: {report.fault}")
+        return
+    print(
+        f"agent: {_LIVES[report.life]} (process {status.pid}, started {status.started_at}); "
+        f"as of {report.age_s:g} s ago:"
+    )
+    for name, stream in status.health.streams.items():
+        print(f"  stream {name}: {_stream_line(stream)}")
+    spool, broker = status.health.spool, status.broker
+    print(
+        f"  spool: {spool.pending} of {spool.produced} messages pending, "
+        f"{spool.declared_lost} declared lost"
+    )
+    link = "connected" if broker.connected else f"not connected; {broker.fault}".rstrip("; ")
+    print(f"  broker {broker.address}: {link}")
+
+
+def _stream_line(stream: StreamHealth) -> str:
+    parts = [
+        stream.state,
+        f"{stream.fps:.1f} a second",
+        f"latency {stream.latency_p50_ms:.1f} ms (99 %: {stream.latency_p99_ms:.1f} ms)",
+        f"{stream.restarts} restarts",
+    ]
+    return ", ".join(parts) + (f"; last fault: {stream.fault}" if stream.fault else "")
