@@ -141,6 +141,7 @@ class Assembly:
             BundleError: The installed model is damaged, or not for this device.
             ModelError: Its model cannot be used, or not for such a stream.
             ConfigError: Its geofences cannot be read.
+            SourceError: This machine has not what its source needs.
         """
         outlet = StreamOutlet(outbox, self.topics, stream.name)
         if isinstance(stream, StreamConfig):
@@ -179,9 +180,20 @@ class Assembly:
         except ValueError as error:
             raise ConfigError([f"{path}: {error}"], where=path) from error
 
-    def frame_source(self, stream: StreamConfig, clock: Clock) -> FrameSource:
-        """Return the source of a camera stream, not yet open."""
-        return frame_source(stream, folder=self._folder, clock=clock)
+    def frame_source(
+        self, stream: StreamConfig, clock: Clock, *, persistent: bool = True
+    ) -> FrameSource:
+        """Return the source of a camera stream, not yet open.
+
+        Args:
+            stream: The stream.
+            clock: Gives capture times and the pace.
+            persistent: Whether a live camera is connected again after a fault.
+
+        Raises:
+            SourceError: This machine has not what the source needs.
+        """
+        return frame_source(stream, folder=self._folder, clock=clock, persistent=persistent)
 
     def fix_source(
         self, stream: GpsConfig, clock: Clock, *, patience_s: float | None = None

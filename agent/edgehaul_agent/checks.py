@@ -78,7 +78,7 @@ def _check_fences(assembly: Assembly, stream: GpsConfig) -> str:
 
 def _check_source(assembly: Assembly, stream: StreamConfig | GpsConfig, clock: Clock) -> str:
     if isinstance(stream, StreamConfig):
-        with assembly.frame_source(stream, clock) as frames:
+        with assembly.frame_source(stream, clock, persistent=False) as frames:
             for frame in frames.frames():
                 height, width = frame.image.shape[:2]
                 return f"{stream.source.__struct_config__.tag}, {width}x{height} pixels"

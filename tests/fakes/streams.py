@@ -71,6 +71,7 @@ class ListFrames:
         for index in self._indices:
             self._before(index)
             if not wants():
+                self.skipped += 1
                 continue
             self.given += 1
             # The first pixel tells a scripted model which frame it sees.

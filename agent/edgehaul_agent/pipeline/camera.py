@@ -53,7 +53,7 @@ class _View(msgspec.Struct, frozen=True):
     tensor: Array
     placement: Placement
     picture: Image | None = None
-    """The whole picture, where somebody watches."""
+    """A copy of the whole picture, where somebody watches."""
 
 
 class StreamPipeline:
@@ -101,7 +101,8 @@ class StreamPipeline:
         self._canvases = [model.canvas() for _ in range(config.waiting + _IN_FLIGHT)]
         self._hours = HoursGate(config.hours, config.timezone)
         self._motion = MotionGate(config.motion) if config.motion else None
-        self._gated = 0
+        # Apart, since live sources ask for the hour on a thread of their own.
+        self._motionless = self._at_other_hours = 0
         self._error: BaseException | None = None
         self._unusable = 0
         self._last_captured_at_s = 0.0
@@ -151,11 +152,11 @@ class StreamPipeline:
 
     def dropped(self) -> int:
         """Frames refused by policy or stride."""
-        return self._handover.refused + self._source.skipped
+        return self._handover.forgotten + self._source.skipped - self._at_other_hours
 
     def gated(self) -> int:
         """Frames not looked at because nothing moved, or at that hour."""
-        return self._gated
+        return self._motionless + self._at_other_hours
 
     def bad(self) -> int:
         """Frames that could not be decoded or used."""
@@ -176,7 +177,7 @@ class StreamPipeline:
     def _wants(self, stop: threading.Event) -> bool:
         last = stop.is_set()
         if not last and self._handover.open and not self._hours.opens(self._clock.now_s()):
-            self._gated += 1
+            self._at_other_hours += 1
             self.watch.reader.working()
             return False
         self.watch.reader.resting()  # until there is room, which is not the reader's matter
@@ -195,10 +196,10 @@ class StreamPipeline:
             return None
         if self._motion and not self._motion.opens(canvas.canvas, frame.captured_at_s):
             self._canvases.append(canvas)
-            self._gated += 1
+            self._motionless += 1
             return None
-        # A frame owns its picture: to show it is only to keep it a moment longer.
-        picture = frame.image if self.viewfinder and self.viewfinder.wants() else None
+        # The source uses the picture's memory again for the next frame.
+        picture = frame.image.copy() if self.viewfinder and self.viewfinder.wants() else None
         at_s = frame.captured_at_s
         return _View(frame.index, at_s, taken_at_s, canvas, tensor, placement, picture)
 

@@ -36,8 +36,9 @@ class Handover(Generic[T]):
     """
 
     def __init__(self, policy: Policy, seat: Seat, clock: Clock, room: int = 1) -> None:
-        self.refused = 0
-        """Frames that were not decoded, or were forgotten, because the workers had no time."""
+        self.forgotten = 0
+        """Items that gave way to newer ones; what was not wanted in the first place counts where it
+        comes from."""
         self._policy = policy
         self._seat = seat
         self._clock = clock
@@ -66,10 +67,7 @@ class Handover(Generic[T]):
             if self._policy == "every":
                 self._changed.wait_for(lambda: len(self._items) < self._room or not self._open)
                 return True
-            if last or not self._open or self._policy == "drop_oldest" or self._is_due():
-                return True
-            self.refused += 1
-            return False
+            return last or not self._open or self._policy == "drop_oldest" or self._is_due()
 
     def put(self, item: T) -> list[T]:
         """Hand over an item that was wanted; return those that were forgotten for it."""
@@ -79,7 +77,7 @@ class Handover(Generic[T]):
                 return [item]
             if len(self._items) >= self._room:
                 forgotten.append(self._items.popleft())
-                self.refused += 1
+                self.forgotten += 1
             self._items.append(item)
             self._let_in_at_s = self._clock.monotonic_s()
         self._seat.call()

@@ -13,11 +13,12 @@ from edgehaul.errors import SourceError
 from edgehaul.values import Fix, Frame
 
 Wants = Callable[[], bool]
-"""Whether a frame that has come is to be decoded; it may wait before it answers."""
+"""Whether a frame that has come is to be made a picture; it may wait before it answers."""
+_BLINK_S = 0.002
 
 
 def always() -> bool:
-    """Want every frame."""
+    """Return True: every frame is wanted."""
     return True
 
 
@@ -31,7 +32,7 @@ class FrameSource(Protocol):
 
     @property
     def skipped(self) -> int:
-        """Number of frames passed over undecoded because of the stride."""
+        """Number of frames that were passed over undecoded: by stride, or because not wanted."""
         ...
 
     def __enter__(self) -> Self:
@@ -52,11 +53,14 @@ class FrameSource(Protocol):
         ...
 
     def frames(self, wants: Wants = always) -> Iterator[Frame]:
-        """Yield the frames until the source ends; each owns its picture.
+        """Yield the frames until the source ends.
+
+        The picture of a frame is its own until the next one is asked for: then its memory may be
+        used again. Whoever keeps it longer copies it.
 
         Args:
-            wants: Asked when a frame has come and before it is decoded; where it says no, the
-                frame is passed over.
+            wants: Asked when a frame has come, before it is made a picture; a frame that it
+                refuses is passed over. Live sources ask on a thread of their own.
 
         Raises:
             SourceError: The source fails for good.
@@ -126,6 +130,18 @@ def refusals(path: Path) -> Iterator[None]:
 def live_clock(source: FixSource, clock: Clock) -> Clock | None:
     """Return the clock that the fixes' times can be held against; none for a recording."""
     return clock if source.is_live else None
+
+
+def is_stopping(clock: Clock) -> bool:
+    """Return whether the agent stops: then its clock no longer waits."""
+    return not rested(clock, _BLINK_S)
+
+
+def rested(clock: Clock, duration_s: float) -> bool:
+    """Wait; return False where the clock did not wait for so long, since the agent stops."""
+    started_s = clock.monotonic_s()
+    clock.sleep(duration_s)
+    return clock.monotonic_s() - started_s >= duration_s / 2
 
 
 class Pacer:

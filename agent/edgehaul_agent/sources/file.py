@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +14,16 @@ import numpy as np
 from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
 from edgehaul.values import Frame, Image
-from edgehaul_agent.sources.base import Pacer, Wants, always, recording_start_s, refusals
+from edgehaul_agent.sources.base import Pacer, always, recording_start_s, refusals
+from edgehaul_agent.sources.isolated import IsolatedCapture
+from edgehaul_agent.sources.opencv import Capture, open_capture
 
 _log = logging.getLogger(__name__)
 
 FALLBACK_FPS = 25.0
 _SANE_FPS = (0.1, 1000.0)
+_PATIENCE_S = 30.0
+"""A decoder in a process of its own that takes longer for a step hangs."""
 _MOST_FAILED = 1000
 """So many damaged frames in a row are the end, whatever number the header declares."""
 
@@ -28,9 +31,9 @@ _MOST_FAILED = 1000
 class VideoFile:
     """The frames of a video file.
 
-    Frames that the stride passes over are grabbed and not converted to a picture. Frames that
-    cannot be decoded count as bad and the rest of the file is read; so do those that the header
-    declares and that never come.
+    Frames that the stride passes over, or that are not wanted, are grabbed and not converted to a
+    picture. Frames that cannot be decoded count as bad and the rest of the file is read; so do
+    those that the header declares and that never come.
 
     Args:
         path: The file.
@@ -39,6 +42,7 @@ class VideoFile:
         realtime: Whether to keep to the clip's own pace.
         loop: Whether to start again at the end; frame numbers go on.
         stride: Yield every n-th frame.
+        isolate: Whether to decode in a process of its own.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class VideoFile:
         realtime: bool = False,
         loop: bool = False,
         stride: int = 1,
+        isolate: bool = False,
     ) -> None:
         self.bad = 0
         self.skipped = 0
@@ -59,8 +64,10 @@ class VideoFile:
         self._realtime = realtime
         self._loop = loop
         self._stride = stride
+        self._isolate = isolate
         self._taken = 0
-        self._capture: cv2.VideoCapture | None = None
+        self._capture: Capture | None = None
+        self._picture: Image | None = None
 
     def __enter__(self) -> Self:
         """Open the file.
@@ -82,14 +89,11 @@ class VideoFile:
             self._capture.release()
             self._capture = None
 
-    def frames(self, wants: Wants = always) -> Iterator[Frame]:
-        """Yield the frames.
-
-        Args:
-            wants: Asked before a frame is decoded.
+    def frames(self, wants: Callable[[], bool] = always) -> Iterator[Frame]:
+        """Yield the frames that are wanted.
 
         Raises:
-            SourceError: Not one frame can be decoded.
+            SourceError: Not one frame can be decoded, or the decoder in its own process dies.
         """
         capture = self._capture if self._capture is not None else self._open()
         fps = _fps(capture)
@@ -98,14 +102,17 @@ class VideoFile:
             self._clock, duration_s=declared / fps, realtime=self._realtime or self._loop
         )
         pacer = Pacer(self._clock, realtime=self._realtime)
-        first = 0
 
-        def is_wanted(index: int) -> bool:
+        def wanted(index: int) -> bool:
+            if index % self._stride:
+                return False
+            # First it is time for the frame, then it is offered: refusals do not hurry a clip.
             pacer.wait_until(index / fps)
             return wants()
 
+        first = 0
         while True:
-            for index, image in self._pass(capture, declared, is_wanted):
+            for index, image in self._pass(capture, declared, wanted):
                 yield Frame(self._stream, index, start_s + index / fps, image)
             self._report_end(self._taken - first, declared)
             if not self._loop:
@@ -115,7 +122,7 @@ class VideoFile:
             capture = self._capture = self._open()
 
     def _pass(
-        self, capture: cv2.VideoCapture, declared: int, is_wanted: Callable[[int], bool]
+        self, capture: Capture, declared: int, wanted: Callable[[int], bool]
     ) -> Iterator[tuple[int, Image]]:
         """Yield number and picture of the frames of one run through the file."""
         last = self._taken + declared
@@ -131,17 +138,23 @@ class VideoFile:
             failed = 0
             index = self._taken
             self._taken += 1
-            if index % self._stride:
+            if not wanted(index):
                 self.skipped += 1
                 continue
-            if not is_wanted(index):
-                continue
-            decoded, image = capture.retrieve()
+            decoded, image = self._retrieve(capture)
             if decoded and image is not None:
                 yield index, image.astype(np.uint8, copy=False)
             else:
                 self.bad += 1
                 _log.warning("%s: frame %d cannot be decoded, passed over", self._path, index)
+
+    def _retrieve(self, capture: Capture) -> tuple[bool, Image | None]:
+        """Make the frame a picture in the memory of the last one, which need not be cleared."""
+        if not isinstance(capture, cv2.VideoCapture):
+            return capture.retrieve()
+        decoded, image = capture.retrieve(self._picture)
+        self._picture = image if decoded else None
+        return decoded, image
 
     def _pass_over(self, failed: int) -> None:
         if failed:
@@ -170,7 +183,7 @@ class VideoFile:
                 declared,
             )
 
-    def _open(self) -> cv2.VideoCapture:
+    def _open(self) -> Capture:
         with refusals(self._path):
             if not self._path.is_file():
                 raise SourceError(
@@ -178,10 +191,9 @@ class VideoFile:
                 )
             # OpenCV does not tell a file that it may not read from one that is no video.
             self._path.open("rb").close()
-        # FFmpeg would write decoding faults to stderr by itself; they are counted here.
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        capture = self._opened()
         if not capture.isOpened():
+            capture.release()
             raise SourceError(
                 "this is no video that can be decoded",
                 where=self._path,
@@ -189,7 +201,15 @@ class VideoFile:
             )
         return capture
 
+    def _opened(self) -> Capture:
+        path = str(self._path)
+        if self._isolate:
+            return IsolatedCapture(
+                path, cv2.CAP_FFMPEG, where=path, open_s=_PATIENCE_S, grab_s=_PATIENCE_S
+            )
+        return open_capture(path, cv2.CAP_FFMPEG)
 
-def _fps(capture: cv2.VideoCapture) -> float:
+
+def _fps(capture: Capture) -> float:
     fps = float(capture.get(cv2.CAP_PROP_FPS))
     return fps if _SANE_FPS[0] <= fps <= _SANE_FPS[1] else FALLBACK_FPS

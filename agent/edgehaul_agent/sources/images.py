@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,7 +14,7 @@ import numpy as np
 from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
 from edgehaul.values import Frame, Image
-from edgehaul_agent.sources.base import Wants, always, recording_start_s, refusals
+from edgehaul_agent.sources.base import always, recording_start_s, refusals
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class ImageFolder:
         """Forget the list."""
         self._files = []
 
-    def frames(self, wants: Wants = always) -> Iterator[Frame]:
+    def frames(self, wants: Callable[[], bool] = always) -> Iterator[Frame]:
         """Yield the images.
 
         Raises:
@@ -81,13 +81,12 @@ class ImageFolder:
         """
         duration_s = len(self._files) * self._interval_s
         start_s = recording_start_s(self._clock, duration_s=duration_s, realtime=False)
-        decoded = 0
+        tried = decoded = 0
         for index, file in enumerate(self._files):
-            if index % self._stride:
+            if index % self._stride or not wants():
                 self.skipped += 1
                 continue
-            if not wants():
-                continue
+            tried += 1
             image = _read(file)
             if image is None:
                 self.bad += 1
@@ -95,7 +94,7 @@ class ImageFolder:
                 continue
             decoded += 1
             yield Frame(self._stream, index, start_s + index * self._interval_s, image)
-        if not decoded:
+        if tried and not decoded:
             raise SourceError(
                 "not one image of this folder can be decoded",
                 where=self._path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +12,7 @@ from edgehaul.config.device import VirtualConveyorSource, VirtualTruckSource
 from edgehaul.values import Fix, Frame
 from edgehaul.virtual.conveyor import Conveyor
 from edgehaul.virtual.truck import TruckTrip
-from edgehaul_agent.sources.base import Pacer, Wants, always, paced, recording_start_s
+from edgehaul_agent.sources.base import Pacer, always, paced, recording_start_s
 
 
 class VirtualCamera:
@@ -50,7 +50,7 @@ class VirtualCamera:
     ) -> None:
         """Do nothing: there is nothing to close."""
 
-    def frames(self, wants: Wants = always) -> Iterator[Frame]:
+    def frames(self, wants: Callable[[], bool] = always) -> Iterator[Frame]:
         """Yield the frames."""
         config = self._config
         start_s = recording_start_s(
@@ -59,10 +59,8 @@ class VirtualCamera:
         pacer = Pacer(self._clock, realtime=config.realtime)
         for index in range(config.frames) if config.frames else itertools.count():
             pacer.wait_until(index / config.fps)
-            if index % self._stride:
+            if index % self._stride or not wants():
                 self.skipped += 1
-                continue
-            if not wants():
                 continue
             image = self._conveyor.frame(index).image
             yield Frame(self._stream, index, start_s + index / config.fps, image)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edgehaul.config.cameras import GstreamerSource, MjpegSource, RtspSource, UsbSource
 from edgehaul.config.gating import ActiveHours, MotionSection, Region, require_timezone
 from edgehaul.config.receivers import (
     GpsdSource,
@@ -128,11 +129,14 @@ class FileSource(_Config, frozen=True, tag="file", tag_field="type"):
         path: The file, relative to the configuration file.
         realtime: Whether to keep to the clip's own pace.
         loop: Whether to start again at the end.
+        isolate: Whether to decode in a process of its own, so that a file which crashes the
+            decoder does not end the agent.
     """
 
     path: str
     realtime: bool = False
     loop: bool = False
+    isolate: bool = False
 
 
 class ImagesSource(_Config, frozen=True, tag="images", tag_field="type"):
@@ -211,6 +215,17 @@ class CountingLine(_Config, frozen=True):
             raise ValueError("points must differ from each other")
 
 
+FrameSourceConfig = (
+    FileSource
+    | ImagesSource
+    | VirtualConveyorSource
+    | RtspSource
+    | MjpegSource
+    | UsbSource
+    | GstreamerSource
+)
+
+
 class StreamConfig(_Config, frozen=True):
     """One camera stream.
 
@@ -235,7 +250,7 @@ class StreamConfig(_Config, frozen=True):
     """
 
     name: str
-    source: FileSource | ImagesSource | VirtualConveyorSource
+    source: FrameSourceConfig
     model: str
     variant: str = ""
     policy: Policy = "every"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -64,7 +65,8 @@ def opened(source: Any, folder: Path, clock: FakeClock, *, stride: int = 1) -> F
 
 def read(source: FrameSource) -> list[Frame]:
     with source:
-        return list(source.frames())
+        # Copied, for a picture is its frame's own only until the next one is asked for.
+        return [msgspec.structs.replace(f, image=f.image.copy()) for f in source.frames()]
 
 
 def fixes_of(config: GpsConfig, folder: Path, clock: FakeClock) -> list[Fix]:
@@ -82,9 +84,14 @@ def test_a_video_gives_every_frame_with_its_time(video: Path, clock: FakeClock) 
     assert (source.bad, source.skipped, clock.passed_s) == (0, 0, 0)
 
 
-def test_frames_own_their_pictures(video: Path, clock: FakeClock) -> None:
-    first, second, *_ = read(opened(FileSource(path=video.name), video.parent, clock))
-    assert first.image.mean() < second.image.mean()
+def test_a_picture_keeps_until_the_next_frame_is_asked_for(video: Path, clock: FakeClock) -> None:
+    with opened(FileSource(path=video.name), video.parent, clock) as source:
+        frames = source.frames()
+        first = next(frames).image
+        brightness = first.mean()
+        second = next(frames).image
+        assert brightness < second.mean()
+        assert first is second  # the same memory: new memory would be cleared for each frame
 
 
 def test_a_video_can_keep_its_pace(video: Path, clock: FakeClock) -> None:
@@ -97,6 +104,38 @@ def test_a_stride_passes_frames_over(video: Path, clock: FakeClock) -> None:
     source = opened(FileSource(path=video.name), video.parent, clock, stride=4)
     assert [f.index for f in read(source)] == [0, 4, 8]
     assert source.skipped == 7
+
+
+@pytest.mark.parametrize("kind", ["video", "images", "virtual"])
+def test_frames_that_are_not_wanted_are_skipped_and_the_pace_is_kept(
+    kind: str, video: Path, images: Path, clock: FakeClock
+) -> None:
+    conveyor = VirtualConveyorSource(frames=10, width=160, height=120, fps=5, realtime=True)
+    sources = {
+        "video": FileSource(path=video.name, realtime=True),
+        "images": ImagesSource(path=images.name),
+        "virtual": conveyor,
+    }
+    asked_at_s: list[float] = []
+
+    def wants() -> bool:
+        asked_at_s.append(clock.passed_s)
+        return len(asked_at_s) == 2
+
+    with opened(sources[kind], video.parent, clock, stride=2) as source:
+        frames = list(source.frames(wants))
+    assert [frame.index for frame in frames] == [2]
+    if kind == "images":
+        assert (source.skipped, len(asked_at_s)) == (3, 2)
+    else:
+        assert source.skipped == 9
+        assert asked_at_s == pytest.approx([0.0, 0.4, 0.8, 1.2, 1.6])
+
+
+def test_a_folder_of_which_nothing_is_wanted_is_no_fault(images: Path, clock: FakeClock) -> None:
+    with opened(ImagesSource(path=images.name), images.parent, clock) as source:
+        assert list(source.frames(lambda: False)) == []
+        assert (source.skipped, source.bad) == (4, 0)
 
 
 def test_a_loop_goes_on_counting(video: Path, clock: FakeClock) -> None:

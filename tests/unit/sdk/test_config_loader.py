@@ -81,7 +81,7 @@ health: {interval_s: .nan}
         "f.yaml:4:1: mqtt: this key stands twice, first at line 3; remove one",
         (
             "f.yaml:7:20: streams[0].source.type: expected one of file, images, virtual_conveyor, "
-            "got 'fil'; did you mean 'file'?"
+            "rtsp, mjpeg, usb, gstreamer, got 'fil'; did you mean 'file'?"
         ),
         "f.yaml:8:5: streams[0].modle: this key is unknown; did you mean 'model'?",
         "f.yaml:9:32: streams[0].lines[0].points[0]: expected a list [x, y], got a list of 3",
