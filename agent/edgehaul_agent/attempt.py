@@ -151,6 +151,10 @@ class Attempt:
             return 0.0
         return self._watch.reader_stuck_s()
 
+    def source_fault(self) -> str:
+        """Return why the source is away; empty where it is there, or does not say."""
+        return "" if self._watch is None else self._watch.source_fault()
+
     def silent_s(self) -> float:
         """Return how long nothing has come from the source, be it there or not."""
         return 0.0 if self._watch is None else self._watch.reader.stuck_s()

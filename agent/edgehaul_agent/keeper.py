@@ -110,7 +110,9 @@ class Keeper:
         return self.metrics.histogram()
 
     def _complete(self, health: StreamHealth) -> StreamHealth:
-        fault = str(self.failure or "")
+        attempt = self._attempt
+        away = attempt.source_fault() if attempt is not None else ""
+        fault = away or str(self.failure or "")
         return msgspec.structs.replace(health, state=self.state, fault=fault)
 
     # ---- what the supervisor does --------------------------------------------------------

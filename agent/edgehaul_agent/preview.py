@@ -45,8 +45,8 @@ Streams = Callable[[], Sequence[StreamConfig]]
 class Preview:
     """Serves a page with all streams at ``/``, and each at ``/NAME.mjpeg`` and ``/NAME.jpg``.
 
-    Everything that a picture costs beyond keeping it a moment longer is done on the watcher's
-    thread. Use it in ``with``.
+    Everything that a picture costs beyond a copy is done on the watcher's thread. Use it in
+    ``with``.
 
     Args:
         section: Where, how many and how large.

@@ -345,3 +345,24 @@ def test_the_preview_shows_a_stream_of_the_running_agent(tmp_path: Path) -> None
             assert process.wait(60) == 0
         finally:
             process.kill()
+
+
+@pytest.mark.slow
+def test_a_camera_that_is_away_is_no_stream_that_hangs(tmp_path: Path) -> None:
+    away = {"type": "mjpeg", "url": f"http://127.0.0.1:{free_port()}/"}
+    config = make_device(
+        tmp_path,
+        port=free_port(),
+        source=LIVE,
+        streams=[*streams("dock"), {"name": "gate", "model": "parcels", "source": away}],
+        health={"interval_s": 0.5},
+        supervision={"stall_timeout_s": 1},
+    )
+    with started(config) as process:
+        come(lambda: stream(config, "dock").get("processed", 0) > 60, config)
+        gate = stream(config, "gate")
+        assert (gate["state"], gate["restarts"]) == ("running", 0)
+        assert "refused" in gate["fault"]
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 0

@@ -53,7 +53,7 @@ class _View(msgspec.Struct, frozen=True):
     tensor: Array
     placement: Placement
     picture: Image | None = None
-    """The whole picture, where somebody watches."""
+    """A copy of the whole picture, where somebody watches."""
 
 
 class StreamPipeline:
@@ -198,7 +198,7 @@ class StreamPipeline:
             self._canvases.append(canvas)
             self._motionless += 1
             return None
-        # Copied: the picture's memory may be used for the next frame.
+        # The source uses the picture's memory again for the next frame.
         picture = frame.image.copy() if self.viewfinder and self.viewfinder.wants() else None
         at_s = frame.captured_at_s
         return _View(frame.index, at_s, taken_at_s, canvas, tensor, placement, picture)

@@ -62,6 +62,11 @@ class Watch:
         self._passed_over = passed_over
         return self.reader.stuck_s()
 
+    def source_fault(self) -> str:
+        """Return why the source is away; empty where it is there, or does not say."""
+        is_away = getattr(self._source, "state", "") in _AWAY
+        return str(getattr(self._source, "last_fault", "")) if is_away else ""
+
     def turn_stuck_s(self) -> float:
         """Return how long a worker has been busy with one frame of this stream, in seconds."""
         return self._seat.turn_s() if self._seat else 0.0

@@ -249,7 +249,8 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
         state: What the stream is doing: ``waiting`` is between a failure and the next try,
             ``failed`` is for good.
         restarts: How often it was started again after it failed or hung.
-        fault: Why it was the last time, or why it cannot run; empty for no reason.
+        fault: Why its camera is away now; or else why it was started again the last time, or
+            cannot run; empty for no reason.
     """
 
     frames: int = 0

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,12 +18,13 @@ from edgehaul.config.service import PreviewSection
 from edgehaul.config.zones import ZoneConfig
 from edgehaul.errors import DeviceError
 from edgehaul.geometry import Box, Line, Point
-from edgehaul.values import Detection
+from edgehaul.values import Detection, Frame
 from edgehaul_agent.outlet import StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline
 from edgehaul_agent.pipeline.viewfinder import Sight, Viewfinder
 from edgehaul_agent.pipeline.workers import WorkerPool
 from edgehaul_agent.preview import Preview, annotated
+from edgehaul_agent.sources.base import Wants, always
 from tests.fakes.running import wait_until
 from tests.fakes.streams import FakeClock, ListFrames, MemoryOutbox, ScriptedModel
 from tests.fakes.supervised import TOPICS
@@ -88,12 +90,12 @@ def test_no_more_is_shown_than_asked_for() -> None:
     assert wanted == pytest.approx(40, abs=1)
 
 
-def run_pipeline(viewfinder: Viewfinder, frames: int = 5) -> None:
+def run_pipeline(viewfinder: Viewfinder, source: ListFrames | None = None) -> None:
     clock = FakeClock()
     with WorkerPool(1, clock) as workers:
         made = StreamPipeline(
             DOCK,
-            source=ListFrames(frames, before=lambda _index: clock.sleep(1.0)),
+            source=source or ListFrames(5),
             model=ScriptedModel(
                 lambda _i: [
                     Detection(Box(100, 100, 200, 200), 0, "parcel", 0.9),
@@ -120,6 +122,24 @@ def test_a_pipeline_shows_what_it_tells() -> None:
     assert sight is not None
     assert sight.image.shape == (480, 640, 3)
     assert [(one.score, track_id) for one, track_id in sight.found] == [(0.9, 1)]
+
+
+def test_what_is_shown_stays_when_the_source_uses_its_memory_again() -> None:
+    class Thrifty(ListFrames):
+        def frames(self, wants: Wants = always) -> Iterator[Frame]:
+            memory = np.zeros((480, 640, 3), np.uint8)
+            for frame in super().frames(wants):
+                memory[:] = frame.image
+                memory[1:] = 50 + frame.index
+                yield msgspec.structs.replace(frame, image=memory)
+                memory[:] = 255
+
+    viewfinder = Viewfinder(FakeClock(), fps=5)
+    with viewfinder.watching():
+        run_pipeline(viewfinder, Thrifty(5))
+        _, sight = viewfinder.newer(0, 0)
+    assert sight is not None
+    assert (sight.image[1:] == 50).all()
 
 
 @pytest.fixture

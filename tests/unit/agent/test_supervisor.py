@@ -215,8 +215,11 @@ def test_a_camera_that_is_away_is_waited_for() -> None:
         rig.give()
         rig.silent.add("dock")
         rig.cameras["dock"].state = "waiting"
+        rig.cameras["dock"].last_fault = "no route to host"
         rig.pass_time(3600)
+        assert rig.keeper().take().fault == "no route to host"
         rig.cameras["dock"].state = "live"
+        assert rig.keeper().take().fault == ""
         rig.pass_time(29)
         assert rig.keeper().state == "running"
         rig.cameras["dock"].skipped += 1  # a frame that the stride passes over
