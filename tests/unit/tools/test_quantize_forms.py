@@ -255,6 +255,9 @@ def test_families_and_where_their_search_begins() -> None:
     plans = first_plans(attention(), SPEC, here)
     assert plans[0].form.representation == "dynamic"
     assert all(p.elementwise_float for p in plans if p.form.representation != "dynamic")
+    wide = first_plans(attention(), SPEC, here, wide=True)
+    assert set(plans) < set(wide)
+    assert [p.form.representation for p in wide if p.method and not p.elementwise_float] == ["qdq"]
     assert {p.form.representation for p in first_plans(recurrent("LSTM"), SPEC, here)} == {
         "dynamic"
     }

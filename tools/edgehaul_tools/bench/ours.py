@@ -70,7 +70,7 @@ def compressed(
     started_s = time.perf_counter()
     model = clean(load_model(fp32), where=fp32)
     quantizer = Quantizer(model, spec, inputs, progress, fp32)
-    plans = first_plans(model, spec, [here], qoperator=True)
+    plans = first_plans(model, spec, [here], wide=True)
     quantizer.build(plans[0])  # once more below: it is this time that the peers' compare with
     quantize_s = time.perf_counter() - started_s
     yardstick = Yardstick(spec, quantizer.fp32, inputs=inputs, where=fp32)

@@ -209,7 +209,7 @@ class _Compression:
         measure = Measuring(network.name, quantizer, self._reference, self._journal, self._told)
         as_float = measure(None)
         explorer = Explorer(quantizer, measure, self._repaired_for, self._budget, self._progress)
-        explorer.run(first_plans(quantizer.model, self._spec, self._targets, qoperator=True))
+        explorer.run(first_plans(quantizer.model, self._spec, self._targets, wide=True))
         self._was_cut_short |= explorer.was_cut_short
         return [as_float, *explorer.tried]
 

@@ -39,6 +39,8 @@ class Plan(msgspec.Struct, frozen=True):
         words = [self.form.name]
         if self.method is not None:
             words.append(self.method)
+        if self.elementwise_float:
+            words.append("matrices alone")
         if self.equalized:
             words.append("equalised")
         if self.bias_corrected:

@@ -25,7 +25,7 @@ def first_plans(
     form: Form | None = None,
     weight_bits: WeightBits | None = None,
     *,
-    qoperator: bool = False,
+    wide: bool = False,
 ) -> tuple[Plan, ...]:
     """Return all-int8 plans for a model, the one that most likely is the fastest first.
 
@@ -35,18 +35,19 @@ def first_plans(
         targets: Kinds of processors that it is for.
         form: The only form to plan with, where one was asked for.
         weight_bits: Width of the weights, where one was asked for.
-        qoperator: Whether the integer operators are planned with, too; they are about as fast
-            as what ONNX Runtime makes of QDQ.
+        wide: Whether to plan also what seldom is the fastest: the integer operators, which are
+            about as fast as what ONNX Runtime makes of QDQ; and attention wholly in int8, which
+            pays with VNNI.
     """
     routes = ROUTES[family_of(model, spec)]
     forms: list[Form] = [form] if form is not None else []
     if form is None:
         for route in routes.routes:
             forms += shared_forms(targets, dynamic=route == "dynamic")
-        forms = [one for one in forms if qoperator or one.representation != "qoperator"]
+        forms = [one for one in forms if wide or one.representation != "qoperator"]
     if weight_bits is not None:
         forms = [msgspec.structs.replace(one, weight_bits=weight_bits) for one in forms]
-    return tuple(
+    plans = tuple(
         Plan(
             form=one,
             method=None if one.representation == "dynamic" else FIRST_METHOD,
@@ -54,3 +55,11 @@ def first_plans(
         )
         for one in forms
     )
+    if not wide:
+        return plans
+    wholly = tuple(
+        msgspec.structs.replace(plan, elementwise_float=False)
+        for plan in plans
+        if plan.elementwise_float and plan.form.representation == "qdq"
+    )
+    return plans + wholly
