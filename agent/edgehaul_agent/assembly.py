@@ -27,6 +27,7 @@ from edgehaul_agent.inference.trial import decode_once
 from edgehaul_agent.outlet import Outbox, StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline
 from edgehaul_agent.pipeline.gps import GpsPipeline
+from edgehaul_agent.pipeline.positions import Positions
 from edgehaul_agent.pipeline.workers import WorkerPool, default_workers
 from edgehaul_agent.sources.base import FixSource, FrameSource, live_clock
 from edgehaul_agent.sources.factory import fix_source, frame_source
@@ -63,6 +64,7 @@ class Assembly:
         self.config = config
         self.root = folder / config.root
         self.topics = DeviceTopics(config.device.site, config.device.id)
+        self._positions = Positions(config)
         self._used: dict[tuple[str, str], ModelState] = {}
         self._loaded: dict[Path, _LoadedModel] = {}
         self._lock = threading.Lock()
@@ -99,6 +101,7 @@ class Assembly:
         """Go on with another configuration of the same device, at the same broker."""
         with self._lock:
             self.config = config
+            self._positions.adopt(config)
             names = {stream.model for stream in self.streams()}
             self._used = {key: used for key, used in self._used.items() if key[0] in names}
 
@@ -143,27 +146,29 @@ class Assembly:
             ConfigError: Its geofences cannot be read.
             SourceError: This machine has not what its source needs.
         """
-        outlet = StreamOutlet(outbox, self.topics, stream.name)
         if isinstance(stream, StreamConfig):
+            where = self._positions.of(stream)
             return StreamPipeline(
                 stream,
                 source=self.frame_source(stream, clock),
                 model=self.picture_model(stream),
-                outlet=outlet,
+                outlet=StreamOutlet(outbox, self.topics, stream.name, where),
                 workers=workers,
                 clock=clock,
                 metrics=metrics,
             )
         source = self.fix_source(stream, clock)
-        return GpsPipeline(
+        pipeline = GpsPipeline(
             stream,
             source=source,
             model=self.trace_model(stream, live_clock(source, clock)) if stream.model else None,
-            outlet=outlet,
+            outlet=StreamOutlet(outbox, self.topics, stream.name),
             clock=clock,
             metrics=metrics,
             rules=VehicleRules(self.vehicle(stream)),
         )
+        self._positions.follow(stream.name, pipeline.locator)
+        return pipeline
 
     def vehicle(self, stream: GpsConfig) -> VehicleConfig:
         """Return what is to be told of a vehicle, the geofences of its file among them.

@@ -246,6 +246,8 @@ class StreamConfig(_Config, frozen=True):
         score_threshold: Overrides the bundle's; none keeps it.
         lines: Lines to count at.
         zones: Parts of the picture in which objects are watched.
+        gps: Name of the GPS stream that says where the camera was when something happened; empty
+            takes the only one there is, if there is just one.
         publish: Which channels are published.
     """
 
@@ -263,6 +265,7 @@ class StreamConfig(_Config, frozen=True):
     score_threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
     lines: tuple[CountingLine, ...] = ()
     zones: tuple[ZoneConfig, ...] = ()
+    gps: str = ""
     publish: tuple[Literal["detections", "tracks", "counts", "zones"], ...] = (
         "detections",
         "tracks",
@@ -371,7 +374,14 @@ class DeviceConfig(_Config, frozen=True):
     gps: tuple[GpsConfig, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse streams that share a name."""
+        """Refuse streams that share a name, and cameras whose GPS stream is not there."""
         names = [s.name for s in self.streams] + [g.name for g in self.gps]
         if len(set(names)) != len(names):
             raise ValueError("streams and gps need names that differ from each other")
+        known = [g.name for g in self.gps]
+        for stream in self.streams:
+            if stream.gps and stream.gps not in known:
+                raise ValueError(
+                    f"stream {stream.name!r}: gps {stream.gps!r} is none of the GPS streams "
+                    f"({', '.join(known) or 'there are none'})"
+                )
