@@ -28,6 +28,7 @@ from edgehaul_agent.inference.engine import Array
 from edgehaul_agent.inference.pictures import PictureModel
 from edgehaul_agent.outlet import StreamOutlet
 from edgehaul_agent.pipeline.handover import Handover
+from edgehaul_agent.pipeline.second import SecondLook
 from edgehaul_agent.pipeline.viewfinder import Viewfinder
 from edgehaul_agent.pipeline.watch import Watch
 from edgehaul_agent.pipeline.workers import WorkerPool
@@ -53,7 +54,7 @@ class _View(msgspec.Struct, frozen=True):
     tensor: Array
     placement: Placement
     picture: Image | None = None
-    """The whole picture, where somebody watches."""
+    """The whole picture, where somebody watches or single objects are looked at."""
 
 
 class StreamPipeline:
@@ -109,6 +110,8 @@ class StreamPipeline:
         settings = TrackerSettings(certain_score=model.certain_score)
         self._tracker = Tracker(settings)
         self._rules = StreamRules(config, settings.confirm_hits)
+        self.second = SecondLook(settings)
+        """Looks at single objects; add what to it before :meth:`run`."""
 
     def __enter__(self) -> Self:
         """Open the source.
@@ -199,8 +202,9 @@ class StreamPipeline:
             self._motionless += 1
             return None
         # Copied: the picture's memory may be used for the next frame.
-        picture = frame.image.copy() if self.viewfinder and self.viewfinder.wants() else None
         at_s = frame.captured_at_s
+        is_kept = self.second.wants(at_s) or (self.viewfinder and self.viewfinder.wants())
+        picture = frame.image.copy() if is_kept else None
         return _View(frame.index, at_s, taken_at_s, canvas, tensor, placement, picture)
 
     def _placed(self, canvas: Preprocessor, image: Image) -> tuple[Array, Placement]:
@@ -241,11 +245,11 @@ class StreamPipeline:
 
     def _process(self, view: _View) -> None:
         found = self._model.judge(view.tensor, view.placement)
-        tracked = self._follow(view, found)
+        tracked = self.second.look(view.picture, self._follow(view, found), view.captured_at_s)
         latency_ms = (self._clock.monotonic_s() - view.taken_at_s) * 1000
         self._last_captured_at_s = view.captured_at_s
         if "detections" in self._config.publish:
-            self._tell_detections(view, found, tracked.track_ids, latency_ms)
+            self._tell_detections(view, found, tracked, latency_ms)
         at_s = view.captured_at_s
         self._tell_events(self._rules.update(tracked.seen, tracked.ended, at_s), at_s)
         self.metrics.processed(latency_ms)
@@ -272,12 +276,13 @@ class StreamPipeline:
         self,
         view: _View,
         found: Sequence[Detection],
-        track_ids: Sequence[int | None],
+        tracked: TrackedFrame,
         latency_ms: float,
     ) -> None:
+        attributes = {track.track_id: track.attributes for track in tracked.seen}
         objects = tuple(
-            _object_of(detection, track_id)
-            for detection, track_id in zip(found, track_ids, strict=True)
+            _object_of(detection, track_id, attributes)
+            for detection, track_id in zip(found, tracked.track_ids, strict=True)
             if detection.score >= self._model.certain_score
         )
         data = DetectionsData(
@@ -297,14 +302,17 @@ class StreamPipeline:
     def _finish(self) -> None:
         """End the tracks that are still alive."""
         at_s = self._last_captured_at_s
-        self._tell_events(self._rules.close(at_s, self._tracker.close()), at_s)
+        self._tell_events(self._rules.close(at_s, self.second.end(self._tracker.close())), at_s)
 
 
-def _object_of(detection: Detection, track_id: int | None) -> DetectedObject:
+def _object_of(
+    detection: Detection, track_id: int | None, attributes: dict[int, dict[str, str]]
+) -> DetectedObject:
     """Return a detection as messages show it."""
     return DetectedObject(
         label=detection.label,
         score=round(detection.score, 4),
         box=detection.box.rounded(),
         track_id=track_id,
+        attributes=attributes.get(track_id, {}) if track_id is not None else {},
     )

@@ -15,6 +15,7 @@ from edgehaul.config.receivers import (
     NmeaTcpSource,
     NmeaUdpSource,
 )
+from edgehaul.config.second import SecondStage
 from edgehaul.config.service import MetricsSection, PreviewSection, SupervisionSection
 from edgehaul.config.vehicle import (
     DrivingSection,
@@ -246,6 +247,7 @@ class StreamConfig(_Config, frozen=True):
         score_threshold: Overrides the bundle's; none keeps it.
         lines: Lines to count at.
         zones: Parts of the picture in which objects are watched.
+        second: Classifiers that look at single objects which ``model`` has found.
         gps: Name of the GPS stream that says where the camera was when something happened; empty
             takes the only one there is, if there is just one.
         publish: Which channels are published.
@@ -265,6 +267,7 @@ class StreamConfig(_Config, frozen=True):
     score_threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
     lines: tuple[CountingLine, ...] = ()
     zones: tuple[ZoneConfig, ...] = ()
+    second: tuple[SecondStage, ...] = ()
     gps: str = ""
     publish: tuple[Literal["detections", "tracks", "counts", "zones"], ...] = (
         "detections",
@@ -274,11 +277,15 @@ class StreamConfig(_Config, frozen=True):
     )
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be in a topic, and lines or zones that share one."""
+        """Refuse names that cannot be in a topic, and lines, zones or answers that share one."""
         _require_name(self.name)
         if self.hours:
             require_timezone(self.timezone)
-        for key, named in (("lines", self.lines), ("zones", self.zones)):
+        for key, named in (
+            ("lines", self.lines),
+            ("zones", self.zones),
+            ("second", self.second),
+        ):
             names = [one.name for one in named]
             if len(set(names)) != len(names):
                 raise ValueError(f"{key} need names that differ from each other")

@@ -72,12 +72,14 @@ class DetectedObject(msgspec.Struct, frozen=True, kw_only=True):
         score: Confidence in 0..1.
         box: ``[x1, y1, x2, y2]`` in pixels of the original frame.
         track_id: Identity over time, where a tracker runs.
+        attributes: What further models say of it over its life, by name, such as ``color``.
     """
 
     label: str
     score: float
     box: Box
     track_id: int | None = None
+    attributes: dict[str, str] = {}
 
 
 class DetectionsData(_Payload, frozen=True, kw_only=True, tag="detections"):
