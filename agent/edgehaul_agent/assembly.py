@@ -25,10 +25,12 @@ from edgehaul_agent.inference.onnxruntime import open_engine
 from edgehaul_agent.inference.pictures import PictureModel, open_picture_model
 from edgehaul_agent.inference.traces import TraceModel, open_trace_model
 from edgehaul_agent.inference.trial import decode_once
+from edgehaul_agent.media.album import Album
 from edgehaul_agent.outlet import Outbox, StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline
 from edgehaul_agent.pipeline.gps import GpsPipeline
 from edgehaul_agent.pipeline.positions import Positions
+from edgehaul_agent.pipeline.snapshots import Snapshots
 from edgehaul_agent.pipeline.workers import WorkerPool, default_workers
 from edgehaul_agent.sources.base import FixSource, FrameSource, live_clock
 from edgehaul_agent.sources.factory import fix_source, frame_source
@@ -66,6 +68,8 @@ class Assembly:
         self.config = config
         self.root = folder / config.root
         self.topics = DeviceTopics(config.device.site, config.device.id)
+        self.album = Album(self.root / "media")
+        """Writes pictures of events while it is open."""
         self._positions = Positions(config)
         self._used: dict[tuple[str, str], ModelState] = {}
         self._loaded: dict[Path, _LoadedModel] = {}
@@ -161,6 +165,9 @@ class Assembly:
             )
             for stage in stream.second:
                 camera.second.add(stage, self.second_model(stage, stream))
+            if (section := stream.snapshots) is not None:
+                lost = camera.metrics.lose_snapshot
+                camera.snapshots = Snapshots(self.album, stream.name, section, lost)
             return camera
         source = self.fix_source(stream, clock)
         pipeline = GpsPipeline(

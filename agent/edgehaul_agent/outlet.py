@@ -62,14 +62,21 @@ class StreamOutlet:
         """Tell what one frame shows."""
         self._put(data, self._topics.detections(self._stream), "telemetry", captured_at_s)
 
-    def event(self, event: Happening, *, captured_at_s: float, position: Fix | None = None) -> None:
+    def event(
+        self,
+        event: Happening,
+        *,
+        captured_at_s: float,
+        position: Fix | None = None,
+        snapshot: str = "",
+    ) -> None:
         """Tell that something happened; anomalies are alarms."""
         lane: Lane = "alarm" if isinstance(event, AnomalyEvent) else "event"
         placement: Placement | None = None
         # By what is known now: the fix that follows may not have come yet.
         if self._locator is not None and (where := self._locator.at(captured_at_s)) is not None:
             position, placement = where.fix, where.placement
-        data = EventData(event=event, position=position, placement=placement)
+        data = EventData(event=event, position=position, placement=placement, snapshot=snapshot)
         self._put(data, self._topics.events(self._stream), lane, captured_at_s)
 
     def position(self, data: PositionData, *, captured_at_s: float) -> None:

@@ -18,7 +18,7 @@ from edgehaul.messages.payloads import (
     DetectedObject,
     DetectionsData,
 )
-from edgehaul.values import Detection, Frame, Image
+from edgehaul.values import Detection, Frame, Image, Track
 from edgehaul.vision.preprocess import Placement, Preprocessor
 from edgehaul_agent.events.rules import StreamRules
 from edgehaul_agent.gating.hours import HoursGate
@@ -29,6 +29,7 @@ from edgehaul_agent.inference.pictures import PictureModel
 from edgehaul_agent.outlet import StreamOutlet
 from edgehaul_agent.pipeline.handover import Handover
 from edgehaul_agent.pipeline.second import SecondLook
+from edgehaul_agent.pipeline.snapshots import Snapshots
 from edgehaul_agent.pipeline.viewfinder import Viewfinder
 from edgehaul_agent.pipeline.watch import Watch
 from edgehaul_agent.pipeline.workers import WorkerPool
@@ -54,7 +55,8 @@ class _View(msgspec.Struct, frozen=True):
     tensor: Array
     placement: Placement
     picture: Image | None = None
-    """The whole picture, where somebody watches or single objects are looked at."""
+    """The whole picture, where anybody may need it."""
+    is_watched: bool = False
 
 
 class StreamPipeline:
@@ -112,6 +114,8 @@ class StreamPipeline:
         self._rules = StreamRules(config, settings.confirm_hits)
         self.second = SecondLook(settings)
         """Looks at single objects; add what to it before :meth:`run`."""
+        self.snapshots: Snapshots | None = None
+        """Keeps pictures of events, if anything; set it before :meth:`run`."""
 
     def __enter__(self) -> Self:
         """Open the source.
@@ -203,9 +207,10 @@ class StreamPipeline:
             return None
         # Copied: the picture's memory may be used for the next frame.
         at_s = frame.captured_at_s
-        is_kept = self.second.wants(at_s) or (self.viewfinder and self.viewfinder.wants())
+        is_watched = self.viewfinder is not None and self.viewfinder.wants()
+        is_kept = is_watched or self.snapshots is not None or self.second.wants(at_s)
         picture = frame.image.copy() if is_kept else None
-        return _View(frame.index, at_s, taken_at_s, canvas, tensor, placement, picture)
+        return _View(frame.index, at_s, taken_at_s, canvas, tensor, placement, picture, is_watched)
 
     def _placed(self, canvas: Preprocessor, image: Image) -> tuple[Array, Placement]:
         """Bring the part of a picture that is looked at onto a canvas.
@@ -251,9 +256,10 @@ class StreamPipeline:
         if "detections" in self._config.publish:
             self._tell_detections(view, found, tracked, latency_ms)
         at_s = view.captured_at_s
-        self._tell_events(self._rules.update(tracked.seen, tracked.ended, at_s), at_s)
+        events = self._rules.update(tracked.seen, tracked.ended, at_s)
+        self._tell_events(events, at_s, view.picture, tracked.seen)
         self.metrics.processed(latency_ms)
-        if self.viewfinder and view.picture is not None:
+        if self.viewfinder and view.is_watched and view.picture is not None:
             shown = [
                 (one, track_id)
                 for one, track_id in zip(found, tracked.track_ids, strict=True)
@@ -295,9 +301,18 @@ class StreamPipeline:
         )
         self._outlet.detections(data, captured_at_s=view.captured_at_s)
 
-    def _tell_events(self, events: Iterable[CameraEvent], captured_at_s: float) -> None:
+    def _tell_events(
+        self,
+        events: Iterable[CameraEvent],
+        captured_at_s: float,
+        picture: Image | None = None,
+        seen: Sequence[Track] = (),
+    ) -> None:
         for event in events:
-            self._outlet.event(event, captured_at_s=captured_at_s)
+            name = ""
+            if self.snapshots is not None and picture is not None:
+                name = self.snapshots.take(event, picture, seen, captured_at_s)
+            self._outlet.event(event, captured_at_s=captured_at_s, snapshot=name)
 
     def _finish(self) -> None:
         """End the tracks that are still alive."""

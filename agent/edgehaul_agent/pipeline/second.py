@@ -6,14 +6,13 @@ its score: one bad view changes nothing. A picture is kept for it only where an 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from edgehaul.config.second import SecondStage
-from edgehaul.geometry import Box
 from edgehaul.values import Image, Track
+from edgehaul.vision.crop import crop
 from edgehaul_agent.inference.pictures import PictureModel
 from edgehaul_agent.tracking.tracker import TrackedFrame, TrackerSettings
 
@@ -108,9 +107,7 @@ class _Stage:
         for track in due[: self._config.at_most]:
             self._looked_s[track.track_id] = now_s
             votes = self._votes.setdefault(track.track_id, {})
-            for answer in self._model.look(
-                _crop(picture, track.detection.box, self._config.margin)
-            ):
+            for answer in self._model.look(crop(picture, track.detection.box, self._config.margin)):
                 votes[answer.label] = votes.get(answer.label, 0.0) + answer.score
 
     def due_s(self, track: Track) -> float:
@@ -148,12 +145,3 @@ class _Stage:
             and min(box.x2 - box.x1, box.y2 - box.y1) >= config.least_side_px
             and (not config.labels or track.label in config.labels)
         )
-
-
-def _crop(picture: Image, box: Box, margin: float) -> Image:
-    """Return the part of a picture around a box, as far as the picture goes."""
-    height, width = picture.shape[:2]
-    extra_x, extra_y = margin * (box.x2 - box.x1), margin * (box.y2 - box.y1)
-    x1, y1 = max(0, math.floor(box.x1 - extra_x)), max(0, math.floor(box.y1 - extra_y))
-    x2, y2 = min(width, math.ceil(box.x2 + extra_x)), min(height, math.ceil(box.y2 + extra_y))
-    return picture[y1:y2, x1:x2]

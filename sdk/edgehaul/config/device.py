@@ -17,6 +17,7 @@ from edgehaul.config.receivers import (
 )
 from edgehaul.config.second import SecondStage
 from edgehaul.config.service import MetricsSection, PreviewSection, SupervisionSection
+from edgehaul.config.snapshots import SnapshotSection
 from edgehaul.config.vehicle import (
     DrivingSection,
     GeofencesSection,
@@ -248,6 +249,8 @@ class StreamConfig(_Config, frozen=True):
         lines: Lines to count at.
         zones: Parts of the picture in which objects are watched.
         second: Classifiers that look at single objects which ``model`` has found.
+        snapshots: Pictures of what happened, kept on the box; ``{}`` takes the defaults, none
+            keeps none.
         gps: Name of the GPS stream that says where the camera was when something happened; empty
             takes the only one there is, if there is just one.
         publish: Which channels are published.
@@ -268,6 +271,7 @@ class StreamConfig(_Config, frozen=True):
     lines: tuple[CountingLine, ...] = ()
     zones: tuple[ZoneConfig, ...] = ()
     second: tuple[SecondStage, ...] = ()
+    snapshots: SnapshotSection | None = None
     gps: str = ""
     publish: tuple[Literal["detections", "tracks", "counts", "zones"], ...] = (
         "detections",

@@ -217,11 +217,14 @@ class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
         event: What happened.
         position: Where the device was at that time, where known.
         placement: How that position was got; none where it is a receiver's own fix.
+        snapshot: File of its picture below the device's root, where one was taken. It is written
+            a moment later, and removed in time.
     """
 
     event: Happening
     position: Fix | None = None
     placement: Placement | None = None
+    snapshot: str = ""
 
 
 class PositionData(_Payload, frozen=True, kw_only=True, tag="position"):
@@ -252,6 +255,7 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
             ``failed`` is for good.
         restarts: How often it was started again after it failed or hung.
         fault: Why it was the last time, or why it cannot run; empty for no reason.
+        snapshots_lost: Pictures of events that the disk had no time or room for.
     """
 
     frames: int = 0
@@ -265,6 +269,7 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
     state: StreamState = "running"
     restarts: int = 0
     fault: str = ""
+    snapshots_lost: int = 0
 
 
 class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
