@@ -66,7 +66,9 @@ class SecondLook:
             if picture is not None:
                 stage.look(picture, frame.seen, captured_at_s)
         for track in frame.seen:
-            self._dues_s[track.track_id] = min(stage.due_s(track) for stage in self._stages)
+            self._dues_s[track.track_id] = min(
+                stage.due_s(track, captured_at_s) for stage in self._stages
+            )
         seen = tuple(self._named(track) for track in frame.seen)
         ended = self.end(frame.ended)
         # Also of those that are out of sight for some frames.
@@ -110,13 +112,14 @@ class _Stage:
             for answer in self._model.look(crop(picture, track.detection.box, self._config.margin)):
                 votes[answer.label] = votes.get(answer.label, 0.0) + answer.score
 
-    def due_s(self, track: Track) -> float:
+    def due_s(self, track: Track, now_s: float) -> float:
         """Return from which capture time on a picture of a track is wanted."""
         # One that may be believed with its next detection is waited for with a picture.
-        if not self._suits(track, hits=self._settings.confirm_hits - 1):
+        if track.hits < self._settings.confirm_hits - 1 or not self._suits(track):
             return _NEVER_S
-        last_s = self._looked_s.get(track.track_id)
-        return _AT_ONCE_S if last_s is None else last_s + self._config.every_s
+        last_s = self._looked_s.get(track.track_id, _AT_ONCE_S)
+        # Where the clock was set back, the last look says nothing.
+        return _AT_ONCE_S if last_s > now_s else last_s + self._config.every_s
 
     def answer(self, track_id: int) -> str:
         """Return the label with the most votes; empty while there is none."""
@@ -129,19 +132,15 @@ class _Stage:
         self._looked_s.pop(track_id, None)
 
     def _is_due(self, track: Track, now_s: float) -> bool:
-        if not self._suits(track, hits=self._settings.confirm_hits):
-            return False
-        last_s = self._looked_s.get(track.track_id, _AT_ONCE_S)
-        # Where the clock was set back, the last look says nothing.
-        return not last_s <= now_s < last_s + self._config.every_s
+        is_believed = track.hits >= self._settings.confirm_hits
+        return is_believed and now_s >= self.due_s(track, now_s)
 
-    def _suits(self, track: Track, *, hits: int) -> bool:
+    def _suits(self, track: Track) -> bool:
         """Return whether a track is one to look at, and in good view."""
         config, detection = self._config, track.detection
         box = detection.box
         return (
-            track.hits >= hits
-            and detection.score >= self._settings.certain_score
+            detection.score >= self._settings.certain_score
             and min(box.x2 - box.x1, box.y2 - box.y1) >= config.least_side_px
             and (not config.labels or track.label in config.labels)
         )

@@ -195,6 +195,16 @@ def test_a_picture_is_wanted_only_where_an_object_is_due() -> None:
     assert not nobody.wants(1.0)
 
 
+def test_all_have_their_turn_again_after_the_clock_was_set_back() -> None:
+    model = Classifier()
+    look = looking(model, every_s=1.0, at_most=1)
+    for number, at_s in enumerate((9_000.0, 9_000.1, 5.0, 5.1)):
+        assert number == 0 or look.wants(at_s)
+        see(look, at_s, track(1), track(2))
+    assert len(model.shown) == 4
+    assert not look.wants(5.2)
+
+
 def test_two_classifiers_answer_beside_each_other() -> None:
     look = looking(Classifier(("van", 0.9)), attribute="body")
     look.add(SecondStage(model="colors"), Classifier(("red", 0.9)))
