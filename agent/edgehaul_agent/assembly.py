@@ -13,8 +13,9 @@ from edgehaul.bundle.spec import ImageInput
 from edgehaul.clock import Clock
 from edgehaul.config.device import DeviceConfig, GpsConfig, MqttSection, StreamConfig
 from edgehaul.config.geojson import read_fences
+from edgehaul.config.second import SecondStage
 from edgehaul.config.vehicle import VehicleConfig
-from edgehaul.errors import ConfigError
+from edgehaul.errors import ConfigError, SpecMismatchError
 from edgehaul.messages.payloads import ModelState
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul_agent.events.vehicle import VehicleRules
@@ -24,9 +25,12 @@ from edgehaul_agent.inference.onnxruntime import open_engine
 from edgehaul_agent.inference.pictures import PictureModel, open_picture_model
 from edgehaul_agent.inference.traces import TraceModel, open_trace_model
 from edgehaul_agent.inference.trial import decode_once
+from edgehaul_agent.media.album import Album
 from edgehaul_agent.outlet import Outbox, StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline
 from edgehaul_agent.pipeline.gps import GpsPipeline
+from edgehaul_agent.pipeline.positions import Positions
+from edgehaul_agent.pipeline.snapshots import Snapshots
 from edgehaul_agent.pipeline.workers import WorkerPool, default_workers
 from edgehaul_agent.sources.base import FixSource, FrameSource, live_clock
 from edgehaul_agent.sources.factory import fix_source, frame_source
@@ -34,6 +38,7 @@ from edgehaul_agent.update.install import check_compatible
 from edgehaul_agent.update.slots import InstalledModel, ModelStore
 
 Pipeline = StreamPipeline | GpsPipeline
+_User = StreamConfig | GpsConfig | SecondStage
 
 
 class _LoadedModel(msgspec.Struct, frozen=True):
@@ -63,6 +68,9 @@ class Assembly:
         self.config = config
         self.root = folder / config.root
         self.topics = DeviceTopics(config.device.site, config.device.id)
+        self.album = Album(self.root / "media")
+        """Writes pictures of events while it is open."""
+        self._positions = Positions(config)
         self._used: dict[tuple[str, str], ModelState] = {}
         self._loaded: dict[Path, _LoadedModel] = {}
         self._lock = threading.Lock()
@@ -99,11 +107,12 @@ class Assembly:
         """Go on with another configuration of the same device, at the same broker."""
         with self._lock:
             self.config = config
-            names = {stream.model for stream in self.streams()}
+            self._positions.adopt(config)
+            names = {name for stream in self.streams() for name in _models_of(stream)}
             self._used = {key: used for key, used in self._used.items() if key[0] in names}
 
     def forget(self, stream: StreamConfig | GpsConfig) -> None:
-        """Load the model of a stream anew the next time; who runs it already keeps it.
+        """Load the models of a stream anew the next time; who runs them already keeps them.
 
         A session that failed or hangs is shared no further, and another version may have been
         installed meanwhile.
@@ -112,7 +121,7 @@ class Assembly:
             self._loaded = {
                 path: loaded
                 for path, loaded in self._loaded.items()
-                if loaded.installed.name != stream.model
+                if loaded.installed.name not in _models_of(stream)
             }
 
     def workers(self, clock: Clock) -> WorkerPool:
@@ -139,31 +148,39 @@ class Assembly:
         Raises:
             InstallError: Its model is not installed.
             BundleError: The installed model is damaged, or not for this device.
-            ModelError: Its model cannot be used, or not for such a stream.
+            ModelError: A model of it cannot be used, or not for such a stream.
             ConfigError: Its geofences cannot be read.
             SourceError: This machine has not what its source needs.
         """
-        outlet = StreamOutlet(outbox, self.topics, stream.name)
         if isinstance(stream, StreamConfig):
-            return StreamPipeline(
+            where = self._positions.of(stream)
+            camera = StreamPipeline(
                 stream,
                 source=self.frame_source(stream, clock),
                 model=self.picture_model(stream),
-                outlet=outlet,
+                outlet=StreamOutlet(outbox, self.topics, stream.name, where),
                 workers=workers,
                 clock=clock,
                 metrics=metrics,
             )
+            for stage in stream.second:
+                camera.second.add(stage, self.second_model(stage, stream))
+            if (section := stream.snapshots) is not None:
+                lost = camera.metrics.lose_snapshot
+                camera.snapshots = Snapshots(self.album, stream.name, section, lost)
+            return camera
         source = self.fix_source(stream, clock)
-        return GpsPipeline(
+        pipeline = GpsPipeline(
             stream,
             source=source,
             model=self.trace_model(stream, live_clock(source, clock)) if stream.model else None,
-            outlet=outlet,
+            outlet=StreamOutlet(outbox, self.topics, stream.name),
             clock=clock,
             metrics=metrics,
             rules=VehicleRules(self.vehicle(stream)),
         )
+        self._positions.follow(stream.name, pipeline.locator)
+        return pipeline
 
     def vehicle(self, stream: GpsConfig) -> VehicleConfig:
         """Return what is to be told of a vehicle, the geofences of its file among them.
@@ -217,6 +234,19 @@ class Assembly:
         """
         return _picture_model(self._load(stream), stream)
 
+    def second_model(self, stage: SecondStage, stream: StreamConfig) -> PictureModel:
+        """Return a classifier that looks at single objects of a stream; streams share the session.
+
+        Raises:
+            InstallError: It, or the stream's own model, is not installed.
+            BundleError: One of them is damaged, or not for this device.
+            ModelError: It cannot be used, it is no classifier, or the stream's model gives it
+                nothing to look at.
+        """
+        loaded, finder = self._load(stage), self._load(stream)
+        _check_second(stage, loaded, finder)
+        return _picture_model(loaded, stage)
+
     def trace_model(self, stream: GpsConfig, clock: Clock | None = None) -> TraceModel:
         """Return the model of a GPS stream; streams share the session.
 
@@ -230,6 +260,20 @@ class Assembly:
             ModelError: It cannot be used, or not on traces.
         """
         return _trace_model(self._load(stream), clock)
+
+    def try_second(self, stage: SecondStage, stream: StreamConfig) -> ModelState:
+        """Load a classifier that looks at single objects of a stream, and let it answer once.
+
+        Returns:
+            Which model that is.
+
+        Raises:
+            InstallError: It, or the stream's own model, is not installed.
+            BundleError: One of them is damaged, or not for this device.
+            ModelError: It cannot be used, or not for such a stream.
+        """
+        self.second_model(stage, stream)
+        return self._try(stage)
 
     def try_model(self, stream: StreamConfig | GpsConfig) -> ModelState:
         """Load the model of a stream and let it answer once.
@@ -247,13 +291,17 @@ class Assembly:
             _picture_model(loaded, stream)
         else:
             _trace_model(loaded)
+        return self._try(stream)
+
+    def _try(self, user: _User) -> ModelState:
+        loaded = self._load(user)
         tensor = _trial_tensor(loaded.installed)
         outputs = loaded.engine.run(tensor)
         decode_once(loaded.installed.manifest.spec, tensor, outputs, where=loaded.path)
-        return self._used[stream.model, stream.variant or loaded.installed.variant]
+        return self._used[user.model, user.variant or loaded.installed.variant]
 
-    def _load(self, stream: StreamConfig | GpsConfig) -> _LoadedModel:
-        name, variant = stream.model, stream.variant
+    def _load(self, user: _User) -> _LoadedModel:
+        name, variant = user.model, user.variant
         # Streams start at the same time: one reads the model, the others share it.
         with self._lock:
             installed = self._store.active(name)
@@ -273,7 +321,35 @@ class Assembly:
         return str(self._folder / path) if path else ""
 
 
-def _picture_model(loaded: _LoadedModel, stream: StreamConfig) -> PictureModel:
+def _models_of(stream: StreamConfig | GpsConfig) -> set[str]:
+    second = stream.second if isinstance(stream, StreamConfig) else ()
+    return {stream.model, *(stage.model for stage in second)}
+
+
+def _check_second(stage: SecondStage, loaded: _LoadedModel, finder: _LoadedModel) -> None:
+    """Refuse a second look that could never answer.
+
+    Raises:
+        SpecMismatchError: It is no classifier, or the stream's model finds no such objects.
+    """
+    spec, found = loaded.installed.manifest.spec, finder.installed.manifest.spec
+    if spec.task != "classify":
+        raise SpecMismatchError(
+            f"a model for the task {spec.task!r} cannot take a second look at objects",
+            where=loaded.path,
+            remedy="name a classifier under second",
+        )
+    unknown = [label for label in stage.labels if label not in found.output.labels]
+    if found.task != "detect" or unknown:
+        what = f"finds no {unknown[0]!r}" if unknown else "finds no objects"
+        raise SpecMismatchError(
+            f"the stream's model {what}, so that {stage.model!r} has nothing to look at",
+            where=finder.path,
+            remedy="name labels of the stream's model, a detector, under second",
+        )
+
+
+def _picture_model(loaded: _LoadedModel, stream: StreamConfig | SecondStage) -> PictureModel:
     spec, threshold = loaded.installed.manifest.spec, stream.score_threshold
     return open_picture_model(loaded.engine, spec, where=loaded.path, score_threshold=threshold)
 

@@ -10,7 +10,9 @@ import msgspec
 
 from edgehaul.clock import Clock
 from edgehaul.config.device import GpsConfig, StreamConfig
+from edgehaul.config.second import SecondStage
 from edgehaul.errors import EdgeHaulError, SourceError
+from edgehaul.messages.payloads import ModelState
 from edgehaul_agent.assembly import Assembly
 from edgehaul_agent.delivery.mqtt import check_broker
 
@@ -43,6 +45,10 @@ def check_device(assembly: Assembly, clock: Clock) -> list[CheckResult]:
     for stream in assembly.streams():
         if stream.model:
             results.append(_try("model", stream.name, partial(_check_model, assembly, stream)))
+        if isinstance(stream, StreamConfig):
+            for stage in stream.second:
+                look = partial(_check_second, assembly, stage, stream)
+                results.append(_try("model", f"{stream.name}, {stage.name}", look))
         results.append(_try("source", stream.name, partial(_check_source, assembly, stream, clock)))
         if isinstance(stream, GpsConfig) and stream.geofences is not None:
             results.append(_try("geofences", stream.name, partial(_check_fences, assembly, stream)))
@@ -67,7 +73,14 @@ def _try(
 
 
 def _check_model(assembly: Assembly, stream: StreamConfig | GpsConfig) -> str:
-    used = assembly.try_model(stream)
+    return _shown(assembly.try_model(stream))
+
+
+def _check_second(assembly: Assembly, stage: SecondStage, stream: StreamConfig) -> str:
+    return _shown(assembly.try_second(stage, stream))
+
+
+def _shown(used: ModelState) -> str:
     return f"{used.name} {used.version}, variant {used.variant}"
 
 

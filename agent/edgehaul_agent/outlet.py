@@ -15,6 +15,7 @@ from edgehaul.messages.payloads import (
     PositionData,
 )
 from edgehaul.messages.topics import DeviceTopics
+from edgehaul.motion.whereabouts import Locator
 from edgehaul.values import Fix
 
 
@@ -45,12 +46,17 @@ class StreamOutlet:
         outbox: Takes the messages.
         topics: The device's topics.
         stream: Name of the stream.
+        locator: Tells where the device was at an event's capture time, for streams that do not
+            know it themselves.
     """
 
-    def __init__(self, outbox: Outbox, topics: DeviceTopics, stream: str) -> None:
+    def __init__(
+        self, outbox: Outbox, topics: DeviceTopics, stream: str, locator: Locator | None = None
+    ) -> None:
         self._outbox = outbox
         self._topics = topics
         self._stream = stream
+        self._locator = locator
 
     def detections(self, data: DetectionsData, *, captured_at_s: float) -> None:
         """Tell what one frame shows."""
@@ -62,11 +68,15 @@ class StreamOutlet:
         *,
         captured_at_s: float,
         position: Fix | None = None,
-        placement: Placement | None = None,
+        snapshot: str = "",
     ) -> None:
         """Tell that something happened; anomalies are alarms."""
         lane: Lane = "alarm" if isinstance(event, AnomalyEvent) else "event"
-        data = EventData(event=event, position=position, placement=placement)
+        placement: Placement | None = None
+        # By what is known now: the fix that follows may not have come yet.
+        if self._locator is not None and (where := self._locator.at(captured_at_s)) is not None:
+            position, placement = where.fix, where.placement
+        data = EventData(event=event, position=position, placement=placement, snapshot=snapshot)
         self._put(data, self._topics.events(self._stream), lane, captured_at_s)
 
     def position(self, data: PositionData, *, captured_at_s: float) -> None:

@@ -61,6 +61,7 @@ class Track(msgspec.Struct, frozen=True):
         hits: Number of frames in which the object was detected.
         label_scores: Summed score by label over the track's life, views cut by the picture's edge
             counting less; the largest is the best label.
+        attributes: What further models say of the object, by name.
     """
 
     track_id: int
@@ -69,6 +70,7 @@ class Track(msgspec.Struct, frozen=True):
     last_seen_at_s: float
     hits: int
     label_scores: dict[str, float] = {}
+    attributes: dict[str, str] = {}
 
     @property
     def label(self) -> str:

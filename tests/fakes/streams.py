@@ -134,7 +134,7 @@ class ScriptedModel:
             if _number(image) in self._unusable:
                 raise DataError("this is no picture")
             height, width = image.shape[:2]
-            return image[:1, :1], Placement(1, 1, 0, 0, width, height)
+            return image[:1, :1].copy(), Placement(1, 1, 0, 0, width, height)
 
         return fill
 

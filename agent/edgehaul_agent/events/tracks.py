@@ -81,6 +81,8 @@ class TrackLife:
             return False
         if track.label != told.state.label:
             return True
+        if track.attributes != told.state.attributes:
+            return True
         box = track.detection.box
         way_px = _way_px(told.state.box, box)
         return way_px > self._settings.moved_part * math.sqrt(max(box.area, 1.0))
@@ -93,6 +95,7 @@ def object_of(track: Track) -> DetectedObject:
         score=round(track.detection.score, 4),
         box=track.detection.box.rounded(),
         track_id=track.track_id,
+        attributes=track.attributes,
     )
 
 

@@ -62,6 +62,7 @@ class StreamMetrics:
         self._losses = losses
         self._lock = threading.Lock()
         self._processed = 0
+        self._snapshots_lost = 0
         self._lost_before = (0, 0, 0)
         self._latencies_ms: list[float] = []
         self._recent_ms: deque[float] = deque(maxlen=_RECENT)
@@ -83,6 +84,11 @@ class StreamMetrics:
             self._recent_ms.append(latency_ms)
             self._classes[bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += 1
             self._sum_ms += latency_ms
+
+    def lose_snapshot(self) -> None:
+        """Count a picture that is not kept although it should be."""
+        with self._lock:
+            self._snapshots_lost += 1
 
     def take(self) -> StreamHealth:
         """Return the counters, and begin a new interval for rate and latencies."""
@@ -135,4 +141,5 @@ class StreamMetrics:
             latency_p50_ms=round(float(p50_ms), 2),
             restarts=self.restarts,
             latency_p99_ms=round(float(p99_ms), 2),
+            snapshots_lost=self._snapshots_lost,
         )

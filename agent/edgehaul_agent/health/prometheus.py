@@ -102,7 +102,7 @@ def _spool(vitals: Vitals) -> Iterator[str]:
 
 
 def _streams(streams: Mapping[str, StreamVitals]) -> Iterator[str]:
-    frames, restarts, up = [], [], []
+    frames, restarts, lost, up = [], [], [], []
     for name, stream in streams.items():
         label = ("stream", name)
         health = stream.health
@@ -111,6 +111,7 @@ def _streams(streams: Mapping[str, StreamVitals]) -> Iterator[str]:
             for outcome in ("processed", "dropped", "gated", "bad")
         ]
         restarts.append(((label,), float(health.restarts)))
+        lost.append(((label,), float(health.snapshots_lost)))
         up.append(((label,), float(health.state == "running")))
     yield from _family(
         "edgehaul_stream_frames_total",
@@ -120,6 +121,9 @@ def _streams(streams: Mapping[str, StreamVitals]) -> Iterator[str]:
     )
     yield from _family(
         "edgehaul_stream_restarts_total", "counter", "Starts after a failure.", restarts
+    )
+    yield from _family(
+        "edgehaul_stream_snapshots_lost_total", "counter", "Pictures of events not kept.", lost
     )
     yield from _family("edgehaul_stream_running", "gauge", "Whether the stream runs.", up)
     yield from _latencies(streams)

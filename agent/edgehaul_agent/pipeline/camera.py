@@ -18,7 +18,7 @@ from edgehaul.messages.payloads import (
     DetectedObject,
     DetectionsData,
 )
-from edgehaul.values import Detection, Frame, Image
+from edgehaul.values import Detection, Frame, Image, Track
 from edgehaul.vision.preprocess import Placement, Preprocessor
 from edgehaul_agent.events.rules import StreamRules
 from edgehaul_agent.gating.hours import HoursGate
@@ -28,6 +28,8 @@ from edgehaul_agent.inference.engine import Array
 from edgehaul_agent.inference.pictures import PictureModel
 from edgehaul_agent.outlet import StreamOutlet
 from edgehaul_agent.pipeline.handover import Handover
+from edgehaul_agent.pipeline.second import SecondLook
+from edgehaul_agent.pipeline.snapshots import Snapshots
 from edgehaul_agent.pipeline.viewfinder import Viewfinder
 from edgehaul_agent.pipeline.watch import Watch
 from edgehaul_agent.pipeline.workers import WorkerPool
@@ -53,7 +55,8 @@ class _View(msgspec.Struct, frozen=True):
     tensor: Array
     placement: Placement
     picture: Image | None = None
-    """A copy of the whole picture, where somebody watches."""
+    """A copy of the whole picture, where anybody may need it."""
+    is_watched: bool = False
 
 
 class StreamPipeline:
@@ -109,6 +112,10 @@ class StreamPipeline:
         settings = TrackerSettings(certain_score=model.certain_score)
         self._tracker = Tracker(settings)
         self._rules = StreamRules(config, settings.confirm_hits)
+        self.second = SecondLook(settings)
+        """Looks at single objects; add what to it before :meth:`run`."""
+        self.snapshots: Snapshots | None = None
+        """Keeps pictures of events, if anything; set it before :meth:`run`."""
 
     def __enter__(self) -> Self:
         """Open the source.
@@ -198,10 +205,12 @@ class StreamPipeline:
             self._canvases.append(canvas)
             self._motionless += 1
             return None
-        # The source uses the picture's memory again for the next frame.
-        picture = frame.image.copy() if self.viewfinder and self.viewfinder.wants() else None
+        # Copied: the picture's memory may be used for the next frame.
         at_s = frame.captured_at_s
-        return _View(frame.index, at_s, taken_at_s, canvas, tensor, placement, picture)
+        is_watched = self.viewfinder is not None and self.viewfinder.wants()
+        is_kept = is_watched or self.snapshots is not None or self.second.wants(at_s)
+        picture = frame.image.copy() if is_kept else None
+        return _View(frame.index, at_s, taken_at_s, canvas, tensor, placement, picture, is_watched)
 
     def _placed(self, canvas: Preprocessor, image: Image) -> tuple[Array, Placement]:
         """Bring the part of a picture that is looked at onto a canvas.
@@ -241,15 +250,16 @@ class StreamPipeline:
 
     def _process(self, view: _View) -> None:
         found = self._model.judge(view.tensor, view.placement)
-        tracked = self._follow(view, found)
+        tracked = self.second.look(view.picture, self._follow(view, found), view.captured_at_s)
         latency_ms = (self._clock.monotonic_s() - view.taken_at_s) * 1000
         self._last_captured_at_s = view.captured_at_s
         if "detections" in self._config.publish:
-            self._tell_detections(view, found, tracked.track_ids, latency_ms)
+            self._tell_detections(view, found, tracked, latency_ms)
         at_s = view.captured_at_s
-        self._tell_events(self._rules.update(tracked.seen, tracked.ended, at_s), at_s)
+        events = self._rules.update(tracked.seen, tracked.ended, at_s)
+        self._tell_events(events, at_s, view.picture, tracked.seen)
         self.metrics.processed(latency_ms)
-        if self.viewfinder and view.picture is not None:
+        if self.viewfinder and view.is_watched and view.picture is not None:
             shown = [
                 (one, track_id)
                 for one, track_id in zip(found, tracked.track_ids, strict=True)
@@ -272,12 +282,13 @@ class StreamPipeline:
         self,
         view: _View,
         found: Sequence[Detection],
-        track_ids: Sequence[int | None],
+        tracked: TrackedFrame,
         latency_ms: float,
     ) -> None:
+        attributes = {track.track_id: track.attributes for track in tracked.seen}
         objects = tuple(
-            _object_of(detection, track_id)
-            for detection, track_id in zip(found, track_ids, strict=True)
+            _object_of(detection, track_id, attributes)
+            for detection, track_id in zip(found, tracked.track_ids, strict=True)
             if detection.score >= self._model.certain_score
         )
         data = DetectionsData(
@@ -290,21 +301,33 @@ class StreamPipeline:
         )
         self._outlet.detections(data, captured_at_s=view.captured_at_s)
 
-    def _tell_events(self, events: Iterable[CameraEvent], captured_at_s: float) -> None:
+    def _tell_events(
+        self,
+        events: Iterable[CameraEvent],
+        captured_at_s: float,
+        picture: Image | None = None,
+        seen: Sequence[Track] = (),
+    ) -> None:
         for event in events:
-            self._outlet.event(event, captured_at_s=captured_at_s)
+            name = ""
+            if self.snapshots is not None and picture is not None:
+                name = self.snapshots.take(event, picture, seen, captured_at_s)
+            self._outlet.event(event, captured_at_s=captured_at_s, snapshot=name)
 
     def _finish(self) -> None:
         """End the tracks that are still alive."""
         at_s = self._last_captured_at_s
-        self._tell_events(self._rules.close(at_s, self._tracker.close()), at_s)
+        self._tell_events(self._rules.close(at_s, self.second.end(self._tracker.close())), at_s)
 
 
-def _object_of(detection: Detection, track_id: int | None) -> DetectedObject:
+def _object_of(
+    detection: Detection, track_id: int | None, attributes: dict[int, dict[str, str]]
+) -> DetectedObject:
     """Return a detection as messages show it."""
     return DetectedObject(
         label=detection.label,
         score=round(detection.score, 4),
         box=detection.box.rounded(),
         track_id=track_id,
+        attributes=attributes.get(track_id, {}) if track_id is not None else {},
     )

@@ -12,13 +12,14 @@ from edgehaul.config.device import GpsConfig
 from edgehaul.messages.payloads import AnomalyEvent, EventData, ForecastEvent, PositionData
 from edgehaul.motion.clean import FixCleaner, is_writable
 from edgehaul.motion.kalman import KalmanTracker
-from edgehaul.motion.whereabouts import RecentFixes
+from edgehaul.motion.whereabouts import Locator, RecentFixes
 from edgehaul.values import Fix
 from edgehaul_agent.events.anomalies import AnomalyMerger
 from edgehaul_agent.events.vehicle import VehicleRules
 from edgehaul_agent.health.metrics import StreamMetrics
 from edgehaul_agent.inference.traces import Forecast, TraceModel, Verdict
 from edgehaul_agent.outlet import StreamOutlet
+from edgehaul_agent.pipeline.positions import Replayed
 from edgehaul_agent.pipeline.watch import Watch
 from edgehaul_agent.sources.base import FixSource, live_clock
 
@@ -37,7 +38,8 @@ class GpsPipeline:
             its GeoJSON file.
 
     Attributes:
-        whereabouts: Where the device was lately, for other streams: cleaned fixes, filtered.
+        whereabouts: Where the device was lately: cleaned fixes, filtered.
+        locator: The same for other streams; a recording as if it happened now.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class GpsPipeline:
     ) -> None:
         self.name = config.name
         self.whereabouts = RecentFixes()
+        self._replayed = None if source.is_live else Replayed(self.whereabouts)
+        self.locator: Locator = self._replayed or self.whereabouts
         self.metrics = metrics or StreamMetrics(clock)
         self.metrics.follow(self)
         self.watch = Watch(source, clock)
@@ -127,6 +131,8 @@ class GpsPipeline:
 
     def _take(self, fix: Fix) -> None:
         if is_writable(fix):
+            if self._replayed is not None:
+                self._replayed.begin(self._clock.now_s() - fix.captured_at_s)
             self._process(fix)
         else:
             self._bad += 1

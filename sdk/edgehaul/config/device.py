@@ -15,7 +15,9 @@ from edgehaul.config.receivers import (
     NmeaTcpSource,
     NmeaUdpSource,
 )
+from edgehaul.config.second import SecondStage
 from edgehaul.config.service import MetricsSection, PreviewSection, SupervisionSection
+from edgehaul.config.snapshots import SnapshotSection
 from edgehaul.config.vehicle import (
     DrivingSection,
     GeofencesSection,
@@ -246,6 +248,11 @@ class StreamConfig(_Config, frozen=True):
         score_threshold: Overrides the bundle's; none keeps it.
         lines: Lines to count at.
         zones: Parts of the picture in which objects are watched.
+        second: Classifiers that look at single objects which ``model`` has found.
+        snapshots: Pictures of what happened, kept on the box; ``{}`` takes the defaults, none
+            keeps none.
+        gps: Name of the GPS stream that says where the camera was when something happened; empty
+            takes the only one there is, if there is just one.
         publish: Which channels are published.
     """
 
@@ -263,6 +270,9 @@ class StreamConfig(_Config, frozen=True):
     score_threshold: Annotated[float, Meta(ge=0, le=1)] | None = None
     lines: tuple[CountingLine, ...] = ()
     zones: tuple[ZoneConfig, ...] = ()
+    second: tuple[SecondStage, ...] = ()
+    snapshots: SnapshotSection | None = None
+    gps: str = ""
     publish: tuple[Literal["detections", "tracks", "counts", "zones"], ...] = (
         "detections",
         "tracks",
@@ -271,11 +281,15 @@ class StreamConfig(_Config, frozen=True):
     )
 
     def __post_init__(self) -> None:
-        """Refuse names that cannot be in a topic, and lines or zones that share one."""
+        """Refuse names that cannot be in a topic, and lines, zones or answers that share one."""
         _require_name(self.name)
         if self.hours:
             require_timezone(self.timezone)
-        for key, named in (("lines", self.lines), ("zones", self.zones)):
+        for key, named in (
+            ("lines", self.lines),
+            ("zones", self.zones),
+            ("second", self.second),
+        ):
             names = [one.name for one in named]
             if len(set(names)) != len(names):
                 raise ValueError(f"{key} need names that differ from each other")
@@ -371,7 +385,14 @@ class DeviceConfig(_Config, frozen=True):
     gps: tuple[GpsConfig, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse streams that share a name."""
+        """Refuse streams that share a name, and cameras whose GPS stream is not there."""
         names = [s.name for s in self.streams] + [g.name for g in self.gps]
         if len(set(names)) != len(names):
             raise ValueError("streams and gps need names that differ from each other")
+        known = [g.name for g in self.gps]
+        for stream in self.streams:
+            if stream.gps and stream.gps not in known:
+                raise ValueError(
+                    f"stream {stream.name!r}: gps {stream.gps!r} is none of the GPS streams "
+                    f"({', '.join(known) or 'there are none'})"
+                )

@@ -72,12 +72,14 @@ class DetectedObject(msgspec.Struct, frozen=True, kw_only=True):
         score: Confidence in 0..1.
         box: ``[x1, y1, x2, y2]`` in pixels of the original frame.
         track_id: Identity over time, where a tracker runs.
+        attributes: What further models say of it over its life, by name, such as ``color``.
     """
 
     label: str
     score: float
     box: Box
     track_id: int | None = None
+    attributes: dict[str, str] = {}
 
 
 class DetectionsData(_Payload, frozen=True, kw_only=True, tag="detections"):
@@ -215,11 +217,14 @@ class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
         event: What happened.
         position: Where the device was at that time, where known.
         placement: How that position was got; none where it is a receiver's own fix.
+        snapshot: File of its picture below the device's root, where one was taken. It is written
+            a moment later, and removed in time.
     """
 
     event: Happening
     position: Fix | None = None
     placement: Placement | None = None
+    snapshot: str = ""
 
 
 class PositionData(_Payload, frozen=True, kw_only=True, tag="position"):
@@ -251,6 +256,7 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
         restarts: How often it was started again after it failed or hung.
         fault: Why its camera is away now; or else why it was started again the last time, or
             cannot run; empty for no reason.
+        snapshots_lost: Pictures of events that the disk had no time or room for.
     """
 
     frames: int = 0
@@ -264,6 +270,7 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
     state: StreamState = "running"
     restarts: int = 0
     fault: str = ""
+    snapshots_lost: int = 0
 
 
 class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):

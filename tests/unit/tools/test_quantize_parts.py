@@ -1,5 +1,6 @@
 """The parts of quantization: ranges, pictures, distance, recurrent models."""
 
+from itertools import groupby
 from pathlib import Path
 
 import cv2
@@ -189,7 +190,9 @@ def test_time_is_measured_in_turns() -> None:
     calls: list[str] = []
     runs = [lambda _t: calls.append("a") or [], lambda _t: calls.append("b") or []]
     medians = interleaved_medians_ms(runs, np.zeros(1), 3)
-    assert calls == ["a", "b"] * 5
+    assert [name for name, _turn in groupby(calls)] == ["a", "b"] * 5
+    assert calls[:4] == ["a", "b"] * 2
+    assert len(calls) > 10, "what is as quick as this runs several times in a turn"
     assert all(value >= 0 for value in medians)
 
 

@@ -1,0 +1,1 @@
+"""Pictures that stay on the box."""

@@ -1,0 +1,78 @@
+"""Which events of a camera have a picture, of which part, and under which name."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+from edgehaul.clock import format_utc
+from edgehaul.config.snapshots import SnapshotSection
+from edgehaul.geometry import Box
+from edgehaul.messages.payloads import CameraEvent, TrackEvent
+from edgehaul.messages.zone_events import ObjectEvent
+from edgehaul.values import Image, Track
+from edgehaul.vision.crop import crop
+from edgehaul_agent.media.album import Album, Shot
+
+
+class Snapshots:
+    """Keeps pictures of one camera stream.
+
+    Args:
+        album: Writes them, if it has the time.
+        stream: Name of the stream.
+        section: Of what, and how many.
+        lost: Called for each picture that is not kept although it should be.
+    """
+
+    def __init__(
+        self, album: Album, stream: str, section: SnapshotSection, lost: Callable[[], None]
+    ) -> None:
+        self._album = album
+        self._stream = stream
+        self._section = section
+        self._lost = lost
+        self._numbers = itertools.count()
+        album.keep(stream, section)
+
+    def take(
+        self, event: CameraEvent, picture: Image, seen: Sequence[Track], captured_at_s: float
+    ) -> str:
+        """Return the name of an event's picture, below the device's root; empty for none.
+
+        The file comes a moment later; it may never come where the disk is full, and it goes when
+        its time is over.
+
+        Args:
+            event: What happened.
+            picture: In which picture, (height, width, 3) uint8 BGR.
+            seen: The tracks detected in it.
+            captured_at_s: Its capture time, UTC seconds.
+        """
+        if not self._wants(event):
+            return ""
+        box = _box_of(event, seen)
+        if box is not None and self._section.padding is not None:
+            # Copied: a view would keep the whole picture in memory while it waits.
+            picture = crop(picture, box, self._section.padding).copy()
+        day, time = format_utc(captured_at_s).rstrip("Z").split("T")
+        number = next(self._numbers) % 10_000
+        kind = event.__struct_config__.tag
+        path = f"{day}/{time.replace(':', '')}-{kind}-{number:04d}.jpg"
+        if not self._album.put(Shot(self._stream, path, picture, self._lost)):
+            self._lost()
+            return ""
+        return f"media/{self._stream}/{path}"
+
+    def _wants(self, event: CameraEvent) -> bool:
+        if isinstance(event, TrackEvent) and event.phase != "new":
+            return False
+        return event.__struct_config__.tag in self._section.events
+
+
+def _box_of(event: CameraEvent, seen: Sequence[Track]) -> Box | None:
+    """Return where the object of an event is; none where it is of no single object in sight."""
+    if isinstance(event, ObjectEvent):
+        return event.box
+    track_id = getattr(event, "track_id", None)
+    return next((t.detection.box for t in seen if t.track_id == track_id), None)
