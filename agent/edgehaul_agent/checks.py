@@ -68,7 +68,8 @@ def _try(
 
 def _check_model(assembly: Assembly, stream: StreamConfig | GpsConfig) -> str:
     used = assembly.try_model(stream)
-    return f"{used.name} {used.version}, variant {used.variant}"
+    where = ", ".join(used.providers)
+    return f"{used.name} {used.version}, variant {used.variant}, by {used.runtime} on {where}"
 
 
 def _check_fences(assembly: Assembly, stream: GpsConfig) -> str:
