@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from edgehaul_agent.inference import onnxruntime, openvino
 from edgehaul_agent.inference.engine import Engine
 from edgehaul_agent.inference.machine import Machine, cpu_id
 from edgehaul_agent.inference.providers import choose_providers, options_of
+
+_log = logging.getLogger(__name__)
 
 _CACHE_FOLDER = "engines"
 
@@ -27,6 +30,7 @@ class EngineOpener:
         self._section = section
         self._cache = root / _CACHE_FOLDER
         self._workers = workers
+        self._told_missing: tuple[str, ...] = ()
 
     @cached_property
     def machine(self) -> Machine:
@@ -64,4 +68,16 @@ class EngineOpener:
             name: options_of(name, self._section, self._cache, threads)
             for name in machine.providers
         }
-        return onnxruntime.open_engine(path, threads, providers=providers, optimised=optimised)
+        engine = onnxruntime.open_engine(path, threads, providers=providers, optimised=optimised)
+        self._tell_missing(tuple(name for name in providers if name not in engine.providers))
+        return engine
+
+    def _tell_missing(self, missing: tuple[str, ...]) -> None:
+        """Warn once of providers that ONNX Runtime left out, for want of a library or device."""
+        if missing and missing != self._told_missing:
+            self._told_missing = missing
+            _log.warning(
+                "engine.providers: %s cannot start on this machine (is its library, driver or "
+                "device missing?); models run on the others",
+                ", ".join(missing),
+            )

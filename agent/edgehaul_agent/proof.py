@@ -81,7 +81,6 @@ class Prover:
         tensor = np.load(folder / manifest.golden.cases[0].tensor, allow_pickle=False)
         timings = self._time(manifest, folder, engines, tensor)
         chosen = min(timings.values(), key=lambda timing: timing.shared_ms).variant
-        engines.clear()  # the sessions are large, and one more is opened now
         every = {name: VariantTiming(variant=name, fault=text) for name, text in faults.items()}
         tuning = Tuning(
             cpu=machine.cpu,
@@ -114,6 +113,7 @@ class Prover:
     def _time(
         self, manifest: Manifest, folder: Path, engines: dict[str, Engine], tensor: Array
     ) -> dict[str, VariantTiming]:
+        """Time the engines, and take each from the table when it is done with."""
         shared_ms = time_shared(
             engines,
             tensor,
@@ -123,7 +123,8 @@ class Prover:
         )
         rest_s = self._budget_s * (1 - _SHARED_PART) / len(engines)
         timings = {}
-        for name, engine in engines.items():
+        for name in list(engines):
+            engine = engines.pop(name)  # sessions are large, and more are opened for each variant
             path = folder / manifest.variant(name).path
             by_threads = {
                 threads: engine if threads == 1 else self._opener.open(path, threads)

@@ -49,13 +49,21 @@ def test_the_median_counts_and_an_outlier_does_not() -> None:
     time = Time()
     engines = {
         "even": time.engine("even", 50),
-        "odd": time.engine("odd", 30, 30, 30, 30, 2000, 30, 30),
+        "odd": time.engine("odd", 40, 40, 40, 2000, 40, 40, 40),
     }
     found = time_shared(engines, TENSOR, workers=1, budget_s=60, timer=time)
     assert found["even"] == pytest.approx(50)
-    assert found["odd"] == pytest.approx(30)
+    assert found["odd"] == pytest.approx(40)
     assert len(time.order) == 2 * (MAX_ROUNDS + 1)
     assert time.order[:6] == ["even", "odd"] * 3
+
+
+def test_what_is_far_behind_is_left_out() -> None:
+    time = Time()
+    engines = {"slow": time.engine("slow", 90), "fast": time.engine("fast", 50)}
+    found = time_shared(engines, TENSOR, workers=1, budget_s=60, timer=time)
+    assert found == {"slow": pytest.approx(90), "fast": pytest.approx(50)}
+    assert (time.order.count("slow"), time.order.count("fast")) == (4, MAX_ROUNDS + 1)
 
 
 def test_short_runs_are_repeated_within_a_turn() -> None:
