@@ -259,9 +259,11 @@ class Assembly:
         with self._lock:
             installed = self._store.active(name)
             check_compatible(installed.manifest, installed.folder, self.config.device.type)
-            if not variant:
-                installed = self._loader.tuned(installed)
-            path = installed.model_path(variant)
+        # Without the lock, like all that runs a model: one that hangs shall hold no other stream.
+        if not variant:
+            installed = self._loader.tuned(installed)
+        path = installed.model_path(variant)
+        with self._lock:
             loaded = self._loaded.get(path)
             # An installation since then may have filled this slot with another version.
             is_fresh = loaded is None or loaded.installed.manifest != installed.manifest
@@ -277,7 +279,6 @@ class Assembly:
                 optimised=loaded.optimised,
             )
             self._used[used.name, used.variant] = used
-        # Without the lock: a model that hangs shall hold no stream of another one.
         if is_fresh:
             self._loader.warm_up(loaded)
         return loaded

@@ -8,6 +8,8 @@ ONNX Runtime 1.32 (``tests/bench/session_memory.py``): 28 ms and 43 MiB (fp32), 
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -23,6 +25,9 @@ from edgehaul_agent.update.slots import InstalledModel, ModelStore, digest_of_fi
 from edgehaul_agent.update.tuning import Tuning
 
 _log = logging.getLogger(__name__)
+
+_PATIENCE = 3.0
+"""So many times ``retune_s`` others wait for a timing: proving and loading take time as well."""
 
 
 class LoadedModel(msgspec.Struct, frozen=True):
@@ -42,7 +47,7 @@ class LoadedModel(msgspec.Struct, frozen=True):
 
 
 class ModelLoader:
-    """Loads models as configured; one thread at a time.
+    """Loads models as configured.
 
     Args:
         store: The installed models.
@@ -59,6 +64,8 @@ class ModelLoader:
         self._section = section
         self._workers = workers
         self._kept: dict[Path, InstalledModel] = {}
+        self._tuning = threading.Lock()
+        self._waiting_ends_s = 0.0
 
     def tuned(self, installed: InstalledModel) -> InstalledModel:
         """Return a model with the variant that is fastest on this machine as it is now.
@@ -75,9 +82,26 @@ class ModelLoader:
         tuning = installed.tuning
         if tuning is None or self._section.retune_s == 0 or self._is_current(tuning):
             return installed
-        kept = self._kept.get(installed.folder)
-        if kept is not None and kept.manifest == installed.manifest:
+        # Streams start at the same time: one times the model, the others wait, but not for ever.
+        if not self._tuning.acquire(timeout=max(0.0, self._patience_s())):
+            _log.warning("the timing of %s does not end; the old choice stays", installed.name)
+            return installed
+        try:
+            kept = self._kept.get(installed.folder)
+            if kept is None or kept.manifest != installed.manifest:
+                self._waiting_ends_s = time.monotonic() + _PATIENCE * self._section.retune_s
+                kept = self._kept[installed.folder] = self._retuned(installed, tuning)
             return kept
+        finally:
+            self._tuning.release()
+
+    def _patience_s(self) -> float:
+        longest_s = _PATIENCE * self._section.retune_s
+        if not self._tuning.locked():
+            return longest_s
+        return min(longest_s, self._waiting_ends_s - time.monotonic())
+
+    def _retuned(self, installed: InstalledModel, tuning: Tuning) -> InstalledModel:
         _log.warning(
             "model %s was timed with other workers, or on another processor, runtime or provider "
             "(%s, %s); it is proved and timed again",
@@ -87,12 +111,10 @@ class ModelLoader:
         )
         prove = Prover(self._opener, workers=self._workers, budget_s=self._section.retune_s)
         try:
-            fresh = self._store.retune(installed, prove)
+            return self._store.retune(installed, prove)
         except (InstallError, OSError) as error:
             _log.warning("the old choice of %s stays: %s", installed.name, error)
-            fresh = installed
-        self._kept[installed.folder] = fresh
-        return fresh
+            return installed
 
     def load(self, installed: InstalledModel, variant: str, *, alone: bool) -> LoadedModel:
         """Return an engine for a model; it is not warm yet.

@@ -244,18 +244,25 @@ class ModelStore:
             OSError: The disk refuses.
         """
         name = installed.name
+        # Not under the lock: a model that hangs shall not stop the installation of another one.
+        proof = prove(installed.manifest, installed.folder)
         with self.locked():
             state = self.state(name)
-            if state is None or self.slot_folder(name, state.active) != installed.folder:
+            if state is None or not self._is_active(installed, state):
                 raise InstallError(
                     "another version is in use by now", where=self._models / name, remedy=_REINSTALL
                 )
-            proof = prove(installed.manifest, installed.folder)
             fresh = msgspec.structs.replace(
                 state, serial=state.serial + 1, variant=proof.variant, tuning=proof.tuning
             )
             self._record(name, fresh)
         return msgspec.structs.replace(installed, variant=proof.variant, tuning=proof.tuning)
+
+    def _is_active(self, installed: InstalledModel, state: SlotState) -> bool:
+        return (self.slot_folder(installed.name, state.active), state.version) == (
+            installed.folder,
+            installed.manifest.version,
+        )
 
     def _record(self, name: str, state: SlotState) -> None:
         content = msgspec.json.encode(state)

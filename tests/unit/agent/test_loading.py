@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 import time
 from pathlib import Path
 from typing import cast
@@ -163,6 +164,33 @@ def test_other_workers_are_timed_again(tmp_path: Path) -> None:
     store = install(tmp_path)
     fresh = loader(store, workers=WORKERS + 1).tuned(store.active("parcels"))
     assert tuning_of(fresh).workers == WORKERS + 1
+
+
+def test_a_timing_that_hangs_holds_neither_streams_nor_installations(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = install(tmp_path)
+    before = store.active("parcels")
+    hanging, released = threading.Event(), threading.Event()
+
+    class Hanging(OtherMachine):
+        def open(self, path: Path, threads: int = 1, *, optimised: bool = False) -> Engine:
+            hanging.set()
+            released.wait()
+            return super().open(path, threads, optimised=optimised)
+
+    section = EngineSection(retune_s=0.1)
+    models = loader(store, Hanging(section, tmp_path), section)
+    first = threading.Thread(target=models.tuned, args=(before,))
+    first.start()
+    assert hanging.wait(20)
+    assert models.tuned(before) is before
+    assert "does not end; the old choice stays" in caplog.text
+    with store.locked():
+        pass
+    released.set()
+    first.join()
+    assert tuning_of(store.active("parcels")).cpu == "another processor"
 
 
 def test_answers_that_moved_with_the_machine_are_refused(tmp_path: Path) -> None:
