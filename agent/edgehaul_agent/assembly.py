@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
-from edgehaul.bundle.spec import ImageInput
 from edgehaul.clock import Clock
 from edgehaul.config.device import DeviceConfig, GpsConfig, MqttSection, StreamConfig
 from edgehaul.config.geojson import read_fences
@@ -18,13 +16,13 @@ from edgehaul.config.vehicle import VehicleConfig
 from edgehaul.errors import ConfigError, SpecMismatchError
 from edgehaul.messages.payloads import ModelState
 from edgehaul.messages.topics import DeviceTopics
+from edgehaul_agent.engines import EngineOpener
 from edgehaul_agent.events.vehicle import VehicleRules
 from edgehaul_agent.health.metrics import StreamMetrics
-from edgehaul_agent.inference.engine import Array, Engine
-from edgehaul_agent.inference.onnxruntime import open_engine
 from edgehaul_agent.inference.pictures import PictureModel, open_picture_model
 from edgehaul_agent.inference.traces import TraceModel, open_trace_model
 from edgehaul_agent.inference.trial import decode_once
+from edgehaul_agent.loading import LoadedModel, ModelLoader, trial_tensor
 from edgehaul_agent.media.album import Album
 from edgehaul_agent.outlet import Outbox, StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline
@@ -32,21 +30,14 @@ from edgehaul_agent.pipeline.gps import GpsPipeline
 from edgehaul_agent.pipeline.positions import Positions
 from edgehaul_agent.pipeline.snapshots import Snapshots
 from edgehaul_agent.pipeline.workers import WorkerPool, default_workers
+from edgehaul_agent.proof import Prover
 from edgehaul_agent.sources.base import FixSource, FrameSource, live_clock
 from edgehaul_agent.sources.factory import fix_source, frame_source
 from edgehaul_agent.update.install import check_compatible
-from edgehaul_agent.update.slots import InstalledModel, ModelStore
+from edgehaul_agent.update.slots import ModelStore
 
 Pipeline = StreamPipeline | GpsPipeline
 _User = StreamConfig | GpsConfig | SecondStage
-
-
-class _LoadedModel(msgspec.Struct, frozen=True):
-    """An installed model, and the file that its session runs for all streams."""
-
-    installed: InstalledModel
-    engine: Engine
-    path: Path
 
 
 class Assembly:
@@ -55,7 +46,7 @@ class Assembly:
     Args:
         config: The device's configuration.
         folder: Where its relative paths start: the folder of the configuration file.
-        engines: Opens the file of a model.
+        opener: Opens the files of models; by default as the configuration says.
     """
 
     def __init__(
@@ -63,7 +54,7 @@ class Assembly:
         config: DeviceConfig,
         folder: Path,
         *,
-        engines: Callable[[Path], Engine] = open_engine,
+        opener: EngineOpener | None = None,
     ) -> None:
         self.config = config
         self.root = folder / config.root
@@ -72,11 +63,13 @@ class Assembly:
         """Writes pictures of events while it is open."""
         self._positions = Positions(config)
         self._used: dict[tuple[str, str], ModelState] = {}
-        self._loaded: dict[Path, _LoadedModel] = {}
+        self._loaded: dict[Path, LoadedModel] = {}
         self._lock = threading.Lock()
         self._folder = folder
-        self._open_engine = engines
         self._store = ModelStore(self.root)
+        self._workers = config.workers or default_workers()
+        self._opener = opener or EngineOpener(config.engine, self.root, workers=self._workers)
+        self._loader = ModelLoader(self._store, self._opener, config.engine, workers=self._workers)
 
     @property
     def used_models(self) -> tuple[ModelState, ...]:
@@ -124,9 +117,17 @@ class Assembly:
                 if loaded.installed.name not in _models_of(stream)
             }
 
+    def prover(self, budget_s: float) -> Prover:
+        """Return what proves and times a bundle as this configuration will run it.
+
+        Args:
+            budget_s: Most seconds for timing.
+        """
+        return Prover(self._opener, workers=self._workers, budget_s=budget_s)
+
     def workers(self, clock: Clock) -> WorkerPool:
         """Return the threads that run the models of all camera streams, not yet started."""
-        return WorkerPool(self.config.workers or default_workers(), clock)
+        return WorkerPool(self._workers, clock)
 
     def pipeline(
         self,
@@ -295,27 +296,40 @@ class Assembly:
 
     def _try(self, user: _User) -> ModelState:
         loaded = self._load(user)
-        tensor = _trial_tensor(loaded.installed)
+        tensor = trial_tensor(loaded.installed)
         outputs = loaded.engine.run(tensor)
         decode_once(loaded.installed.manifest.spec, tensor, outputs, where=loaded.path)
         return self._used[user.model, user.variant or loaded.installed.variant]
 
-    def _load(self, user: _User) -> _LoadedModel:
+    def _load(self, user: _User) -> LoadedModel:
         name, variant = user.model, user.variant
         # Streams start at the same time: one reads the model, the others share it.
         with self._lock:
             installed = self._store.active(name)
             check_compatible(installed.manifest, installed.folder, self.config.device.type)
-            path = installed.model_path(variant)
-            used = ModelState(
-                name=name, version=installed.manifest.version, variant=variant or installed.variant
-            )
-            self._used[used.name, used.variant] = used
+        # Without the lock, like all that runs a model: one that hangs shall hold no other stream.
+        if not variant:
+            installed = self._loader.tuned(installed)
+        path = installed.model_path(variant)
+        with self._lock:
             loaded = self._loaded.get(path)
             # An installation since then may have filled this slot with another version.
-            if loaded is None or loaded.installed.manifest != installed.manifest:
-                loaded = self._loaded[path] = _LoadedModel(installed, self._open_engine(path), path)
-            return loaded
+            is_fresh = loaded is None or loaded.installed.manifest != installed.manifest
+            if loaded is None or is_fresh:
+                alone = sum(bool(one.model) for one in self.streams()) == 1
+                loaded = self._loaded[path] = self._loader.load(installed, variant, alone=alone)
+            used = ModelState(
+                name=name,
+                version=installed.manifest.version,
+                variant=variant or installed.variant,
+                runtime=self._opener.machine.runtime,
+                providers=tuple(loaded.engine.providers),
+                optimised=loaded.optimised,
+            )
+            self._used[used.name, used.variant] = used
+        if is_fresh:
+            self._loader.warm_up(loaded)
+        return loaded
 
     def _absolute(self, path: str) -> str:
         return str(self._folder / path) if path else ""
@@ -326,7 +340,7 @@ def _models_of(stream: StreamConfig | GpsConfig) -> set[str]:
     return {stream.model, *(stage.model for stage in second)}
 
 
-def _check_second(stage: SecondStage, loaded: _LoadedModel, finder: _LoadedModel) -> None:
+def _check_second(stage: SecondStage, loaded: LoadedModel, finder: LoadedModel) -> None:
     """Refuse a second look that could never answer.
 
     Raises:
@@ -349,21 +363,11 @@ def _check_second(stage: SecondStage, loaded: _LoadedModel, finder: _LoadedModel
         )
 
 
-def _picture_model(loaded: _LoadedModel, stream: StreamConfig | SecondStage) -> PictureModel:
+def _picture_model(loaded: LoadedModel, stream: StreamConfig | SecondStage) -> PictureModel:
     spec, threshold = loaded.installed.manifest.spec, stream.score_threshold
     return open_picture_model(loaded.engine, spec, where=loaded.path, score_threshold=threshold)
 
 
-def _trace_model(loaded: _LoadedModel, clock: Clock | None = None) -> TraceModel:
+def _trace_model(loaded: LoadedModel, clock: Clock | None = None) -> TraceModel:
     spec = loaded.installed.manifest.spec
     return open_trace_model(loaded.engine, spec, where=loaded.path, clock=clock)
-
-
-def _trial_tensor(installed: InstalledModel) -> Array:
-    """Return a proved input of the model, or zeros where it was installed without one."""
-    golden, model_input = installed.manifest.golden, installed.manifest.spec.input
-    if golden is not None and golden.cases:
-        tensor: Array = np.load(installed.folder / golden.cases[0].tensor, allow_pickle=False)
-        return tensor
-    dtype = model_input.dtype if isinstance(model_input, ImageInput) else "float32"
-    return np.zeros(model_input.tensor_shape, dtype)

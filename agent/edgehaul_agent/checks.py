@@ -81,7 +81,8 @@ def _check_second(assembly: Assembly, stage: SecondStage, stream: StreamConfig) 
 
 
 def _shown(used: ModelState) -> str:
-    return f"{used.name} {used.version}, variant {used.variant}"
+    where = ", ".join(used.providers)
+    return f"{used.name} {used.version}, variant {used.variant}, by {used.runtime} on {where}"
 
 
 def _check_fences(assembly: Assembly, stream: GpsConfig) -> str:

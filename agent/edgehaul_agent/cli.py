@@ -25,10 +25,12 @@ from edgehaul_agent.app import Agent, RunReport, raise_for_failures
 from edgehaul_agent.assembly import Assembly
 from edgehaul_agent.checks import check_device
 from edgehaul_agent.health.systemd import Systemd
-from edgehaul_agent.proof import prove
+from edgehaul_agent.proof import INSTALL_BUDGET_S
+from edgehaul_agent.proof import prove as prove_plainly
 from edgehaul_agent.reload import Reloader
 from edgehaul_agent.signals import StopSignals
 from edgehaul_agent.update.install import install_bundle
+from edgehaul_agent.update.slots import Prove
 
 NAME = "edgehaul-agent"
 DRAIN_TIMEOUT_S = 30.0
@@ -153,25 +155,39 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _install(options: argparse.Namespace) -> int:
-    bundle, root = Path(options.bundle), Path(options.root)
+    root, device_type, prove = _installation(options)
     installed = install_bundle(
-        bundle,
+        Path(options.bundle),
         root,
         prove=prove,
-        device_type=options.device_type,
+        device_type=device_type,
         allow_downgrade=options.allow_downgrade,
     )
-    report = cli_status.InstalledReport(
-        name=installed.name,
-        version=installed.manifest.version,
-        variant=installed.variant,
-        folder=str(installed.folder),
-    )
+    report = cli_status.installed_report(installed)
     if options.json:
         _print_json(report)
     else:
         print(f"installed {report.name} {report.version}, variant {report.variant}")
+        cli_status.tell_tuning(report)
     return EXIT_OK
+
+
+def _installation(options: argparse.Namespace) -> tuple[Path, str, Prove]:
+    """Return the device's root and type, and what proves a bundle as the agent will run it.
+
+    Raises:
+        UsageError: Neither root nor configuration is given, or both are.
+    """
+    if (options.root is None) == (options.config is None):
+        raise UsageError("either --root or --config must be given", remedy=f"see {NAME} install -h")
+    if options.root is not None:
+        return Path(options.root), options.device_type, prove_plainly
+    assembly = _assembly(options.config)
+    return (
+        assembly.root,
+        options.device_type or assembly.config.device.type,
+        assembly.prover(INSTALL_BUDGET_S),
+    )
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -281,7 +297,12 @@ def _parser() -> argparse.ArgumentParser:
 
     install = _command(commands, "install", _install, "install a bundle and prove it on this box")
     install.add_argument("bundle", metavar="BUNDLE", help="the bundle file")
-    install.add_argument("--root", required=True, metavar="DIR", help="the device's root folder")
+    install.add_argument("--root", metavar="DIR", help="the device's root folder")
+    install.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the device's configuration: its root and type, and what will run the model",
+    )
     install.add_argument(
         "--device-type", default="", metavar="TYPE", help="refuse bundles for other types"
     )

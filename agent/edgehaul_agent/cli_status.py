@@ -9,9 +9,10 @@ import msgspec
 
 from edgehaul.clock import Clock
 from edgehaul.errors import EXIT_OK, DeviceError, EdgeHaulError
-from edgehaul.messages.payloads import StreamHealth
+from edgehaul.messages.payloads import ModelState, StreamHealth
 from edgehaul_agent.health.status import Life, RunningStatus, read_status
-from edgehaul_agent.update.slots import ModelStore
+from edgehaul_agent.update.slots import InstalledModel, ModelStore
+from edgehaul_agent.update.tuning import Tuning, VariantTiming
 
 _LIVES = {
     "running": "running",
@@ -30,6 +31,7 @@ class InstalledReport(msgspec.Struct, frozen=True, kw_only=True):
         variant: The variant chosen for this box.
         folder: Where its files lie.
         previous_version: Version in the other slot; empty for none.
+        tuning: What was timed when the variant was chosen; none where nothing was.
         fault: What is wrong with it; empty for nothing.
     """
 
@@ -38,6 +40,7 @@ class InstalledReport(msgspec.Struct, frozen=True, kw_only=True):
     variant: str = ""
     folder: str = ""
     previous_version: str = ""
+    tuning: Tuning | None = None
     fault: str = ""
 
 
@@ -69,6 +72,18 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     agent: AgentReport | None
 
 
+def installed_report(installed: InstalledModel, previous_version: str = "") -> InstalledReport:
+    """Return what is told of an installed model."""
+    return InstalledReport(
+        name=installed.name,
+        version=installed.manifest.version,
+        variant=installed.variant,
+        folder=str(installed.folder),
+        previous_version=previous_version,
+        tuning=installed.tuning,
+    )
+
+
 def look(root: Path, clock: Clock) -> StatusReport:
     """Return what is below a device's root."""
     store = ModelStore(root)
@@ -96,13 +111,7 @@ def _model_report(store: ModelStore, name: str) -> InstalledReport:
         state, installed = store.state(name), store.active(name)
     except EdgeHaulError as error:
         return InstalledReport(name=name, fault=str(error))
-    return InstalledReport(
-        name=name,
-        version=installed.manifest.version,
-        variant=installed.variant,
-        folder=str(installed.folder),
-        previous_version=state.previous_version if state else "",
-    )
+    return installed_report(installed, state.previous_version if state else "")
 
 
 def _agent_report(root: Path, clock: Clock) -> AgentReport | None:
@@ -124,6 +133,35 @@ def _tell_models(reports: Sequence[InstalledReport], root: Path) -> None:
         before = f" (before: {report.previous_version})" if report.previous_version else ""
         text = report.fault or f"{report.version}, variant {report.variant}{before}"
         print(f"{report.name}: {text}")
+        tell_tuning(report)
+
+
+def tell_tuning(report: InstalledReport) -> None:
+    """Print the timings of a model's variants for people."""
+    tuning = report.tuning
+    if tuning is None:
+        return
+    plan = f"{tuning.workers} worker{'s' if tuning.workers > 1 else ''}"
+    providers = f" ({', '.join(tuning.providers)})" if tuning.providers else ""
+    print(f"  timed with {tuning.runtime}{providers}, {plan}, on {tuning.cpu}")
+    for timing in tuning.variants:
+        print(f"  {'*' if timing.variant == report.variant else ' '} {_timing_line(timing)}")
+
+
+def _timing_line(timing: VariantTiming) -> str:
+    if timing.fault:
+        return f"{timing.variant}: not usable: {timing.fault}"
+    alone = ", ".join(
+        f"{time_ms:.2f} ms with {threads} thread{'s' if threads > 1 else ''}"
+        for threads, time_ms in timing.single_ms.items()
+    )
+    return f"{timing.variant}: {timing.shared_ms:.2f} ms a frame at full load; alone {alone}"
+
+
+def _model_line(model: ModelState) -> str:
+    graph = ", optimised graph" if model.optimised else ""
+    where = ", ".join(model.providers) or "?"
+    return f"{model.version}, variant {model.variant}, by {model.runtime} on {where}{graph}"
 
 
 def _tell_agent(report: AgentReport) -> None:
@@ -137,6 +175,8 @@ def _tell_agent(report: AgentReport) -> None:
     )
     for name, stream in status.health.streams.items():
         print(f"  stream {name}: {_stream_line(stream)}")
+    for model in status.models:
+        print(f"  model {model.name}: {_model_line(model)}")
     spool, broker = status.health.spool, status.broker
     print(
         f"  spool: {spool.pending} of {spool.produced} messages pending, "

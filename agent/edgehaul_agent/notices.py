@@ -80,6 +80,7 @@ class Notices:
                 connected=self._forwarder.connected,
                 fault=self._forwarder.obstacle,
             ),
+            models=self._assembly.used_models,
             stopped=stopped,
         )
         try:

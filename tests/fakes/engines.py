@@ -11,6 +11,8 @@ from edgehaul_agent.inference.engine import Array, TensorInfo
 class FakeEngine:
     """Answers by a function instead of a model."""
 
+    providers = ("fake",)
+
     def __init__(
         self,
         spec: ModelSpec,

@@ -18,8 +18,8 @@ from edgehaul.config.device import DeviceConfig
 from edgehaul.config.loader import load
 from edgehaul_agent.assembly import Assembly
 from edgehaul_agent.cli import run_agent
+from edgehaul_agent.engines import EngineOpener
 from edgehaul_agent.inference.engine import Array, Engine
-from edgehaul_agent.inference.onnxruntime import open_engine
 from edgehaul_agent.reload import Reloader
 
 FAULT = os.environ["FAULT"]
@@ -32,6 +32,7 @@ class FailingEngine:
 
     def __init__(self, engine: Engine) -> None:
         self.inputs, self.outputs = engine.inputs, engine.outputs
+        self.providers = engine.providers
         self._engine = engine
 
     def run(self, tensor: Array) -> list[Array]:
@@ -40,6 +41,13 @@ class FailingEngine:
                 threading.Event().wait()
             raise RuntimeError("this model fails")
         return self._engine.run(tensor)
+
+
+class FailingOpener(EngineOpener):
+    """Opens such engines."""
+
+    def open(self, path: Path, threads: int = 1, *, optimised: bool = False) -> Engine:
+        return FailingEngine(super().open(path, threads, optimised=optimised))
 
 
 def main() -> int:
@@ -51,10 +59,11 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level="WARNING", stream=sys.stderr)
     path = options.config
+    config = load(path, DeviceConfig)
     assembly = Assembly(
-        load(path, DeviceConfig),
+        config,
         path.parent,
-        engines=lambda file: FailingEngine(open_engine(file)),
+        opener=FailingOpener(config.engine, path.parent / config.root),
     )
     reloader = Reloader(lambda: load(path, DeviceConfig))
     return run_agent(

@@ -22,6 +22,7 @@ from edgehaul.subscriber.client import Subscriber
 from edgehaul_agent.assembly import Assembly
 from edgehaul_agent.proof import prove
 from edgehaul_agent.update.install import install_bundle
+from edgehaul_agent.update.tuning import Proof
 from tests.brokers import Mosquitto, free_port
 from tests.fakes.devices import (
     make_device,
@@ -154,7 +155,7 @@ def test_answers_that_do_not_fit_stop_their_own_stream_only(tmp_path: Path) -> N
     config = make_device(tmp_path, port=free_port(), source=CONVEYOR, streams=streams)
     bundle = write_misfit_bundle(tmp_path / "bundle", name="misfit")
     # As if it had been proved with an answer of another shape.
-    install_bundle(bundle, tmp_path / "device", prove=lambda _manifest, _folder: "fp32")
+    install_bundle(bundle, tmp_path / "device", prove=lambda _manifest, _folder: Proof("fp32"))
     result = agent("run", "--config", config, "--drain-timeout-s", 0.1, "--json")
     assert result.returncode == 5
     report = json.loads(result.stdout)
@@ -175,7 +176,7 @@ def test_a_model_that_does_not_fit_does_not_replace_the_one_in_use(tmp_path: Pat
     assert result.returncode == 1
     assert "answers for 3 classes, but the spec has 1 labels" in result.stderr
     status = agent("status", "--root", tmp_path / "device")
-    assert status.stdout == "parcels: 1.0.0, variant fp32\n"
+    assert status.stdout.splitlines()[0] == "parcels: 1.0.0, variant fp32"
 
 
 def test_a_model_for_other_devices_is_not_run(tmp_path: Path) -> None:

@@ -151,6 +151,7 @@ def test_a_stream_that_hangs_is_left_behind_and_started_again(tmp_path: Path) ->
         health={"interval_s": 1},
         metrics={"port": port},
         workers=1,
+        engine={"retune_s": 0},  # the fault is meant for a frame, and not for the timing
     )
     environment = {"FAULT": "hang", "FAULT_AT": "15"}
     with started(config, program=SCRIPTED, **environment) as process:

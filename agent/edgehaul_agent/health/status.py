@@ -10,7 +10,7 @@ import msgspec
 
 from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DeviceError
-from edgehaul.messages.payloads import HealthData
+from edgehaul.messages.payloads import HealthData, ModelState
 
 _MAX_BYTES = 1_000_000
 _LATE = 3.0
@@ -49,6 +49,7 @@ class RunningStatus(msgspec.Struct, frozen=True, kw_only=True):
         interval_s: Seconds after which it is written anew at the latest.
         health: Streams, spool and machine.
         broker: The connection to the broker.
+        models: The models that have been loaded, and what runs them.
         stopped: Whether the agent has ended in good order.
     """
 
@@ -61,6 +62,7 @@ class RunningStatus(msgspec.Struct, frozen=True, kw_only=True):
     interval_s: float
     health: HealthData
     broker: BrokerStatus
+    models: tuple[ModelState, ...] = ()
     stopped: bool = False
 
     def life(self, now_s: float) -> Life:

@@ -44,6 +44,11 @@ class Engine(Protocol):
         """The model's outputs."""
         ...
 
+    @property
+    def providers(self) -> Sequence[str]:
+        """What really runs it, the preferred one first."""
+        ...
+
     def run(self, tensor: Array) -> list[Array]:
         """Run the model on its input tensor and return its outputs, in the model's order.
 

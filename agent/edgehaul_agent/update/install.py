@@ -6,19 +6,15 @@ import errno
 import logging
 import platform
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import edgehaul
 from edgehaul.bundle.archive import BundleReader
 from edgehaul.bundle.manifest import Manifest, version_key
 from edgehaul.errors import BundleCompatibilityError, InstallError
-from edgehaul_agent.update.slots import InstalledModel, ModelStore
+from edgehaul_agent.update.slots import InstalledModel, ModelStore, Prove
 
 _log = logging.getLogger(__name__)
-
-Prove = Callable[[Manifest, Path], str]
-"""Runs the golden vectors of a bundle unpacked in a folder; returns the variant to use."""
 
 _SPARE_BYTES = 4 << 20
 
@@ -58,14 +54,14 @@ def install_bundle(
             slot = store.inactive(manifest.name)
             try:
                 digest = store.fill(manifest.name, slot, reader)
-                variant = prove(manifest, store.slot_folder(manifest.name, slot))
+                proof = prove(manifest, store.slot_folder(manifest.name, slot))
             except BaseException:
                 store.discard(manifest.name, slot)
                 raise
-            installed = store.activate(manifest.name, slot, digest, variant)
+            installed = store.activate(manifest.name, slot, digest, proof)
     except OSError as error:
         raise _refusal(error, root) from error
-    _log.info("installed %s %s, variant %s", manifest.name, manifest.version, variant)
+    _log.info("installed %s %s, variant %s", manifest.name, manifest.version, proof.variant)
     return installed
 
 

@@ -4,6 +4,7 @@ Folder layout below the device's root::
 
     models/{name}/state.json      which slot is active; replaced in one rename
     models/{name}/slots/{a,b}/    a bundle's files, manifest.json written last
+    .../optimised/{variant}.onnx  what the runtime made of the variant in use; may be missing
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import fcntl
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -24,10 +25,13 @@ from edgehaul.bundle.manifest import MANIFEST_NAME, Manifest, decode_manifest
 from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import BundleIntegrityError, InstallError
 from edgehaul_agent.update.files import DurableFiles, SystemFiles
+from edgehaul_agent.update.tuning import Proof, Tuning
 
 _log = logging.getLogger(__name__)
 
 SlotName = Literal["a", "b"]
+Prove = Callable[[Manifest, Path], Proof]
+"""Runs the golden vectors of a bundle unpacked in a folder, and chooses the variant to use."""
 _REINSTALL = "install the bundle again"
 
 
@@ -42,6 +46,7 @@ class SlotState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         manifest_sha256: Digest of the active slot's manifest.
         previous_version: Version in the other slot, if it was in use before and is whole;
             empty if not.
+        tuning: What was timed when the variant was chosen; none where nothing was.
     """
 
     serial: int
@@ -50,12 +55,13 @@ class SlotState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variant: str
     manifest_sha256: str
     previous_version: str = ""
+    tuning: Tuning | None = None
 
 
 class _SealedState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``state.json``: the state with its checksum."""
+    """``state.json``: the state as it was written, with its checksum."""
 
-    state: SlotState
+    state: msgspec.Raw
     sha256: str
 
 
@@ -67,12 +73,14 @@ class InstalledModel(msgspec.Struct, frozen=True):
         manifest: Its manifest.
         folder: Where its files lie.
         variant: The variant chosen for this box.
+        tuning: What was timed when it was chosen; none where nothing was.
     """
 
     name: str
     manifest: Manifest
     folder: Path
     variant: str
+    tuning: Tuning | None = None
 
     def model_path(self, variant: str = "") -> Path:
         """Return the file of a variant; the chosen one if none is named."""
@@ -104,15 +112,17 @@ class ModelStore:
         path = self._models / name / "state.json"
         try:
             sealed = msgspec.json.decode(path.read_bytes(), type=_SealedState)
+            state = msgspec.json.decode(sealed.state, type=SlotState)
         except FileNotFoundError:
             return None
         except (OSError, *UNREADABLE_JSON) as error:
             raise InstallError(
                 f"unreadable record: {error}", where=path, remedy=_REINSTALL
             ) from error
-        if sealed.sha256 != _digest(msgspec.json.encode(sealed.state)):
+        # Of the bytes, and not of what was understood: later versions may add to the state.
+        if sealed.sha256 != _digest(bytes(sealed.state)):
             raise InstallError("the record's checksum is wrong", where=path, remedy=_REINSTALL)
-        return sealed.state
+        return state
 
     def readable_state(self, name: str) -> SlotState | None:
         """Return what is recorded of a model, None where that is nothing or unreadable.
@@ -142,7 +152,7 @@ class ModelStore:
             )
         folder = self.slot_folder(name, state.active)
         manifest = verify_folder(folder, state.manifest_sha256)
-        return InstalledModel(name, manifest, folder, state.variant)
+        return InstalledModel(name, manifest, folder, state.variant, state.tuning)
 
     def slot_folder(self, name: str, slot: SlotName) -> Path:
         """Return where a slot's files lie."""
@@ -190,7 +200,7 @@ class ModelStore:
             _log.warning("the refused model could not be removed: %s", error)
 
     def activate(
-        self, name: str, slot: SlotName, manifest_sha256: str, variant: str
+        self, name: str, slot: SlotName, manifest_sha256: str, proof: Proof
     ) -> InstalledModel:
         """Make a filled slot the active one, in one durable step.
 
@@ -208,15 +218,55 @@ class ModelStore:
             serial=before.serial + 1 if before else 1,
             active=slot,
             version=manifest.version,
-            variant=variant,
+            variant=proof.variant,
             manifest_sha256=manifest_sha256,
             previous_version=before.version if before and before.active != slot else "",
+            tuning=proof.tuning,
         )
         self._record(name, state)
-        return InstalledModel(name, manifest, folder, variant)
+        return InstalledModel(name, manifest, folder, proof.variant, proof.tuning)
+
+    def retune(self, installed: InstalledModel, prove: Prove) -> InstalledModel:
+        """Prove and time the model in use again, and record what comes of it.
+
+        Args:
+            installed: The model in use.
+            prove: Proves what lies in its folder.
+
+        Returns:
+            The model as it is used from now on.
+
+        Raises:
+            ParityError: No variant answers as it did any more.
+            ModelError: No variant can be loaded any more.
+            BundleError: It was installed without golden answers.
+            InstallError: An installation is under way, or another version is in use by now.
+            OSError: The disk refuses.
+        """
+        name = installed.name
+        # Not under the lock: a model that hangs shall not stop the installation of another one.
+        proof = prove(installed.manifest, installed.folder)
+        with self.locked():
+            state = self.state(name)
+            if state is None or not self._is_active(installed, state):
+                raise InstallError(
+                    "another version is in use by now", where=self._models / name, remedy=_REINSTALL
+                )
+            fresh = msgspec.structs.replace(
+                state, serial=state.serial + 1, variant=proof.variant, tuning=proof.tuning
+            )
+            self._record(name, fresh)
+        return msgspec.structs.replace(installed, variant=proof.variant, tuning=proof.tuning)
+
+    def _is_active(self, installed: InstalledModel, state: SlotState) -> bool:
+        return (self.slot_folder(installed.name, state.active), state.version) == (
+            installed.folder,
+            installed.manifest.version,
+        )
 
     def _record(self, name: str, state: SlotState) -> None:
-        sealed = _SealedState(state, _digest(msgspec.json.encode(state)))
+        content = msgspec.json.encode(state)
+        sealed = _SealedState(msgspec.Raw(content), _digest(content))
         self._files.write(self._models / name / "state.json", [msgspec.json.encode(sealed)])
 
     @contextmanager
@@ -253,7 +303,7 @@ def verify_folder(folder: Path, manifest_sha256: str) -> Manifest:
         )
     manifest = decode_manifest(content, where=str(path))
     for entry in manifest.files:
-        if _digest_of_file(folder / entry.path) != entry.sha256:
+        if digest_of_file(folder / entry.path) != entry.sha256:
             raise BundleIntegrityError(
                 "the file is not the one that was installed",
                 where=folder / entry.path,
@@ -269,7 +319,12 @@ def _read(path: Path) -> bytes:
         raise _unreadable(path, error) from error
 
 
-def _digest_of_file(path: Path) -> str:
+def digest_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises:
+        BundleIntegrityError: It cannot be read.
+    """
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from edgehaul.config.cameras import GstreamerSource, MjpegSource, RtspSource, UsbSource
+from edgehaul.config.engine import EngineSection
 from edgehaul.config.gating import ActiveHours, MotionSection, Region, require_timezone
 from edgehaul.config.receivers import (
     GpsdSource,
@@ -368,6 +369,7 @@ class DeviceConfig(_Config, frozen=True):
         metrics: Counters for Prometheus.
         preview: Annotated pictures for people.
         workers: Threads that run the models of all camera streams; 0 takes one for each processor.
+        engine: What runs the models.
         streams: Camera streams.
         gps: GPS streams.
     """
@@ -381,6 +383,7 @@ class DeviceConfig(_Config, frozen=True):
     metrics: MetricsSection = MetricsSection()
     preview: PreviewSection = PreviewSection()
     workers: Annotated[int, Meta(ge=0, le=256)] = 0
+    engine: EngineSection = EngineSection()
     streams: tuple[StreamConfig, ...] = ()
     gps: tuple[GpsConfig, ...] = ()
 

@@ -31,11 +31,23 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class ModelState(msgspec.Struct, frozen=True, kw_only=True):
-    """One model as it runs on the device."""
+    """One model as it runs on the device.
+
+    Attributes:
+        name: Its name.
+        version: Its version.
+        variant: The variant that runs.
+        runtime: Name and version of what runs it; empty where that is not known.
+        providers: What of the runtime really runs it, the preferred one first.
+        optimised: Whether it is the graph that was optimised for this machine.
+    """
 
     name: str
     version: str
     variant: str
+    runtime: str = ""
+    providers: tuple[str, ...] = ()
+    optimised: bool = False
 
 
 class StateData(_Payload, frozen=True, kw_only=True, tag="state"):

@@ -21,14 +21,15 @@ from edgehaul.errors import (
 from edgehaul_agent.update.files import SystemFiles
 from edgehaul_agent.update.install import install_bundle
 from edgehaul_agent.update.slots import InstalledModel, ModelStore, SlotName
+from edgehaul_agent.update.tuning import Proof
 from tests.fakes.bundles import write_small_bundle
 
 
-def accept(manifest: Manifest, _folder: Path) -> str:
-    return manifest.variants[0].name
+def accept(manifest: Manifest, _folder: Path) -> Proof:
+    return Proof(manifest.variants[0].name)
 
 
-def refuse(manifest: Manifest, _folder: Path) -> str:
+def refuse(manifest: Manifest, _folder: Path) -> Proof:
     raise ParityError("answers moved", where=manifest.name)
 
 
@@ -90,7 +91,7 @@ def test_a_refused_model_is_none_that_one_could_go_back_to(tmp_path: Path, root:
 def test_a_disk_that_refuses_is_told_with_what_to_do(
     tmp_path: Path, root: Path, number: int, remedy: str
 ) -> None:
-    def fail(_manifest: Manifest, folder: Path) -> str:
+    def fail(_manifest: Manifest, folder: Path) -> Proof:
         raise OSError(number, os.strerror(number), str(folder))
 
     with pytest.raises(InstallError, match=f"the model in use is unchanged; .*{remedy}"):
@@ -187,7 +188,7 @@ def switch_to(bundle: Path, store: ModelStore) -> None:
     with BundleReader(bundle) as reader:
         slot = store.inactive("parcels")
         digest = store.fill("parcels", slot, reader)
-        store.activate("parcels", slot, digest, "int8")
+        store.activate("parcels", slot, digest, Proof("int8"))
 
 
 def test_a_stop_at_any_step_leaves_the_old_or_the_new_model(tmp_path: Path, root: Path) -> None:

@@ -64,19 +64,19 @@ def packed(
 
 
 def test_the_fastest_proved_variant_is_chosen(tmp_path: Path) -> None:
-    assert prove(packed(tmp_path), tmp_path) == "fast"
+    assert prove(packed(tmp_path), tmp_path).variant == "fast"
 
 
 def test_a_variant_that_answers_otherwise_is_passed_over(tmp_path: Path) -> None:
     manifest = packed(tmp_path)
     write_tiny_detector(tmp_path / "fast.onnx", weights=WEIGHTS * 1.1)
-    assert prove(manifest, tmp_path) == "slow"
+    assert prove(manifest, tmp_path).variant == "slow"
 
 
 def test_a_variant_that_cannot_be_loaded_is_passed_over(tmp_path: Path) -> None:
     manifest = packed(tmp_path)
     (tmp_path / "fast.onnx").write_bytes(b"\x08\x0aonnx?")
-    assert prove(manifest, tmp_path) == "slow"
+    assert prove(manifest, tmp_path).variant == "slow"
     (tmp_path / "slow.onnx").unlink()
     with pytest.raises(ModelError):
         prove(manifest, tmp_path)
