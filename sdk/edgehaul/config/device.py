@@ -237,9 +237,8 @@ class StreamConfig(_Config, frozen=True):
         source: Where frames come from.
         model: Name of an installed bundle.
         variant: Variant to run; empty means the one chosen at installation.
-        policy: ``every`` frame; or, where the models are slower than the cameras, the ``latest``
-            ones, the latest at even intervals (``adaptive``), or all but the oldest that wait
-            (``drop_oldest``).
+        policy: ``every`` frame; or, where models are slower than cameras, the ``latest``, those at
+            even intervals (``adaptive``), or all but the oldest that wait (``drop_oldest``).
         waiting: Most frames that wait for the model.
         stride: Look at every n-th frame.
         region: Look at this part of the picture alone; results stay in pixels of the whole.

@@ -311,7 +311,7 @@ def test_a_detector_and_a_classifier_run_on_one_stream(tmp_path: Path) -> None:
     assembly.adopt(assembly.config)
     assert {used.name for used in assembly.used_models} == {"parcels", "colors"}
     results = {r.name: r for r in check_device(assembly, clock) if r.kind == "model"}
-    assert results["dock, colors"].detail == "colors 1.0.0, variant fp32"
+    assert results["dock, colors"].detail.startswith("colors 1.0.0, variant fp32, by onnxruntime")
 
 
 @pytest.mark.parametrize(
