@@ -5,11 +5,10 @@ from __future__ import annotations
 import random
 from typing import Literal
 
-from edgehaul.config.device import (
+from edgehaul.config.device import GpsConfig, StreamConfig
+from edgehaul.config.recordings import (
     FileSource,
-    GpsConfig,
     ImagesSource,
-    StreamConfig,
     TraceSource,
     VirtualConveyorSource,
     VirtualTruckSource,

@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec, SequenceInput
-from edgehaul.config.device import FileSource, SpoolSection, StreamConfig
+from edgehaul.config.device import SpoolSection, StreamConfig
+from edgehaul.config.recordings import FileSource
 from edgehaul.config.zones import ZoneConfig
 from edgehaul.geometry import Box, Point
 from edgehaul.messages import codec

@@ -12,7 +12,8 @@ from typing import Self
 import numpy as np
 
 from edgehaul.clock import Clock
-from edgehaul.config.device import StreamConfig, VirtualConveyorSource
+from edgehaul.config.device import StreamConfig
+from edgehaul.config.recordings import VirtualConveyorSource
 from edgehaul.config.service import SupervisionSection
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.values import Detection, Frame

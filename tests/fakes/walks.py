@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from edgehaul.config.device import FileSource, StreamConfig
+from edgehaul.config.device import StreamConfig
+from edgehaul.config.recordings import FileSource
 from edgehaul.config.zones import ZoneConfig
 from edgehaul.geometry import Box, Point
 from edgehaul.messages.payloads import CameraEvent

@@ -13,7 +13,8 @@ import cv2
 import pytest
 
 from edgehaul.clock import SystemClock
-from edgehaul.config.device import FileSource, StreamConfig
+from edgehaul.config.device import StreamConfig
+from edgehaul.config.recordings import FileSource
 from edgehaul.errors import SourceError
 from edgehaul_agent.sources.decoder_messages import Grab, Open, Retrieve
 from edgehaul_agent.sources.factory import frame_source

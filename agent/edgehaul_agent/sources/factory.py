@@ -16,16 +16,15 @@ from edgehaul.config.cameras import (
     RtspSource,
     UsbSource,
 )
-from edgehaul.config.device import (
+from edgehaul.config.device import GpsConfig, StreamConfig
+from edgehaul.config.receivers import GpsdSource
+from edgehaul.config.recordings import (
     FileSource,
-    GpsConfig,
     ImagesSource,
-    StreamConfig,
     TraceSource,
     VirtualConveyorSource,
     VirtualTruckSource,
 )
-from edgehaul.config.receivers import GpsdSource
 from edgehaul.mqtt import read_password
 from edgehaul_agent.sources.base import FixSource, FrameSource
 from edgehaul_agent.sources.challenge import Credentials

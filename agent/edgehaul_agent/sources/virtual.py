@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from edgehaul.clock import Clock
-from edgehaul.config.device import VirtualConveyorSource, VirtualTruckSource
+from edgehaul.config.recordings import VirtualConveyorSource, VirtualTruckSource
 from edgehaul.values import Fix, Frame
 from edgehaul.virtual.conveyor import Conveyor
 from edgehaul.virtual.truck import TruckTrip

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
 from edgehaul.config.addresses import require_url
+from edgehaul.config.section import Section
 
 _DAY_S = 86_400.0
 Decoding = Literal["auto", "cpu", "vaapi", "mfx"]
 
 
-class LiveCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class LiveCamera(Section, frozen=True, kw_only=True):
     """What all live cameras share: how long to wait, and when to connect again.
 
     Attributes:

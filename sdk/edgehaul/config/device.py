@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
 from edgehaul.config.cameras import GstreamerSource, MjpegSource, RtspSource, UsbSource
@@ -16,7 +15,15 @@ from edgehaul.config.receivers import (
     NmeaTcpSource,
     NmeaUdpSource,
 )
+from edgehaul.config.recordings import (
+    FileSource,
+    ImagesSource,
+    TraceSource,
+    VirtualConveyorSource,
+    VirtualTruckSource,
+)
 from edgehaul.config.second import SecondStage
+from edgehaul.config.section import Section
 from edgehaul.config.service import MetricsSection, PreviewSection, SupervisionSection
 from edgehaul.config.snapshots import SnapshotSection
 from edgehaul.config.vehicle import (
@@ -33,16 +40,10 @@ from edgehaul.messages.topics import is_topic_name
 
 _DAY_S = 86_400.0
 # Bounds keep out what could only be a slip, and what would make a loop spin or a queue never move.
-Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Period = Annotated[float, Meta(ge=0.1, le=_DAY_S)]
 QuotaMb = Annotated[float, Meta(gt=0, le=1e6)]
 Policy = Literal["every", "latest", "adaptive", "drop_oldest"]
 MOST_ZONES = 32
-SidePx = Annotated[int, Meta(ge=96, le=8192)]
-
-
-class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all sections: unknown keys are faults."""
 
 
 def _require_name(name: str) -> None:
@@ -50,7 +51,7 @@ def _require_name(name: str) -> None:
         raise ValueError(f"name {name!r}: use letters, digits, '.', '_' or '-', at most 64")
 
 
-class DeviceSection(_Config, frozen=True):
+class DeviceSection(Section, frozen=True):
     """Who this device is.
 
     Attributes:
@@ -70,7 +71,7 @@ class DeviceSection(_Config, frozen=True):
         _require_name(self.site)
 
 
-class MqttSection(_Config, frozen=True):
+class MqttSection(Section, frozen=True):
     """Where results go.
 
     Attributes:
@@ -102,7 +103,7 @@ class MqttSection(_Config, frozen=True):
     backlog_per_s: Annotated[float, Meta(ge=0.1, le=1e5)] = 500.0
 
 
-class LaneQuotas(_Config, frozen=True):
+class LaneQuotas(Section, frozen=True):
     """Most MiB kept on disk for each lane."""
 
     alarm: QuotaMb = 64.0
@@ -111,7 +112,7 @@ class LaneQuotas(_Config, frozen=True):
     media: QuotaMb = 512.0
 
 
-class SpoolSection(_Config, frozen=True):
+class SpoolSection(Section, frozen=True):
     """The durable spool.
 
     Attributes:
@@ -125,82 +126,7 @@ class SpoolSection(_Config, frozen=True):
     group_ms: Annotated[int, Meta(ge=0, le=10_000)] = 200
 
 
-class FileSource(_Config, frozen=True, tag="file", tag_field="type"):
-    """A video file, read once.
-
-    Attributes:
-        path: The file, relative to the configuration file.
-        realtime: Whether to keep to the clip's own pace.
-        loop: Whether to start again at the end.
-        isolate: Whether to decode in a process of its own, so that a file which crashes the
-            decoder does not end the agent.
-    """
-
-    path: str
-    realtime: bool = False
-    loop: bool = False
-    isolate: bool = False
-
-
-class ImagesSource(_Config, frozen=True, tag="images", tag_field="type"):
-    """A folder of images, in the order of their names.
-
-    Attributes:
-        path: The folder, relative to the configuration file.
-        interval_s: Time between two images in their capture times.
-    """
-
-    path: str
-    interval_s: Annotated[float, Meta(gt=0, le=_DAY_S)] = 1.0
-
-
-class VirtualConveyorSource(_Config, frozen=True, tag="virtual_conveyor", tag_field="type"):
-    """A rendered conveyor with parcels (see ``edgehaul.virtual.conveyor``).
-
-    Attributes:
-        seed: The same seed gives the same pictures.
-        frames: Number of frames; 0 means without end.
-        fps: Frames per second of the scene.
-        width: Width in pixels.
-        height: Height in pixels.
-        realtime: Whether to keep to ``fps`` by the clock.
-    """
-
-    seed: Seed = 0
-    frames: Annotated[int, Meta(ge=0)] = 0
-    fps: Annotated[float, Meta(gt=0, le=1000)] = 25.0
-    width: SidePx = 640
-    height: SidePx = 480
-    realtime: bool = False
-
-
-class TraceSource(_Config, frozen=True, tag="trace", tag_field="type"):
-    """A recorded trace, CSV or GPX.
-
-    Attributes:
-        path: The file, relative to the configuration file.
-        realtime: Whether to keep to the trace's own pace.
-    """
-
-    path: str
-    realtime: bool = False
-
-
-class VirtualTruckSource(_Config, frozen=True, tag="virtual_truck", tag_field="type"):
-    """A simulated truck (see ``edgehaul.virtual.truck``).
-
-    Attributes:
-        seed: The same seed gives the same trip.
-        duration_s: Length of the trip.
-        realtime: Whether to keep to the trip's own pace.
-    """
-
-    seed: Seed = 0
-    duration_s: Annotated[float, Meta(ge=60, le=7 * _DAY_S)] = 1800.0
-    realtime: bool = False
-
-
-class CountingLine(_Config, frozen=True):
+class CountingLine(Section, frozen=True):
     """A line whose crossings are counted.
 
     Attributes:
@@ -229,7 +155,7 @@ FrameSourceConfig = (
 )
 
 
-class StreamConfig(_Config, frozen=True):
+class StreamConfig(Section, frozen=True):
     """One camera stream.
 
     Attributes:
@@ -299,7 +225,7 @@ class StreamConfig(_Config, frozen=True):
             )
 
 
-class GpsConfig(_Config, frozen=True):
+class GpsConfig(Section, frozen=True):
     """One GPS stream.
 
     Attributes:
@@ -345,7 +271,7 @@ class GpsConfig(_Config, frozen=True):
         )
 
 
-class HealthSection(_Config, frozen=True):
+class HealthSection(Section, frozen=True):
     """Health messages.
 
     Attributes:
@@ -355,7 +281,7 @@ class HealthSection(_Config, frozen=True):
     interval_s: Period = 30.0
 
 
-class DeviceConfig(_Config, frozen=True):
+class DeviceConfig(Section, frozen=True):
     """Everything the agent is told.
 
     Attributes:

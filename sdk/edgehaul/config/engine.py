@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edgehaul.config.section import Section
+
 CPU = "CPUExecutionProvider"
 PROVIDERS = {
     "cpu": CPU,
@@ -41,7 +43,7 @@ def provider_name(name: str) -> str:
     raise ValueError(f"unknown execution provider {name!r}; {hint}")
 
 
-class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EngineSection(Section, frozen=True, kw_only=True):
     """What runs the models.
 
     Attributes:
@@ -61,7 +63,7 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     runtime: Literal["onnxruntime", "openvino"] = "onnxruntime"
     providers: tuple[str, ...] = (CPU,)
-    options: dict[str, dict[str, str]] = {}
+    options: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
     threads: Annotated[int, Meta(ge=0, le=256)] = 1
     warmup_runs: Annotated[int, Meta(ge=0, le=1000)] = 1
     cache: bool = True

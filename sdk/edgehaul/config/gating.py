@@ -9,13 +9,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta
 
+from edgehaul.config.section import Section
+
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_MIN = 24 * 60
 _TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 
 
-class MotionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class MotionSection(Section, frozen=True, kw_only=True):
     """Look only while something moves.
 
     Attributes:
@@ -32,7 +34,7 @@ class MotionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     look_every_s: Annotated[float, Meta(gt=0, le=86_400)] = 10.0
 
 
-class ActiveHours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ActiveHours(Section, frozen=True, kw_only=True):
     """A span of the day in which a camera is watched.
 
     Attributes:

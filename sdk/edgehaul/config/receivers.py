@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
+
+from edgehaul.config.section import Section
 
 Host = Annotated[str, Meta(min_length=1, max_length=253)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -15,9 +16,7 @@ Silence = Annotated[float, Meta(ge=2, le=3600)]
 Pause = Annotated[float, Meta(ge=1, le=3600)]
 
 
-class _Receiver(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="type"
-):
+class _Receiver(Section, frozen=True, kw_only=True, tag_field="type"):
     """What is asked of every live receiver."""
 
     silence_s: Silence = 15.0

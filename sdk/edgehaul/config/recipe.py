@@ -11,9 +11,9 @@ from edgehaul.config.recipe_sections import (
     AugmentSection,
     ClassLossSection,
     OptimizerSection,
-    RecipeSection,
     SplitSection,
 )
+from edgehaul.config.section import Section
 
 _STRIDE_PX = 16
 """The coarsest grid of the detector: the canvas must be a whole number of its cells."""
@@ -24,7 +24,7 @@ SequenceGoal = Literal["classify", "next_position", "anomaly"]
 Multiplication = Literal["auto", "float32", "bfloat16"]
 
 
-class _Training(RecipeSection, frozen=True, kw_only=True):
+class _Training(Section, frozen=True, kw_only=True):
     """What every training has.
 
     Attributes:
@@ -259,7 +259,7 @@ class SequenceRecipe(_Training, frozen=True, kw_only=True):
 Training = DetectorRecipe | ClassifierRecipe | AnomalyRecipe | GeneratorRecipe | SequenceRecipe
 
 
-class Recipe(RecipeSection, frozen=True):
+class Recipe(Section, frozen=True):
     """A recipe's file: exactly one of its sections.
 
     Attributes:

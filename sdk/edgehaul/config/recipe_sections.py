@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
+from edgehaul.config.section import Section
 
 _MAX_TURN_DEG = 180.0
 
 
-class RecipeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all sections: unknown keys are faults."""
-
-
-class SplitSection(RecipeSection, frozen=True):
+class SplitSection(Section, frozen=True):
     """Which part of the dataset is for what; groups are never torn apart.
 
     Attributes:
@@ -41,7 +37,7 @@ class SplitSection(RecipeSection, frozen=True):
             raise ValueError("seed must not be below 0")
 
 
-class AugmentSection(RecipeSection, frozen=True):
+class AugmentSection(Section, frozen=True):
     """How training pictures are varied; zero switches a variation off.
 
     The geometric ones are one warp: a picture is resampled once.
@@ -97,7 +93,7 @@ class AugmentSection(RecipeSection, frozen=True):
             raise ValueError("rotate_deg must be in 0..180 and shear_deg in 0..<45")
 
 
-class OptimizerSection(RecipeSection, frozen=True):
+class OptimizerSection(Section, frozen=True):
     """How the weights are found: a cosine schedule with warm-up, averaged weights.
 
     Attributes:
@@ -142,7 +138,7 @@ class OptimizerSection(RecipeSection, frozen=True):
             raise ValueError("batch_norm_l1 must not be below 0")
 
 
-class ClassLossSection(RecipeSection, frozen=True):
+class ClassLossSection(Section, frozen=True):
     """The loss of a classifier, and what is done about rare classes.
 
     Attributes:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
+from edgehaul.config.section import Section
 
-class SecondStage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+
+class SecondStage(Section, frozen=True, kw_only=True):
     """A classifier that looks at objects which the stream's own model has found.
 
     Attributes:

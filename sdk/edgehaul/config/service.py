@@ -5,19 +5,16 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
+
+from edgehaul.config.section import Section
 
 _DAY_S = 86_400.0
 Patience = Annotated[float, Meta(ge=1, le=3600)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of these sections: unknown keys are faults."""
-
-
-class SupervisionSection(_Section, frozen=True):
+class SupervisionSection(Section, frozen=True):
     """What happens to a stream that fails or hangs.
 
     Attributes:
@@ -34,7 +31,7 @@ class SupervisionSection(_Section, frozen=True):
     slow_retry_s: Annotated[float, Meta(ge=1, le=_DAY_S)] = 300.0
 
 
-class MetricsSection(_Section, frozen=True):
+class MetricsSection(Section, frozen=True):
     """Counters for Prometheus at ``http://host:port/metrics``.
 
     Attributes:
@@ -50,7 +47,7 @@ class MetricsSection(_Section, frozen=True):
         _require_address(self.host)
 
 
-class PreviewSection(_Section, frozen=True):
+class PreviewSection(Section, frozen=True):
     """Annotated pictures of the camera streams at ``http://host:port/``, as MJPEG.
 
     Attributes:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
+
+from edgehaul.config.section import Section
 
 Occasion = Literal["track", "count", "zone", "occupancy", "queue", "dock", "object"]
 OCCASIONS: tuple[Occasion, ...] = ("count", "zone", "dock", "object")
 
 
-class SnapshotSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SnapshotSection(Section, frozen=True, kw_only=True):
     """Which events have a picture, and how many pictures are kept.
 
     Attributes:

@@ -9,6 +9,8 @@ from typing import Annotated, Self
 import msgspec
 from msgspec import Meta
 
+from edgehaul.config.section import Section
+
 _DAY_S = 86_400.0
 MAX_LATITUDE_DEG = 89.0
 """Polygons and routes end here: around a pole a line in degrees is no line on the ground."""
@@ -23,10 +25,6 @@ RadiusM = Annotated[float, Meta(gt=0, le=100_000)]
 Name = Annotated[str, Meta(min_length=1)]
 
 
-class VehicleSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all sections: unknown keys are faults."""
-
-
 class Place(msgspec.Struct, frozen=True, array_like=True):
     """A place, written as ``[latitude, longitude]`` in degrees (WGS 84)."""
 
@@ -34,7 +32,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     longitude_deg: Annotated[float, Meta(ge=-180, le=180)]
 
 
-class TripsSection(VehicleSection, frozen=True):
+class TripsSection(Section, frozen=True):
     """Trips and stops.
 
     Attributes:
@@ -59,7 +57,7 @@ class TripsSection(VehicleSection, frozen=True):
             raise ValueError("gap_ends_after_s must not be less than gap_after_s")
 
 
-class Circle(VehicleSection, frozen=True):
+class Circle(Section, frozen=True):
     """All places within a distance.
 
     Attributes:
@@ -71,7 +69,7 @@ class Circle(VehicleSection, frozen=True):
     radius_m: RadiusM
 
 
-class Geofence(VehicleSection, frozen=True):
+class Geofence(Section, frozen=True):
     """An area with a name; either a circle or a polygon.
 
     Attributes:
@@ -103,7 +101,7 @@ class Geofence(VehicleSection, frozen=True):
             check_ring(ring, f"the polygon of geofence {self.name!r}")
 
 
-class GeofencesSection(VehicleSection, frozen=True):
+class GeofencesSection(Section, frozen=True):
     """Areas whose borders are watched.
 
     Attributes:
@@ -126,7 +124,7 @@ class GeofencesSection(VehicleSection, frozen=True):
             raise ValueError(f"fences: {len(self.fences)} are more than {MAX_FENCES}")
 
 
-class Route(VehicleSection, frozen=True):
+class Route(Section, frozen=True):
     """A way that the vehicle should keep to.
 
     Attributes:
@@ -152,7 +150,7 @@ class Route(VehicleSection, frozen=True):
         check_latitudes(self.points, f"points of route {self.name!r}")
 
 
-class DrivingSection(VehicleSection, frozen=True):
+class DrivingSection(Section, frozen=True):
     """How the vehicle is driven.
 
     The thresholds of harsh driving are means over about 1 s, as GPS gives them. In the trips that
@@ -181,7 +179,7 @@ class DrivingSection(VehicleSection, frozen=True):
     cornering_mps2: HarshMps2 = 3.0
 
 
-class VehicleConfig(VehicleSection, frozen=True):
+class VehicleConfig(Section, frozen=True):
     """All that is to be told of one vehicle, its geofences read; see :class:`GpsConfig`."""
 
     trips: TripsSection | None = None

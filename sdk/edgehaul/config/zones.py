@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
+from edgehaul.config.section import Section
 from edgehaul.geometry import Point, Polygon
 
 Seconds = Annotated[float, Meta(ge=0, le=7 * 86_400.0)]
@@ -20,7 +20,7 @@ REACH_PX = 32_768
 _LEAST_POINTS = 3
 
 
-class ZoneConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ZoneConfig(Section, frozen=True, kw_only=True):
     """A part of the picture in which objects are watched.
 
     Attributes:

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from edgehaul.config.device import CountingLine, StreamConfig, VirtualConveyorSource
+from edgehaul.config.device import CountingLine, StreamConfig
+from edgehaul.config.recordings import VirtualConveyorSource
 from edgehaul.config.zones import ZoneConfig
 from edgehaul.geometry import Point
 from edgehaul.messages.payloads import CameraEvent, CountEvent

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgehaul.bundle.spec import ImageInput
-from edgehaul.config.device import FileSource, StreamConfig
+from edgehaul.config.device import StreamConfig
 from edgehaul.config.gating import WEEKDAYS, ActiveHours, MotionSection, Region
+from edgehaul.config.recordings import FileSource
 from edgehaul.geometry import Box
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.values import Detection

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec, SequenceInput
-from edgehaul.config.device import GpsConfig, TraceSource
+from edgehaul.config.device import GpsConfig
+from edgehaul.config.recordings import TraceSource
 from edgehaul.errors import SpecMismatchError
 from edgehaul.geometry import Box
 from edgehaul.messages.payloads import AnomalyEvent, EventData

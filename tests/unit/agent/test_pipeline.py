@@ -8,13 +8,8 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from edgehaul.config.device import (
-    CountingLine,
-    FileSource,
-    GpsConfig,
-    StreamConfig,
-    TraceSource,
-)
+from edgehaul.config.device import CountingLine, GpsConfig, StreamConfig
+from edgehaul.config.recordings import FileSource, TraceSource
 from edgehaul.errors import ModelError, SourceError, SpoolError
 from edgehaul.geometry import Box, Line, Point
 from edgehaul.messages.payloads import (

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from edgehaul.bundle.spec import FixFilter, ModelSpec, OutputSpec, SequenceInput
-from edgehaul.config.device import GpsConfig, TraceSource
+from edgehaul.config.device import GpsConfig
+from edgehaul.config.recordings import TraceSource
 from edgehaul.messages.payloads import AnomalyEvent, EventData, PositionData
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.motion.windows import to_tensor

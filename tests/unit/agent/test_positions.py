@@ -14,16 +14,18 @@ from edgehaul.config.device import (
     CountingLine,
     DeviceConfig,
     DeviceSection,
-    FileSource,
     GpsConfig,
-    ImagesSource,
     StreamConfig,
+)
+from edgehaul.config.loader import load, load_text
+from edgehaul.config.receivers import GpsdSource, NmeaTcpSource
+from edgehaul.config.recordings import (
+    FileSource,
+    ImagesSource,
     TraceSource,
     VirtualConveyorSource,
     VirtualTruckSource,
 )
-from edgehaul.config.loader import load, load_text
-from edgehaul.config.receivers import GpsdSource, NmeaTcpSource
 from edgehaul.config.zones import ZoneConfig
 from edgehaul.errors import ConfigError
 from edgehaul.geometry import Box, Line, Point

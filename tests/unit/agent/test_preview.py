@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from edgehaul.clock import SystemClock
-from edgehaul.config.device import CountingLine, StreamConfig, VirtualConveyorSource
+from edgehaul.config.device import CountingLine, StreamConfig
+from edgehaul.config.recordings import VirtualConveyorSource
 from edgehaul.config.service import PreviewSection
 from edgehaul.config.zones import ZoneConfig
 from edgehaul.errors import DeviceError

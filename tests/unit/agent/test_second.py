@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec
-from edgehaul.config.device import DeviceConfig, FileSource, StreamConfig
+from edgehaul.config.device import DeviceConfig, StreamConfig
 from edgehaul.config.loader import load, load_text
+from edgehaul.config.recordings import FileSource
 from edgehaul.config.second import SecondStage
 from edgehaul.errors import ConfigError, InstallError, SpecMismatchError
 from edgehaul.geometry import Box

@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgehaul.config.device import CountingLine, DeviceConfig, FileSource, StreamConfig
+from edgehaul.config.device import CountingLine, DeviceConfig, StreamConfig
 from edgehaul.config.loader import load, load_text
+from edgehaul.config.recordings import FileSource
 from edgehaul.config.snapshots import SnapshotSection
 from edgehaul.config.zones import ZoneConfig
 from edgehaul.errors import ConfigError

@@ -9,11 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgehaul.config.device import (
+from edgehaul.config.device import GpsConfig, StreamConfig
+from edgehaul.config.recordings import (
     FileSource,
-    GpsConfig,
     ImagesSource,
-    StreamConfig,
     TraceSource,
     VirtualConveyorSource,
     VirtualTruckSource,

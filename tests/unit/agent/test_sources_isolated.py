@@ -17,7 +17,8 @@ import pytest
 
 from edgehaul.clock import SystemClock
 from edgehaul.config.cameras import MjpegSource
-from edgehaul.config.device import FileSource, StreamConfig
+from edgehaul.config.device import StreamConfig
+from edgehaul.config.recordings import FileSource
 from edgehaul.errors import SourceError
 from edgehaul.values import Frame
 from edgehaul_agent.sources.decoder_child import MEMORY_BYTES

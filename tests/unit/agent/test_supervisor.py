@@ -12,16 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgehaul.config.device import (
+from edgehaul.config.device import GpsConfig, StreamConfig
+from edgehaul.config.receivers import GpsdSource
+from edgehaul.config.recordings import (
     FileSource,
-    GpsConfig,
     ImagesSource,
-    StreamConfig,
     TraceSource,
     VirtualConveyorSource,
     VirtualTruckSource,
 )
-from edgehaul.config.receivers import GpsdSource
 from edgehaul.config.service import SupervisionSection
 from edgehaul.errors import (
     BundleIntegrityError,

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import msgspec
 import pytest
 
-from edgehaul.config.device import DeviceConfig, FileSource, VirtualTruckSource
+from edgehaul.config.device import DeviceConfig
 from edgehaul.config.loader import load, load_text
+from edgehaul.config.recordings import FileSource, VirtualTruckSource
 from edgehaul.errors import ConfigError
 from edgehaul.geometry import Line, Point
 
