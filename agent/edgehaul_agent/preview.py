@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingMixIn
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import cv2
 import msgspec
@@ -21,11 +21,16 @@ import numpy as np
 from edgehaul.clock import Clock
 from edgehaul.config.device import StreamConfig
 from edgehaul.config.service import PreviewSection
-from edgehaul.errors import DeviceError
 from edgehaul.geometry import Box, Line, Point, Polygon
 from edgehaul.values import Image
 from edgehaul.vision.draw import draw_detections, draw_lines, draw_polygons
-from edgehaul_agent.health.server import AddressServer, DeadlineReader, is_foreign, is_loopback
+from edgehaul_agent.health.server import (
+    AddressServer,
+    DeadlineReader,
+    ServerThread,
+    is_foreign,
+    is_loopback,
+)
 from edgehaul_agent.pipeline.viewfinder import Sight, Viewfinder
 
 _log = logging.getLogger(__name__)
@@ -42,19 +47,16 @@ _POLICY = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'"
 Streams = Callable[[], Sequence[StreamConfig]]
 
 
-class Preview:
+class Preview(ServerThread):
     """Serves a page with all streams at ``/``, and each at ``/NAME.mjpeg`` and ``/NAME.jpg``.
 
     Everything that a picture costs beyond a copy is done on the watcher's thread. Use it in
-    ``with``.
+    ``with``; watchers lose their connection with the process.
 
     Args:
         section: Where, how many and how large.
         streams: Gives the present camera streams.
         clock: Measures.
-
-    Attributes:
-        port: Where it listens.
 
     Raises:
         DeviceError: It cannot listen there.
@@ -67,30 +69,14 @@ class Preview:
         self._viewfinders: dict[str, Viewfinder] = {}
         self._places = threading.BoundedSemaphore(_MOST_WATCHERS)
         fields = {"preview": self, "is_local": is_loopback(section.host)}
-        try:
-            handler = type("_Pictures", (_Handler,), fields)
-            self._server = _Server(section.host, section.port, handler)
-        except OSError as error:
-            raise DeviceError(
-                f"cannot listen: {(error.strerror or str(error)).lower()}",
-                where=f"{section.host}:{section.port}",
-                remedy="choose another port for the preview",
-            ) from error
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.2,), name="preview", daemon=True
+        super().__init__(
+            _Server,
+            section.host,
+            section.port,
+            type("_Pictures", (_Handler,), fields),
+            name="preview",
+            remedy="choose another port for the preview",
         )
-
-    def __enter__(self) -> Self:
-        """Begin to answer."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Stop to answer; watchers lose their connection with the process."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def viewfinder(self, name: str) -> Viewfinder:
         """Return the viewfinder of a stream, the same over all its runs."""

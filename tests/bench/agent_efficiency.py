@@ -44,6 +44,7 @@ OBJECTS = 8
 MODEL = "yolo_relu"
 VARIANTS = {"fp32": "fp32", "int8": "int8-u8s8"}
 LINE = [[640, 720], [640, 0]]
+AGENT = (sys.executable, "-m", "edgehaul_agent")
 _READY_S = 10.0
 
 
@@ -200,24 +201,20 @@ def mosquitto(folder: Path) -> Iterator[int]:
         process.wait()
 
 
-def device_yaml(folder: Path, clip: Path, variant: str, streams: int, port: int) -> Path:
-    """Write a configuration with so many streams of one clip."""
+def install(material: Material, folder: Path) -> None:
+    """Install the bundle below ``folder``."""
+    words = ["install", str(material.bundle), "--root", str(folder / "root")]
+    subprocess.run([*AGENT, *words], check=True, stdout=subprocess.DEVNULL)
+
+
+def device_yaml(path: Path, stream: dict[str, object], streams: int, port: int) -> Path:
+    """Write a configuration with so many streams that differ by their names alone."""
     config = {
         "root": "root",
         "device": {"id": "bench", "site": "bench"},
         "mqtt": {"port": port, "acknowledge": "puback"},
-        "streams": [
-            {
-                "name": f"camera{number}",
-                "source": {"type": "file", "path": str(clip)},
-                "model": "digits",
-                "variant": VARIANTS[variant],
-                "lines": [{"name": "middle", "points": LINE}],
-            }
-            for number in range(streams)
-        ],
+        "streams": [{**stream, "name": f"camera{number}"} for number in range(streams)],
     }
-    path = folder / "device.yaml"
     path.write_text(json.dumps(config), encoding="utf-8")
     return path
 
@@ -245,17 +242,17 @@ def compare(material: Material, variant: str, streams: int, rounds: int) -> str:
     """Return a line on one variant and number of streams."""
     with tempfile.TemporaryDirectory() as name, mosquitto(Path(name)) as port:
         folder = Path(name)
-        install = ["install", str(material.bundle), "--root", str(folder / "root")]
-        subprocess.run(
-            [sys.executable, "-m", "edgehaul_agent", *install],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        install(material, folder)
         agents, ideals = [], []
         for clip in material.clips:
-            made = device_yaml(folder, clip, variant, streams, port)
-            config = made.rename(folder / f"{clip.stem}.yaml")
-            agents.append([sys.executable, "-m", "edgehaul_agent", "run", "--config", str(config)])
+            stream = {
+                "source": {"type": "file", "path": str(clip)},
+                "model": "digits",
+                "variant": VARIANTS[variant],
+                "lines": [{"name": "middle", "points": LINE}],
+            }
+            config = device_yaml(folder / f"{clip.stem}.yaml", stream, streams, port)
+            agents.append([*AGENT, "run", "--config", str(config)])
             ideal = [str(clip), str(material.models[variant]), str(streams)]
             ideals.append([sys.executable, __file__, "--ideal", *ideal])
         ratios, agent_ms, ideal_ms = [], [], []

@@ -15,7 +15,6 @@ import re
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -23,7 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from agent_efficiency import VARIANTS, Material, mosquitto, prepare, say
+from agent_efficiency import (
+    AGENT,
+    VARIANTS,
+    Material,
+    device_yaml,
+    install,
+    mosquitto,
+    prepare,
+    say,
+)
 
 from edgehaul.clock import parse_utc
 from edgehaul.messages.codec import decode
@@ -75,28 +83,6 @@ class Listener(threading.Thread):
         self._link.close()
 
 
-def device_yaml(folder: Path, clip: Path, variant: str, streams: int, port: int) -> Path:
-    """Write a configuration with so many live streams."""
-    config = {
-        "root": "root",
-        "device": {"id": "bench", "site": "bench"},
-        "mqtt": {"port": port, "acknowledge": "puback"},
-        "streams": [
-            {
-                "name": f"camera{number}",
-                "source": {"type": "file", "path": str(clip), "realtime": True, "loop": True},
-                "model": "digits",
-                "variant": VARIANTS[variant],
-                "policy": "latest",
-            }
-            for number in range(streams)
-        ],
-    }
-    path = folder / "device.yaml"
-    path.write_text(json.dumps(config), encoding="utf-8")
-    return path
-
-
 def rss_mb(pid: int) -> float:
     """Return a process's resident memory in MiB."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
@@ -107,13 +93,18 @@ def rss_mb(pid: int) -> float:
 def run_once(material: Material, variant: str, streams: int, seconds: float) -> Run:
     """Run the agent for some seconds."""
     with tempfile.TemporaryDirectory() as name, mosquitto(Path(name)) as port:
-        folder, agent = Path(name), [sys.executable, "-m", "edgehaul_agent"]
-        install = ["install", str(material.bundle), "--root", str(folder / "root")]
-        subprocess.run([*agent, *install], check=True, stdout=subprocess.DEVNULL)
-        config = device_yaml(folder, material.clips[1], variant, streams, port)
+        folder, clip = Path(name), material.clips[1]
+        install(material, folder)
+        stream = {
+            "source": {"type": "file", "path": str(clip), "realtime": True, "loop": True},
+            "model": "digits",
+            "variant": VARIANTS[variant],
+            "policy": "latest",
+        }
+        config = device_yaml(folder / "device.yaml", stream, streams, port)
         listener = Listener(port)
         process = subprocess.Popen(
-            [*agent, "run", "--json", "--config", str(config)], stdout=subprocess.PIPE
+            [*AGENT, "run", "--json", "--config", str(config)], stdout=subprocess.PIPE
         )
         listener.start()
         time.sleep(_WARM_UP_S)

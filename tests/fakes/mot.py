@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from edgehaul.geometry import Box
-from edgehaul_agent.tracking.association import overlaps
-from edgehaul_agent.tracking.kalman import centers_of
+from edgehaul.vision.nms import iou_matrix
 
 LEAST_IOU = 0.5
 _FORBIDDEN = 1e6
@@ -129,4 +128,4 @@ def _overlaps(
         np.array([(b.x1, b.y1, b.x2, b.y2) for _, b in side], np.float64).reshape(-1, 4)
         for side in (first, second)
     ]
-    return overlaps(*map(centers_of, corners))
+    return iou_matrix(*corners)

@@ -37,48 +37,6 @@ class Page(NamedTuple):
     status: HTTPStatus = HTTPStatus.OK
 
 
-class PageServer:
-    """Serves pages; use it in ``with``.
-
-    Args:
-        host: Address to listen at.
-        port: Port to listen at; 0 takes a free one.
-        pages: What makes the page of each path. No other path is there.
-
-    Attributes:
-        port: Where it listens.
-
-    Raises:
-        DeviceError: It cannot listen there.
-    """
-
-    def __init__(self, host: str, port: int, pages: Mapping[str, Callable[[], Page]]) -> None:
-        handler = type("_Pages", (_Handler,), {"pages": pages, "is_local": is_loopback(host)})
-        try:
-            self._server = AddressServer(host, port, handler)
-        except OSError as error:
-            raise DeviceError(
-                f"cannot listen: {(error.strerror or str(error)).lower()}",
-                where=f"{host}:{port}",
-                remedy="choose another port in the configuration",
-            ) from error
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.2,), name="pages", daemon=True
-        )
-
-    def __enter__(self) -> Self:
-        """Begin to answer."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Stop to answer."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach an address."""
     return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -128,6 +86,80 @@ class AddressServer(HTTPServer):
         """Log what goes wrong with one request, whose end it is."""
         del request
         _log.debug("%s: request failed", client_address, exc_info=True)
+
+
+class ServerThread:
+    """Answers requests on a thread of its own; use it in ``with``.
+
+    It listens from the beginning and answers within; connections that are still open then end
+    with the process.
+
+    Args:
+        make: Makes the server, of an address, a port (0 takes a free one) and a handler.
+        host: Address to listen at.
+        port: Port to listen at.
+        handler: Answers.
+        name: Of the thread.
+        remedy: What to do where it cannot listen.
+
+    Attributes:
+        port: Where it listens.
+
+    Raises:
+        DeviceError: It cannot listen there.
+    """
+
+    def __init__(
+        self,
+        make: type[AddressServer],
+        host: str,
+        port: int,
+        handler: type[BaseHTTPRequestHandler],
+        *,
+        name: str,
+        remedy: str,
+    ) -> None:
+        try:
+            self._server = make(host, port, handler)
+        except OSError as error:
+            raise DeviceError(
+                f"cannot listen: {(error.strerror or str(error)).lower()}",
+                where=f"{host}:{port}",
+                remedy=remedy,
+            ) from error
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.2,), name=name, daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        """Begin to answer."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop to answer."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class PageServer(ServerThread):
+    """Serves pages; see :class:`ServerThread`.
+
+    Args:
+        host: Address to listen at.
+        port: Port to listen at; 0 takes a free one.
+        pages: What makes the page of each path. No other path is there.
+
+    Raises:
+        DeviceError: It cannot listen there.
+    """
+
+    def __init__(self, host: str, port: int, pages: Mapping[str, Callable[[], Page]]) -> None:
+        handler = type("_Pages", (_Handler,), {"pages": pages, "is_local": is_loopback(host)})
+        remedy = "choose another port in the configuration"
+        super().__init__(AddressServer, host, port, handler, name="pages", remedy=remedy)
 
 
 class DeadlineReader(io.RawIOBase):
