@@ -207,12 +207,19 @@ def install(material: Material, folder: Path) -> None:
     subprocess.run([*AGENT, *words], check=True, stdout=subprocess.DEVNULL)
 
 
-def device_yaml(path: Path, stream: dict[str, object], streams: int, port: int) -> Path:
+def device_yaml(
+    path: Path,
+    stream: dict[str, object],
+    streams: int,
+    port: int,
+    spool: dict[str, object] | None = None,
+) -> Path:
     """Write a configuration with so many streams that differ by their names alone."""
     config = {
         "root": "root",
         "device": {"id": "bench", "site": "bench"},
         "mqtt": {"port": port, "acknowledge": "puback"},
+        "spool": spool or {},
         "streams": [{**stream, "name": f"camera{number}"} for number in range(streams)],
     }
     path.write_text(json.dumps(config), encoding="utf-8")

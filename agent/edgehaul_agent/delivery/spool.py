@@ -22,7 +22,7 @@ from edgehaul.errors import SpoolError
 from edgehaul.messages.envelope import Payload
 from edgehaul.messages.payloads import Lane, SpoolHealth
 from edgehaul.messages.topics import DeviceTopics
-from edgehaul_agent.delivery.lanes import LANES
+from edgehaul_agent.delivery.lanes import URGENT
 from edgehaul_agent.delivery.reader import SpooledMessage, SpoolReader
 from edgehaul_agent.delivery.spool_files import set_aside, take_lock
 from edgehaul_agent.delivery.store import Draft, Receipts, SpoolStore, is_damage
@@ -142,7 +142,7 @@ class Spool:
         captured_at_s: float,
         subject: str = "",
     ) -> None:
-        """Queue a message for the disk; alarms are committed without waiting for a group.
+        """Queue a message for the disk; alarms and events are committed without waiting for a group.
 
         Waits while the queue is full. While the disk refuses writes it does not wait: the
         message is counted and declared lost later. Thread-safe.
@@ -173,7 +173,7 @@ class Spool:
                 return
             self._queue.append(draft)
             self._queued_bytes += len(draft.data)
-            self._hurry = self._hurry or lane == LANES[0]
+            self._hurry = self._hurry or lane in URGENT
             if self._group_is_due() or len(self._queue) == 1:
                 self._changed.notify_all()
 

@@ -14,7 +14,7 @@ import pytest
 from edgehaul.config.device import SpoolSection
 from edgehaul.errors import SpoolError
 from edgehaul.messages.codec import decode
-from edgehaul.messages.payloads import DetectionsData, GapData
+from edgehaul.messages.payloads import DetectionsData, GapData, Lane
 from edgehaul_agent.delivery.spool import Spool
 from tests.fakes.delivery import TOPICS, HandClock, detections, fill, put, small_spool
 from tests.fakes.running import wait_until
@@ -38,12 +38,13 @@ def test_numbers_run_on_without_holes_over_restarts(tmp_path: Path) -> None:
     assert messages[0].recordedtime == "2027-01-15T08:00:00.000Z"
 
 
-def test_an_alarm_does_not_wait_for_its_group(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lane", ["alarm", "event"])
+def test_what_is_urgent_does_not_wait_for_its_group(tmp_path: Path, lane: Lane) -> None:
     with Spool(tmp_path, SpoolSection(group_ms=60_000), TOPICS) as spool:
         put(spool, 0)
         time.sleep(0.05)
         assert spool.last_sequence == 0
-        put(spool, 1, lane="alarm")
+        put(spool, 1, lane=lane)
         deadline_s = time.monotonic() + 5
         while spool.last_sequence < 2 and time.monotonic() < deadline_s:
             time.sleep(0.01)
