@@ -4,8 +4,8 @@ The clip of ``agent_efficiency.py`` plays in real time, over and over, on as man
 ``--streams`` says, 25 frames a second each, and the agent looks at the latest ones. It is stopped
 after ``--seconds``; a subscriber on a real mosquitto measures how long after its capture each
 frame's detections, and each event, arrive. Detections wait for their group (``--group-ms``, see
-``SpoolSection``), events do not. Each number of streams runs in an agent of its own, as often in turns
-as ``--rounds`` says. Run::
+``SpoolSection``), events do not. Each number of streams runs in an agent of its own, as often in
+turns as ``--rounds`` says. Run::
 
     python tests/bench/agent_live.py --work FOLDER [--streams 1,4,8,16]
 """

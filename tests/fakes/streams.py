@@ -7,11 +7,13 @@ from typing import Self
 import msgspec
 import numpy as np
 
+from edgehaul.bundle.spec import ImageInput
 from edgehaul.errors import DataError
 from edgehaul.messages.envelope import Payload
 from edgehaul.messages.payloads import Lane
 from edgehaul.values import Detection, Fix, Frame, Image
-from edgehaul.vision.preprocess import Placement
+from edgehaul.vision.placement import Placement
+from edgehaul.vision.preprocess import Canvas
 
 
 class FakeClock:
@@ -127,25 +129,32 @@ class ScriptedModel:
         self._script = script
         self._unusable = unusable
 
-    def canvas(self) -> Callable[[Image], tuple[Image, Placement]]:
+    def canvas(self) -> Canvas:
         """Return a canvas that holds the first pixel, and refuses frames that are unusable."""
+        return _FirstPixel(self._unusable)
 
-        def fill(image: Image) -> tuple[Image, Placement]:
-            if _number(image) in self._unusable:
-                raise DataError("this is no picture")
-            height, width = image.shape[:2]
-            return image[:1, :1].copy(), Placement(1, 1, 0, 0, width, height)
-
-        return fill
-
-    def judge(self, tensor: Image, placement: Placement) -> tuple[Detection, ...]:
+    def judge(self, canvas: Canvas, placement: Placement) -> tuple[Detection, ...]:
         """Return what the script says of this frame."""
         del placement
-        return tuple(self._script(_number(tensor)))
+        return tuple(self._script(_number(canvas.pixels)))
 
     def look(self, image: Image) -> tuple[Detection, ...]:
         """Return what the script says of this frame."""
-        return self.judge(*self.canvas()(image))
+        canvas = self.canvas()
+        return self.judge(canvas, canvas.place(image))
+
+
+class _FirstPixel(Canvas):
+    def __init__(self, unusable: Collection[int]) -> None:
+        super().__init__(ImageInput(width=1, height=1))
+        self._unusable = unusable
+
+    def place(self, image: Image) -> Placement:
+        if _number(image) in self._unusable:
+            raise DataError("this is no picture")
+        super().place(image[:1, :1])
+        height, width = image.shape[:2]
+        return Placement(1, 1, 0, 0, width, height)
 
 
 def _number(image: Image) -> int:

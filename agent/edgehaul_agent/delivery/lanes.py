@@ -11,8 +11,8 @@ LANES: tuple[Lane, ...] = get_args(Lane)
 """All lanes, the most urgent first."""
 
 URGENT: tuple[Lane, ...] = ("alarm", "event")
-"""Lanes that wait for no group. Their messages are few; telemetry comes with each frame, and a commit
-for each of its messages would wear a flash disk out."""
+"""Lanes that wait for no group. Their messages are few; telemetry comes with each frame, and a
+commit for each of its messages would wear a flash disk out."""
 
 _BYTES_PER_MB = 1024 * 1024
 

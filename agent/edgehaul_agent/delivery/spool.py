@@ -142,7 +142,7 @@ class Spool:
         captured_at_s: float,
         subject: str = "",
     ) -> None:
-        """Queue a message for the disk; alarms and events are committed without waiting for a group.
+        """Queue a message for the disk; alarms and events do not wait for their group.
 
         Waits while the queue is full. While the disk refuses writes it does not wait: the
         message is counted and declared lost later. Thread-safe.

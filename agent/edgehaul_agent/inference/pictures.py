@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from os import PathLike
 from typing import Protocol
 
@@ -13,7 +14,8 @@ from edgehaul.geometry import Box
 from edgehaul.values import Detection, Image
 from edgehaul.vision.decode import classify, decoder_for
 from edgehaul.vision.outputs import check_outputs
-from edgehaul.vision.preprocess import Placement, Preprocessor
+from edgehaul.vision.placement import Placement
+from edgehaul.vision.preprocess import Canvas, TensorBuffer
 from edgehaul.vision.verdicts import (
     ANOMALY_LABEL,
     CERTAIN_CONFIDENCE,
@@ -39,15 +41,15 @@ class PictureModel(Protocol):
         """Whether it finds objects that can be followed; a classifier judges the whole."""
         ...
 
-    def canvas(self) -> Preprocessor:
-        """Return buffers for one picture in flight; any thread may fill them."""
+    def canvas(self) -> Canvas:
+        """Return a canvas for one picture in flight; any thread may fill it."""
         ...
 
-    def judge(self, tensor: Array, placement: Placement) -> tuple[Detection, ...]:
+    def judge(self, canvas: Canvas, placement: Placement) -> tuple[Detection, ...]:
         """Return what is in a picture that lies on a canvas, best first.
 
         Args:
-            tensor: The picture as the canvas gave it.
+            canvas: One of this model's, with the picture.
             placement: Where it lies.
 
         Raises:
@@ -65,6 +67,27 @@ class PictureModel(Protocol):
         ...
 
 
+class _Tensors(threading.local):
+    """A buffer for each kind of input, of each thread its own.
+
+    A tensor is wanted only while a model runs, so that all streams and models of a worker share
+    it: it takes four times the memory of the canvas, and was written by the very processor that
+    reads it next.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: dict[ImageInput, TensorBuffer] = {}
+
+    def of(self, spec: ImageInput) -> TensorBuffer:
+        """Return this thread's buffer."""
+        if spec not in self._buffers:
+            self._buffers[spec] = TensorBuffer(spec)
+        return self._buffers[spec]
+
+
+_TENSORS = _Tensors()
+
+
 class _OnCanvas:
     """What all models of pictures share: the way of a picture onto a canvas.
 
@@ -74,19 +97,23 @@ class _OnCanvas:
 
     def __init__(self, canvas: ImageInput) -> None:
         self._input = canvas
-        self._own = Preprocessor(canvas)
+        self._own = Canvas(canvas)
 
-    def canvas(self) -> Preprocessor:
-        """Return buffers for one picture in flight."""
-        return Preprocessor(self._input)
+    def canvas(self) -> Canvas:
+        """Return a canvas for one picture in flight."""
+        return Canvas(self._input)
 
     def look(self, image: Image) -> tuple[Detection, ...]:
         """Return what is in a picture, best first."""
-        return self.judge(*self._own(image))
+        return self.judge(self._own, self._own.place(image))
 
-    def judge(self, tensor: Array, placement: Placement) -> tuple[Detection, ...]:
+    def judge(self, canvas: Canvas, placement: Placement) -> tuple[Detection, ...]:
         """Return what is in a picture on a canvas, best first."""
         raise NotImplementedError
+
+    def _tensor(self, canvas: Canvas) -> Array:
+        """Return the picture as the model takes it, until this thread asks for the next one."""
+        return _TENSORS.of(self._input).fill(canvas)
 
 
 class Detector(_OnCanvas):
@@ -112,9 +139,10 @@ class Detector(_OnCanvas):
         self._labels = spec.output.labels
         self._decode = decoder_for(msgspec.structs.replace(spec, output=output))
 
-    def judge(self, tensor: Array, placement: Placement) -> tuple[Detection, ...]:
+    def judge(self, canvas: Canvas, placement: Placement) -> tuple[Detection, ...]:
         """Return the objects in the picture, uncertain ones among them, best first."""
-        return self._decode(self._engine.run(tensor), placement).to_values(self._labels)
+        outputs = self._engine.run(self._tensor(canvas))
+        return self._decode(outputs, placement).to_values(self._labels)
 
 
 class Classifier(_OnCanvas):
@@ -139,9 +167,9 @@ class Classifier(_OnCanvas):
         self._engine = engine
         self._spec = spec
 
-    def judge(self, tensor: Array, placement: Placement) -> tuple[Detection, ...]:
+    def judge(self, canvas: Canvas, placement: Placement) -> tuple[Detection, ...]:
         """Return the likeliest class, where it reaches the threshold."""
-        label, score = classify(self._engine.run(tensor), self._spec)[0]
+        label, score = classify(self._engine.run(self._tensor(canvas)), self._spec)[0]
         if score < self.certain_score:
             return ()
         labels = self._spec.output.labels
@@ -169,8 +197,9 @@ class AnomalyModel(_OnCanvas):
         self._engine = engine
         self._spec = spec
 
-    def judge(self, tensor: Array, placement: Placement) -> tuple[Detection, ...]:
+    def judge(self, canvas: Canvas, placement: Placement) -> tuple[Detection, ...]:
         """Return the anomaly, where the model is certain enough of one."""
+        tensor = self._tensor(canvas)
         score = anomaly_score(self._engine.run(tensor), tensor, self._spec)
         confidence = anomaly_confidence(score, self._spec.output.score_threshold)
         if confidence < self.certain_score:

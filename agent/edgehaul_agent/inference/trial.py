@@ -9,7 +9,7 @@ from edgehaul.bundle.spec import ImageInput, ModelSpec
 from edgehaul.vision.decode import classify, decoder_for
 from edgehaul.vision.heads import HEADS
 from edgehaul.vision.outputs import check_answer
-from edgehaul.vision.preprocess import Placement
+from edgehaul.vision.placement import Placement
 from edgehaul.vision.verdicts import ANOMALY_HEADS, anomaly_score, named_values
 from edgehaul_agent.inference.engine import Array, Engine
 from edgehaul_agent.inference.pictures import PictureModel, open_picture_model

@@ -19,12 +19,12 @@ from edgehaul.messages.payloads import (
     DetectionsData,
 )
 from edgehaul.values import Detection, Frame, Image, Track
-from edgehaul.vision.preprocess import Placement, Preprocessor
+from edgehaul.vision.placement import Placement
+from edgehaul.vision.preprocess import Canvas
 from edgehaul_agent.events.rules import StreamRules
 from edgehaul_agent.gating.hours import HoursGate
 from edgehaul_agent.gating.motion import MotionGate
 from edgehaul_agent.health.metrics import StreamMetrics
-from edgehaul_agent.inference.engine import Array
 from edgehaul_agent.inference.pictures import PictureModel
 from edgehaul_agent.outlet import StreamOutlet
 from edgehaul_agent.pipeline.handover import Handover
@@ -43,16 +43,12 @@ _IN_FLIGHT = 2
 
 
 class _View(msgspec.Struct, frozen=True):
-    """A frame on its way to the model, and when it came out of its source.
-
-    ``tensor`` lies in the buffers of ``canvas`` until the canvas is used again.
-    """
+    """A frame on its way to the model, and when it came out of its source."""
 
     index: int
     captured_at_s: float
     taken_at_s: float
-    canvas: Preprocessor
-    tensor: Array
+    canvas: Canvas
     placement: Placement
     picture: Image | None = None
     """A copy of the whole picture, where anybody may need it."""
@@ -195,13 +191,13 @@ class StreamPipeline:
     def _view(self, frame: Frame, taken_at_s: float) -> _View | None:
         canvas = self._canvases.pop()
         try:
-            tensor, placement = self._placed(canvas, frame.image)
+            placement = self._placed(canvas, frame.image)
         except DataError as error:
             self._canvases.append(canvas)
             self._unusable += 1
             _log.warning("%s: frame %d passed over: %s", self.name, frame.index, error)
             return None
-        if self._motion and not self._motion.opens(canvas.canvas, frame.captured_at_s):
+        if self._motion and not self._motion.opens(canvas.pixels, frame.captured_at_s):
             self._canvases.append(canvas)
             self._motionless += 1
             return None
@@ -210,17 +206,17 @@ class StreamPipeline:
         is_watched = self.viewfinder is not None and self.viewfinder.wants()
         is_kept = is_watched or self.snapshots is not None or self.second.wants(at_s)
         picture = frame.image.copy() if is_kept else None
-        return _View(frame.index, at_s, taken_at_s, canvas, tensor, placement, picture, is_watched)
+        return _View(frame.index, at_s, taken_at_s, canvas, placement, picture, is_watched)
 
-    def _placed(self, canvas: Preprocessor, image: Image) -> tuple[Array, Placement]:
-        """Bring the part of a picture that is looked at onto a canvas.
+    def _placed(self, canvas: Canvas, image: Image) -> Placement:
+        """Bring the part of a picture that is looked at onto a canvas; return where it lies.
 
         Raises:
             DataError: It is no picture, or the region lies outside of it.
         """
         wanted = self._config.region
         if wanted is None:
-            return canvas(image)
+            return canvas.place(image)
         height, width = image.shape[:2]
         region = wanted.within(width, height)
         if region is None:
@@ -230,8 +226,7 @@ class StreamPipeline:
                 remedy="correct the stream's region",
             )
         part = image[region.y1 : region.y2, region.x1 : region.x2]
-        tensor, placement = canvas(part)
-        return tensor, placement.within(region.x1, region.y1, width, height)
+        return canvas.place(part).within(region.x1, region.y1, width, height)
 
     # ---- the workers --------------------------------------------------------------------
 
@@ -249,7 +244,7 @@ class StreamPipeline:
         return self._handover.done()
 
     def _process(self, view: _View) -> None:
-        found = self._model.judge(view.tensor, view.placement)
+        found = self._model.judge(view.canvas, view.placement)
         tracked = self.second.look(view.picture, self._follow(view, found), view.captured_at_s)
         latency_ms = (self._clock.monotonic_s() - view.taken_at_s) * 1000
         self._last_captured_at_s = view.captured_at_s

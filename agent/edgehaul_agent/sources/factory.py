@@ -65,12 +65,10 @@ def frame_source(
     if isinstance(source, FileSource):
         return VideoFile(
             folder / source.path,
+            source,
             stream=stream,
             clock=clock,
-            realtime=source.realtime,
-            loop=source.loop,
             stride=stride,
-            isolate=source.isolate,
         )
     if isinstance(source, ImagesSource):
         return ImageFolder(

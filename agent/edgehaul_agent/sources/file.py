@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from edgehaul.clock import Clock
+from edgehaul.config.recordings import FileSource
 from edgehaul.errors import SourceError
 from edgehaul.values import Frame, Image
 from edgehaul_agent.sources.base import Pacer, always, recording_start_s, refusals
@@ -37,34 +38,28 @@ class VideoFile:
 
     Args:
         path: The file.
+        config: How to read it; where it loops, frame numbers go on.
         stream: Name of the stream, for the frames.
         clock: Gives capture times and the pace.
-        realtime: Whether to keep to the clip's own pace.
-        loop: Whether to start again at the end; frame numbers go on.
         stride: Yield every n-th frame.
-        isolate: Whether to decode in a process of its own.
     """
 
     def __init__(
         self,
         path: Path,
+        config: FileSource,
         *,
         stream: str,
         clock: Clock,
-        realtime: bool = False,
-        loop: bool = False,
         stride: int = 1,
-        isolate: bool = False,
     ) -> None:
         self.bad = 0
         self.skipped = 0
         self._path = path
         self._stream = stream
         self._clock = clock
-        self._realtime = realtime
-        self._loop = loop
+        self._config = config
         self._stride = stride
-        self._isolate = isolate
         self._taken = 0
         self._capture: Capture | None = None
         self._picture: Image | None = None
@@ -99,9 +94,11 @@ class VideoFile:
         fps = _fps(capture)
         declared = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         start_s = recording_start_s(
-            self._clock, duration_s=declared / fps, realtime=self._realtime or self._loop
+            self._clock,
+            duration_s=declared / fps,
+            realtime=self._config.realtime or self._config.loop,
         )
-        pacer = Pacer(self._clock, realtime=self._realtime)
+        pacer = Pacer(self._clock, realtime=self._config.realtime)
 
         def wanted(index: int) -> bool:
             if index % self._stride:
@@ -115,7 +112,7 @@ class VideoFile:
             for index, image in self._pass(capture, declared, wanted):
                 yield Frame(self._stream, index, start_s + index / fps, image)
             self._report_end(self._taken - first, declared)
-            if not self._loop:
+            if not self._config.loop:
                 return
             first = self._taken
             capture.release()
@@ -203,11 +200,17 @@ class VideoFile:
 
     def _opened(self) -> Capture:
         path = str(self._path)
-        if self._isolate:
+        options = (cv2.CAP_PROP_N_THREADS, self._config.threads)
+        if self._config.isolate:
             return IsolatedCapture(
-                path, cv2.CAP_FFMPEG, where=path, open_s=_PATIENCE_S, grab_s=_PATIENCE_S
+                path,
+                cv2.CAP_FFMPEG,
+                options,
+                where=path,
+                open_s=_PATIENCE_S,
+                grab_s=_PATIENCE_S,
             )
-        return open_capture(path, cv2.CAP_FFMPEG)
+        return open_capture(path, cv2.CAP_FFMPEG, options)
 
 
 def _fps(capture: Capture) -> float:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from edgehaul.config.addresses import require_url
+from edgehaul.config.recordings import DecodeThreads
 from edgehaul.config.section import Section
 
 _DAY_S = 86_400.0
@@ -57,7 +58,7 @@ class RtspSource(LiveCamera, frozen=True, tag="rtsp", tag_field="type"):
     username: str = ""
     password_file: str = ""
     decode: Decoding = "auto"
-    threads: Annotated[int, Meta(ge=1, le=16)] = 1
+    threads: DecodeThreads = 1
     isolate: bool = False
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from edgehaul.config.section import Section
 _DAY_S = 86_400.0
 # Bounds keep out what could only be a slip.
 Seed = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+DecodeThreads = Annotated[int, Meta(ge=1, le=16)]
 SidePx = Annotated[int, Meta(ge=96, le=8192)]
 
 
@@ -23,12 +24,14 @@ class FileSource(Section, frozen=True, tag="file", tag_field="type"):
         loop: Whether to start again at the end.
         isolate: Whether to decode in a process of its own, so that a file which crashes the
             decoder does not end the agent.
+        threads: Threads that decode the file; each further one holds some more frames in memory.
     """
 
     path: str
     realtime: bool = False
     loop: bool = False
     isolate: bool = False
+    threads: DecodeThreads = 1
 
 
 class ImagesSource(Section, frozen=True, tag="images", tag_field="type"):

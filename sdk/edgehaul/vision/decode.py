@@ -18,7 +18,7 @@ from edgehaul.values import Detection
 from edgehaul.vision.heads import HEADS, Candidates, softmax
 from edgehaul.vision.nms import nms
 from edgehaul.vision.outputs import AnswerCheck, check_answer, check_outputs
-from edgehaul.vision.preprocess import Placement
+from edgehaul.vision.placement import Placement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,7 +19,8 @@ from edgehaul.geometry import Box
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.values import Detection
 from edgehaul.virtual.conveyor import Conveyor
-from edgehaul.vision.preprocess import Preprocessor
+from edgehaul.vision.placement import Placement
+from edgehaul.vision.preprocess import Canvas
 from edgehaul_agent.gating.hours import HoursGate
 from edgehaul_agent.gating.motion import MotionGate
 from edgehaul_agent.outlet import StreamOutlet
@@ -184,11 +185,11 @@ def test_frames_on_which_nothing_moves_are_counted() -> None:
 class Seeing(ScriptedModel):
     """Has real canvases, and finds nothing."""
 
-    def canvas(self) -> Preprocessor:  # type: ignore[override]  # the real one
-        return Preprocessor(ImageInput(width=64, height=64))
+    def canvas(self) -> Canvas:
+        return Canvas(ImageInput(width=64, height=64))
 
-    def judge(self, tensor: object, placement: object) -> tuple[Detection, ...]:
-        del tensor, placement
+    def judge(self, canvas: Canvas, placement: Placement) -> tuple[Detection, ...]:
+        del canvas, placement
         return ()
 
 
@@ -206,7 +207,7 @@ def test_what_is_found_in_a_region_lies_in_the_whole_picture(
     region = Region(x, y, x + width, y + height).within(whole_width, whole_height)
     assert region is not None
     part = np.zeros((region.y2 - region.y1, region.x2 - region.x1, 3), np.uint8)
-    _, placement = Preprocessor(ImageInput(width=320, height=320))(part)
+    placement = Canvas(ImageInput(width=320, height=320)).place(part)
     in_whole = placement.within(region.x1, region.y1, whole_width, whole_height)
     box = np.array([[5, 6, 25, 36]], np.float32)
     canvas = placement.boxes_to_canvas(box)
@@ -225,9 +226,9 @@ def test_a_region_outside_of_the_picture_makes_frames_unusable_with_a_clear_word
 
 def test_boxes_of_a_region_are_told_in_pixels_of_the_whole() -> None:
     class AtOrigin(Seeing):
-        def judge(self, tensor: object, placement: object) -> tuple[Detection, ...]:
-            del tensor
-            corner = placement.boxes_to_original(np.array([[0, 0, 32, 32]], np.float32))  # type: ignore[attr-defined]  # a Placement
+        def judge(self, canvas: Canvas, placement: Placement) -> tuple[Detection, ...]:
+            del canvas
+            corner = placement.boxes_to_original(np.array([[0, 0, 32, 32]], np.float32))
             return (Detection(Box(*corner[0].tolist()), 0, "parcel", 0.9),)
 
     _, outbox = run(stream(region=Region(200, 100, 328, 228)), AtOrigin(lambda _index: []))

@@ -9,7 +9,8 @@ from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec, SequenceInpu
 from edgehaul.errors import SpecMismatchError
 from edgehaul.vision.decode import Detections, classify, decoder_for
 from edgehaul.vision.heads import grid
-from edgehaul.vision.preprocess import Placement, Preprocessor
+from edgehaul.vision.placement import Placement
+from edgehaul.vision.preprocess import Preprocessor
 
 LABELS = ("car", "person", "van", "bus", "cat")
 WIDTH, HEIGHT = 64, 32

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edgehaul.bundle.spec import ImageInput
 from edgehaul.errors import DataError
 from edgehaul.geometry import Box
-from edgehaul.vision.preprocess import Preprocessor
+from edgehaul.vision.preprocess import Canvas, Preprocessor, TensorBuffer
 
 MEAN, STD = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
 RESIZES = ("letterbox", "stretch", "crop")
@@ -177,3 +177,28 @@ def test_a_mirrored_view_passes() -> None:
 def test_what_is_no_picture_is_refused_with_a_remedy(image: np.ndarray) -> None:
     with pytest.raises(DataError, match=r"is no picture; give \(height, width, 3\) uint8"):
         Preprocessor(ImageInput(8, 8))(image)
+
+
+@given(
+    sizes=st.lists(
+        st.tuples(st.integers(1, 90), st.integers(1, 90), st.sampled_from([1, 3, 4])),
+        min_size=1,
+        max_size=6,
+    ),
+    layout=st.sampled_from(["nhwc", "nchw"]),
+    color=st.sampled_from(["bgr", "rgb", "gray"]),
+    dtype=st.sampled_from(["uint8", "float32"]),
+)
+def test_one_tensor_serves_many_canvases(
+    sizes: list[tuple[int, int, int]], layout: str, color: str, dtype: str
+) -> None:
+    """What an earlier picture, of whatever size and canvas, has left behind never shows."""
+    spec = ImageInput(32, 24, layout=layout, color=color, dtype=dtype, pad_value=114)
+    canvases = [Canvas(spec), Canvas(spec)]
+    buffer = TensorBuffer(spec)
+    for turn, size in enumerate(sizes):
+        image = picture(*size)
+        canvas = canvases[turn % 2]
+        canvas.place(image)
+        fresh, _ = Preprocessor(spec)(image)
+        assert np.array_equal(buffer.fill(canvas), fresh)

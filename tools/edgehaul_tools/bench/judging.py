@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgehaul.bundle.spec import ImageInput, ModelSpec
 from edgehaul.vision.decode import Detections, decoder_for
 from edgehaul.vision.match import f1, match_detections
-from edgehaul.vision.preprocess import Placement
+from edgehaul.vision.placement import Placement
 from edgehaul_tools.bench.zoo.samples import Samples
 from edgehaul_tools.export.runtime import Run
 

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec
-from edgehaul.vision.preprocess import Placement
+from edgehaul.vision.placement import Placement
 from edgehaul_tools.compress.candidate import GIVEN, Wanted
 from edgehaul_tools.compress.choice import variants_for
 from edgehaul_tools.compress.explorer import Budget, Explorer

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehaul.bundle.spec import ImageInput, ModelSpec
-from edgehaul.vision.preprocess import Placement, Preprocessor
+from edgehaul.vision.placement import Placement
+from edgehaul.vision.preprocess import Preprocessor
 from edgehaul_tools.quantize.answers import Prepared
 from edgehaul_tools.quantize.inputs import InputSource
 

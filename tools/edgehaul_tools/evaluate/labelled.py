@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from edgehaul.bundle.spec import ImageInput, ModelSpec
 from edgehaul.errors import DatasetError, SpecMismatchError
 from edgehaul.vision.decode import Decoder, Detections, decoder_for
-from edgehaul.vision.preprocess import Placement, Preprocessor
+from edgehaul.vision.placement import Placement
+from edgehaul.vision.preprocess import Preprocessor
 from edgehaul.vision.reading import require_picture
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.export.runtime import Run

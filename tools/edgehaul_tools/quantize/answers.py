@@ -15,7 +15,8 @@ from edgehaul.errors import ModelError
 from edgehaul.vision.decode import Detections, classify, decoder_for
 from edgehaul.vision.match import f1, match_detections
 from edgehaul.vision.nms import iou_matrix
-from edgehaul.vision.preprocess import Placement, Preprocessor
+from edgehaul.vision.placement import Placement
+from edgehaul.vision.preprocess import Preprocessor
 from edgehaul.vision.verdicts import ANOMALY_HEADS, anomaly_score
 from edgehaul_tools.export.runtime import Run
 

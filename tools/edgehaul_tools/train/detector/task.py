@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from edgehaul.bundle.spec import ImageInput, ModelSpec
 from edgehaul.config.recipe import DetectorRecipe
 from edgehaul.vision.decode import Detections, decoder_for
-from edgehaul.vision.preprocess import Placement
+from edgehaul.vision.placement import Placement
 from edgehaul_tools.train.architectures.detector import (
     DeployedDetector,
     DetectorNetwork,

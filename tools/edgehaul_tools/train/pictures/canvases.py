@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from edgehaul.bundle.spec import ImageInput
 from edgehaul.errors import DatasetError
-from edgehaul.vision.preprocess import Placement, Preprocessor
+from edgehaul.vision.placement import Placement
+from edgehaul.vision.preprocess import Preprocessor
 from edgehaul_tools.dataset.faults import FaultBook
 from edgehaul_tools.dataset.samples import DetectionDataset, Sample
 
