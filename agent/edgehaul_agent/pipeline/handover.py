@@ -15,9 +15,11 @@ from edgehaul.config.device import Policy
 from edgehaul_agent.pipeline.workers import Seat
 
 T = TypeVar("T")
-_OPPORTUNE = 0.8
-"""Part of its fair interval after which a stream is let in again although others wait: frames
-come at their own times, and whoever insisted on the whole interval would often just miss it."""
+_MOST_CREDIT = 1.5
+"""Turns that a stream may have saved up: frames come at their own times, mostly some time after
+the stream's turn has come, and what it waited beyond that is not lost."""
+_RECENTLY = 2.0
+"""So many fair intervals a refusal counts: a camera that gives nothing any more holds up nobody."""
 
 
 class Handover(Generic[T]):
@@ -49,6 +51,8 @@ class Handover(Generic[T]):
         self._open = True
         self._given_up = False
         self._let_in_at_s = -1e9
+        self._credit = 1.0
+        self._credited_at_s = clock.monotonic_s()
 
     @property
     def open(self) -> bool:
@@ -67,7 +71,13 @@ class Handover(Generic[T]):
             if self._policy == "every":
                 self._changed.wait_for(lambda: len(self._items) < self._room or not self._open)
                 return True
-            return last or not self._open or self._policy == "drop_oldest" or self._is_due()
+            if last or not self._open or self._policy == "drop_oldest":
+                return True
+            now_s = self._clock.monotonic_s()
+            is_due = not self._items and self._is_due(now_s)
+            if not is_due:
+                self._seat.pool.shares.is_refused(self._seat, now_s)
+            return is_due
 
     def put(self, item: T) -> list[T]:
         """Hand over an item that was wanted; return those that were forgotten for it."""
@@ -80,6 +90,8 @@ class Handover(Generic[T]):
                 self.forgotten += 1
             self._items.append(item)
             self._let_in_at_s = self._clock.monotonic_s()
+            self._credit = max(0.0, self._credit - 1.0)
+        self._seat.pool.shares.gets(self._seat)
         self._seat.call()
         return forgotten
 
@@ -121,12 +133,21 @@ class Handover(Generic[T]):
         with self._changed:
             self._changed.wait_for(lambda: self._given_up or not (self._items or self._in_hand))
 
-    def _is_due(self) -> bool:
-        if self._items:
-            return False
+    def _is_due(self, now_s: float) -> bool:
         pool = self._seat.pool
-        even = self._policy == "adaptive"
-        if not even and not pool.is_busy:
+        interval_s = pool.fair_interval_s
+        if self._policy == "adaptive":
+            return now_s - self._let_in_at_s >= interval_s
+        if self._has_turn(now_s, interval_s):
             return True
-        since_s = self._clock.monotonic_s() - self._let_in_at_s
-        return since_s >= pool.fair_interval_s * (1.0 if even else _OPPORTUNE)
+        recently_s = now_s - _RECENTLY * interval_s
+        return not pool.is_busy and pool.shares.may_take(self._seat, since_s=recently_s)
+
+    def _has_turn(self, now_s: float, interval_s: float) -> bool:
+        """Whether the stream has waited for its turn, which comes once in ``interval_s``."""
+        if interval_s <= 0:
+            return True
+        waited = (now_s - self._credited_at_s) / interval_s
+        self._credited_at_s = now_s
+        self._credit = min(self._credit + waited, _MOST_CREDIT)
+        return self._credit >= 1.0

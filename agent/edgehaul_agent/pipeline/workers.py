@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Literal, Self
 
 from edgehaul.clock import Clock
+from edgehaul_agent.pipeline.shares import Shares
 
 _SMOOTHING = 0.1
 """Weight of the newest turn in the mean time of a turn."""
@@ -37,7 +38,7 @@ class WorkerPool:
         self._clock = clock
         self._changed = threading.Condition()
         self._line: deque[Seat] = deque()
-        self._seats = 0
+        self.shares = Shares()
         self._turn_s = 0.0
         self._closed = False
         self._threads: list[threading.Thread] = []
@@ -65,7 +66,7 @@ class WorkerPool:
     @property
     def fair_interval_s(self) -> float:
         """Time between two turns of one stream if all of them always had something to do."""
-        return self._turn_s * self._seats / self.workers
+        return self._turn_s * len(self.shares) / self.workers
 
     def seat(self, take_turn: Callable[[], bool]) -> Seat:
         """Return a stream's place in the line.
@@ -74,15 +75,13 @@ class WorkerPool:
             take_turn: Does one piece of work, and returns whether there is more. It must not
                 raise: a worker has nobody to tell.
         """
-        with self._changed:
-            self._seats += 1
-        return Seat(self, take_turn)
+        seat = Seat(self, take_turn)
+        self.shares.join(seat)
+        return seat
 
     def leave(self, seat: Seat) -> None:
         """Count one stream less; once more does nothing."""
-        with self._changed:
-            self._seats -= not seat.has_left
-            seat.has_left = True
+        self.shares.leave(seat)
 
     def give_up(self, seat: Seat) -> None:
         """Let a stream go whose turn does not end: another thread takes the worker's place.
@@ -183,7 +182,6 @@ class Seat:
         self.state: Literal["idle", "waiting", "working", "called", "lost"] = "idle"
         self.thread: threading.Thread | None = None
         self.started_s = 0.0
-        self.has_left = False
 
     def call(self) -> None:
         """Stand in line: there is something to do."""

@@ -115,6 +115,27 @@ def test_latest_gives_a_stream_its_turn_only_after_a_fair_time_when_others_wait(
     assert queue.wants(last=False)
 
 
+def test_latest_gives_a_stream_its_share_whatever_its_frames_intervals() -> None:
+    """Frames come each 0.25 s, turns each 0.4 s: not one in two frames, but five in eight."""
+    clock = FakeClock()
+    pool = WorkerPool(1, clock)
+    crowd = [pool.seat(lambda: bool(clock.sleep(0.1))) for _ in range(3)]
+    queue: Handover[int] = Handover("latest", pool.seat(lambda: False), clock)
+    with pool:
+        crowd[0].call()
+    crowd[1].call()
+    assert pool.is_busy
+    let_in = 0
+    for _ in range(400):
+        clock.sleep(0.25)
+        if queue.wants(last=False):
+            queue.put(0)
+            queue.take()
+            queue.done()
+            let_in += 1
+    assert let_in == pytest.approx(250, abs=2)
+
+
 def test_adaptive_lets_in_at_even_intervals_even_where_a_worker_is_free() -> None:
     clock = FakeClock()
     pool = WorkerPool(1, clock)
@@ -187,7 +208,7 @@ def test_a_turn_that_does_not_end_is_given_up_and_another_thread_works_on() -> N
         bad.thread.join(10)
         assert not bad.holds_thread()
         assert pool.is_whole()
-    assert pool._seats == 1
+    assert len(pool.shares) == 1
 
 
 def test_a_seat_that_is_given_up_at_rest_holds_nobody() -> None:
@@ -198,7 +219,7 @@ def test_a_seat_that_is_given_up_at_rest_holds_nobody() -> None:
         assert ran.wait(10)
     seat.give_up()
     assert not seat.holds_thread()
-    assert pool._seats == 0
+    assert len(pool.shares) == 0
 
 
 def test_nobody_waits_for_an_item_of_a_stream_that_was_given_up() -> None:
