@@ -206,9 +206,10 @@ class Agent:
     def _open(self, supervisor: Supervisor) -> None:
         """Wait a moment: where nothing can run at all, nothing else is worth telling."""
         until_s = self._clock.monotonic_s() + _OPENING_S
+        supervisor.step()
         while supervisor.is_starting and self._clock.monotonic_s() < until_s:
-            supervisor.step()
             supervisor.wait(_STEP_S)
+            supervisor.step()
 
     def _supervise(self, supervisor: Supervisor, heartbeat: Heartbeat, notices: Notices) -> None:
         told = ""

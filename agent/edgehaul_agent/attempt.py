@@ -92,7 +92,7 @@ class Attempt:
         build: Makes the pipeline.
         outbox: Takes its results.
         clock: Measures.
-        changed: Called when it has ended.
+        changed: Called when it has opened, and when it has ended.
         stoppable: Makes the pipeline's clock, whose sleepers wake when the event is set.
 
     Attributes:
@@ -182,6 +182,7 @@ class Attempt:
             self._watch = pipeline.watch
             with pipeline:
                 self.has_opened = True
+                self._changed()
                 self._opening.resting()
                 pipeline.run(self.stop)
         except Exception as error:  # noqa: BLE001 - the supervisor decides what becomes of it

@@ -66,6 +66,7 @@ class Spool:
         self._queue: deque[Draft] = deque()
         self._queued_bytes = 0
         self._in_hand = 0
+        self._committed_at_s = -1e9
         self._hurry = self._stopping = self._running = self._failing = False
         self._write_errors = 0
         self._refused: Counter[Lane] = Counter()
@@ -311,7 +312,10 @@ class Spool:
             self._changed.wait_for(lambda: self._has_work() or self._stopping)
             if self._stopping and not self._has_work():
                 return False
-            self._changed.wait_for(self._group_is_due, self._config.group_ms / 1000)
+            # What comes after a pause waits for nothing: the interval is from commit to commit.
+            rest_s = self._committed_at_s + self._config.group_ms / 1000
+            self._changed.wait_for(self._group_is_due, rest_s - self._clock.monotonic_s())
+            self._committed_at_s = self._clock.monotonic_s()
             group = [
                 self._queue.popleft() for _ in range(min(len(self._queue), self._config.group_rows))
             ]

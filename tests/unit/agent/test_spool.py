@@ -41,14 +41,13 @@ def test_numbers_run_on_without_holes_over_restarts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lane", ["alarm", "event"])
 def test_what_is_urgent_does_not_wait_for_its_group(tmp_path: Path, lane: Lane) -> None:
     with Spool(tmp_path, SpoolSection(group_ms=60_000), TOPICS) as spool:
-        put(spool, 0)
+        put(spool, 0)  # after a pause: at once
+        wait_until(lambda: spool.last_sequence == 1)
+        put(spool, 1)
         time.sleep(0.05)
-        assert spool.last_sequence == 0
-        put(spool, 1, lane=lane)
-        deadline_s = time.monotonic() + 5
-        while spool.last_sequence < 2 and time.monotonic() < deadline_s:
-            time.sleep(0.01)
-        assert spool.last_sequence == 2
+        assert spool.last_sequence == 1
+        put(spool, 2, lane=lane)
+        wait_until(lambda: spool.last_sequence == 3)
 
 
 def test_many_threads_may_put(tmp_path: Path) -> None:
