@@ -23,9 +23,6 @@ from edgehaul_agent.media.shelf import Shelf
 
 _log = logging.getLogger(__name__)
 
-_LOOK_EVERY_S = 600.0
-"""Also where nothing happens, files become too old."""
-
 
 class Keepsake(Protocol):
     """Something to be kept."""
@@ -72,12 +69,14 @@ class Archive(ABC, Generic[Item, Kept]):
     """Memory that may wait for the disk."""
     last_words_s: ClassVar[float]
     """Longest wait for the disk at the end."""
+    look_every_s: ClassVar[float] = 600.0
+    """Also where nothing happens, files become too old."""
     niceness: ClassVar[int] = 0
     """How far the thread stands back behind the others, where the system can do that."""
 
     def __init__(self, folder: Path, clock: Clock | None = None) -> None:
+        self.clock: Clock = clock or SystemClock()
         self._folder = folder
-        self._clock = clock or SystemClock()
         self._sections: dict[str, Kept] = {}
         self._shelves: dict[str, Shelf] = {}
         self._waiting: deque[Item] = deque()
@@ -136,6 +135,9 @@ class Archive(ABC, Generic[Item, Kept]):
             EdgeHaulError: It cannot be made.
         """
 
+    def _look_round(self) -> None:
+        """Do what else is to be done now and then, on the archive's thread."""
+
     # ---- its thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -145,7 +147,7 @@ class Archive(ABC, Generic[Item, Kept]):
         known: dict[str, Kept] = {}
         while True:
             with self._changed:
-                self._changed.wait_for(partial(self._is_news, known), _LOOK_EVERY_S)
+                self._changed.wait_for(partial(self._is_news, known), self.look_every_s)
                 item = self._waiting.popleft() if self._waiting else None
                 known = self._sections
                 if item is None and self._is_closing:
@@ -154,6 +156,7 @@ class Archive(ABC, Generic[Item, Kept]):
                 self._write(item, known[item.stream])
                 with self._changed:
                     self._waiting_bytes -= item.nbytes
+            self._look_round()
             item = None  # its memory shall not wait for the next one
             for stream, section in known.items():
                 self._trim(stream, section)
@@ -173,7 +176,7 @@ class Archive(ABC, Generic[Item, Kept]):
 
     def _trim(self, stream: str, section: Kept) -> None:
         try:
-            self._shelf(stream, section).trim(self._clock.now_s())
+            self._shelf(stream, section).trim(self.clock.now_s())
         except OSError as error:
             self._tell(f"{self._folder / stream}: cannot be looked through: {error}")
 

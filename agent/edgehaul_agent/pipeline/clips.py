@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 _MOST_LAG_S = 10.0
 """Capture time by which an event may be told after newer frames have come: frames wait for the
 model, and the ring must still have what was before them."""
+_AWAY_S = 5.0
+"""A camera that has given nothing for so much longer than a clip may go on is away."""
 _NEVER_S = float("-inf")
 _HALF = 2
 
@@ -69,10 +71,13 @@ class Clips:
         self._open: deque[_OpenClip] = deque()
         self._slot = 0
         self._newest_s = _NEVER_S
+        self._came_s = 0.0
+        """When that was, by a clock that never goes back."""
         self._told_until_s = _NEVER_S
         """All events before this capture time have been told."""
         self._has_warned = False
         archive.keep(stream, section)
+        archive.follow(stream, self)
 
     def see(self, image: Image, captured_at_s: float, *, is_idle: bool) -> None:
         """Take a frame that has been decoded. The thread that decodes calls.
@@ -92,6 +97,7 @@ class Clips:
             if captured_at_s < self._newest_s:  # the clock was set back, or a file begins anew
                 self._start_anew()
             self._newest_s = captured_at_s
+            self._came_s = self._archive.clock.monotonic_s()
             if is_idle:
                 self._told_until_s = captured_at_s
             self._told_until_s = max(self._told_until_s, captured_at_s - _MOST_LAG_S)
@@ -131,6 +137,13 @@ class Clips:
         with self._lock:
             self._told_until_s = max(self._told_until_s, captured_at_s)
 
+    def end_overdue(self) -> None:
+        """End clips of a camera that has gone away: nobody shall have to wait for its return."""
+        with self._lock:
+            away_s = self._archive.clock.monotonic_s() - self._came_s
+            if away_s > self._section.post_s + _AWAY_S:
+                self._hand_over_all()
+
     def close(self) -> None:
         """End all clips with the newest picture: the stream is over."""
         with self._lock:
@@ -160,9 +173,12 @@ class Clips:
         first_s = self._told_until_s - self._section.pre_s
         self._ring.forget_before(min([first_s, *(clip.start_s for clip in self._open)]))
 
-    def _start_anew(self) -> None:
+    def _hand_over_all(self) -> None:
         while self._open:
             self._hand_over(self._open.popleft())
+
+    def _start_anew(self) -> None:
+        self._hand_over_all()
         self._ring.clear()
         self._newest_s = self._told_until_s = _NEVER_S
 

@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -16,21 +17,28 @@ import numpy as np
 import pytest
 
 from edgehaul.config.clips import ClipSection
-from edgehaul.config.device import DeviceConfig, StreamConfig
+from edgehaul.config.device import CountingLine, DeviceConfig, StreamConfig
+from edgehaul.config.gating import MotionSection
 from edgehaul.config.loader import load, load_text
+from edgehaul.config.recordings import FileSource
 from edgehaul.errors import ConfigError
-from edgehaul.geometry import Point
+from edgehaul.geometry import Box, Line, Point
 from edgehaul.messages.payloads import CountEvent, EventData, TrackEvent
-from edgehaul.values import Image
+from edgehaul.messages.topics import DeviceTopics
+from edgehaul.values import Detection, Frame, Image
+from edgehaul.vision.preprocess import Placement
 from edgehaul_agent.assembly import Assembly
 from edgehaul_agent.checks import check_device
 from edgehaul_agent.health.metrics import StreamMetrics
 from edgehaul_agent.media.film import Film, FilmArchive
 from edgehaul_agent.media.webm import write_webm
+from edgehaul_agent.outlet import StreamOutlet
+from edgehaul_agent.pipeline.camera import StreamPipeline
 from edgehaul_agent.pipeline.clips import Clips
+from edgehaul_agent.pipeline.workers import WorkerPool
 from tests.fakes.devices import write_config
 from tests.fakes.running import wait_until
-from tests.fakes.streams import FakeClock
+from tests.fakes.streams import FakeClock, ListFrames, MemoryOutbox, ScriptedModel
 
 COUNT = CountEvent(
     line="in", direction="forward", track_id=1, label="parcel", at=Point(1, 2), totals={}
@@ -192,6 +200,28 @@ def test_frames_that_are_missing_make_a_clip_neither_shorter_nor_longer(tmp_path
         assert is_of(level, 9.9 if 10 < second < 12 else second)
 
 
+def test_a_camera_that_goes_away_does_not_keep_its_clip(tmp_path: Path) -> None:
+    with Camera(tmp_path, ClipSection()) as camera:
+        (name,) = camera.run(10, (9.0,))
+        camera.clock.sleep(9)
+        camera.clips.end_overdue()
+        assert camera.metrics.take().clips == 0, "it may still come"
+        camera.clock.sleep(2)
+        camera.clips.end_overdue()
+        wait_until((tmp_path / name).exists)
+        assert played(tmp_path / name).duration_s == pytest.approx(6.0, abs=0.21)
+        (later,) = camera.run(3_600, (3_595.0,), from_s=3_580)
+    assert played(tmp_path / later).duration_s == pytest.approx(10.0, abs=0.21)
+
+
+def test_clips_of_a_stream_that_was_given_up_are_ended_by_the_next_start(tmp_path: Path) -> None:
+    section = ClipSection()
+    with Camera(tmp_path, section) as camera:
+        (name,) = camera.run(10, (9.0,))
+        Clips(camera.archive, "dock", section, camera.metrics)
+        wait_until((tmp_path / name).exists)
+
+
 def test_no_more_memory_than_allowed_and_the_event_is_shown_all_the_same(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -239,6 +269,65 @@ def test_a_camera_may_change_its_resolution(tmp_path: Path) -> None:
     ]
     assert write_webm(tmp_path / "a.webm", jpegs, 5.0) == (tmp_path / "a.webm").stat().st_size
     assert played(tmp_path / "a.webm").levels == pytest.approx([90, 90], abs=4)
+
+
+class Lightening(ListFrames):
+    """A camera that grows lighter."""
+
+    def frames(self, wants: Callable[[], bool] = lambda: True) -> Iterator[Frame]:
+        for frame in super().frames(wants):
+            image = picture(level_at(frame.index / 25), (480, 640))
+            image[0, 0] = frame.image[0, 0]
+            yield msgspec.structs.replace(frame, image=image)
+
+
+class StillModel(ScriptedModel):
+    """Shows the motion gate a picture in which nothing moves."""
+
+    def canvas(self) -> Callable[[Image], tuple[Image, Placement]]:
+        fill = super().canvas()
+        fill.canvas = picture(0, (8, 8))  # type: ignore[attr-defined]
+        return fill
+
+
+def crossing(index: int) -> list[Detection]:
+    x = 100 + 1.5 * index
+    return [Detection(Box(x - 150, 100, x + 150, 180), 0, "parcel", 0.9)]
+
+
+def test_frames_that_the_motion_gate_refused_are_in_the_clip(tmp_path: Path) -> None:
+    outbox, clock = MemoryOutbox(), FakeClock()
+    section = ClipSection(events=("count",), pre_s=3, post_s=2)
+    config = StreamConfig(
+        name="dock",
+        model="parcels",
+        source=FileSource(path="a.mp4"),
+        lines=(CountingLine(name="in", points=Line(Point(320, 480), Point(320, 0))),),
+        motion=MotionSection(look_every_s=0.4, hold_s=0),
+        clips=section,
+    )
+    made = StreamPipeline(
+        config,
+        source=Lightening(300),
+        model=StillModel(crossing),
+        outlet=StreamOutlet(outbox, DeviceTopics("depot", "box-1"), "dock"),
+        workers=WorkerPool(1, clock),
+        clock=clock,
+    )
+    clock.passed_s = -clock.now_s()
+    with FilmArchive(tmp_path / "media", clock) as archive, made.workers, made:
+        made.clips = Clips(archive, "dock", section, made.metrics)
+        made.run(threading.Event())
+    health = made.metrics.take()
+    assert health.processed + health.gated == 300
+    assert health.processed < 40
+    assert health.clips == 1
+    (message,) = [m for m in outbox.messages if isinstance(m.payload, EventData) and m.payload.clip]
+    shown = played(tmp_path / message.payload.clip)
+    assert shown.duration_s == 5.0
+    start_s = message.captured_at_s - 1_000 - 3
+    for number, level in enumerate(shown.levels):
+        assert is_of(level, start_s + (number + 0.5) / 5)
 
 
 def film(number: int, lost: list[int], *, pictures: int = 5) -> Film:
