@@ -286,7 +286,7 @@ class StillModel(ScriptedModel):
 
     def canvas(self) -> Callable[[Image], tuple[Image, Placement]]:
         fill = super().canvas()
-        fill.canvas = picture(0, (8, 8))  # type: ignore[attr-defined]
+        fill.canvas = picture(0, (8, 8))
         return fill
 
 
