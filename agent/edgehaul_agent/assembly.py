@@ -24,8 +24,10 @@ from edgehaul_agent.inference.traces import TraceModel, open_trace_model
 from edgehaul_agent.inference.trial import decode_once
 from edgehaul_agent.loading import LoadedModel, ModelLoader, trial_tensor
 from edgehaul_agent.media.album import Album
+from edgehaul_agent.media.film import FilmArchive
 from edgehaul_agent.outlet import Outbox, StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline
+from edgehaul_agent.pipeline.clips import Clips
 from edgehaul_agent.pipeline.gps import GpsPipeline
 from edgehaul_agent.pipeline.positions import Positions
 from edgehaul_agent.pipeline.snapshots import Snapshots
@@ -61,6 +63,8 @@ class Assembly:
         self.topics = DeviceTopics(config.device.site, config.device.id)
         self.album = Album(self.root / "media")
         """Writes pictures of events while it is open."""
+        self.films = FilmArchive(self.root / "media")
+        """Writes clips of events while it is open."""
         self._positions = Positions(config)
         self._used: dict[tuple[str, str], ModelState] = {}
         self._loaded: dict[Path, LoadedModel] = {}
@@ -169,6 +173,8 @@ class Assembly:
             if (section := stream.snapshots) is not None:
                 lost = camera.metrics.lose_snapshot
                 camera.snapshots = Snapshots(self.album, stream.name, section, lost)
+            if stream.clips is not None:
+                camera.clips = Clips(self.films, stream.name, stream.clips, camera.metrics)
             return camera
         source = self.fix_source(stream, clock)
         pipeline = GpsPipeline(

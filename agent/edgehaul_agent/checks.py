@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import msgspec
 
 from edgehaul.clock import Clock
+from edgehaul.config.clips import ClipSection
 from edgehaul.config.device import GpsConfig, StreamConfig
 from edgehaul.config.second import SecondStage
-from edgehaul.errors import EdgeHaulError, SourceError
+from edgehaul.errors import DeviceError, EdgeHaulError, SourceError
 from edgehaul.messages.payloads import ModelState
 from edgehaul_agent.assembly import Assembly
 from edgehaul_agent.delivery.mqtt import check_broker
+from edgehaul_agent.media.webm import require_encoder
 
+Kind = Literal["model", "source", "clips", "geofences", "broker"]
 _PATIENCE_S = 15.0
 """Longest wait for a live receiver's first position."""
 
@@ -30,7 +35,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
         exit_code: 0 where it works, else that of the error.
     """
 
-    kind: Literal["model", "source", "geofences", "broker"]
+    kind: Kind
     name: str
     detail: str
     exit_code: int = 0
@@ -50,6 +55,8 @@ def check_device(assembly: Assembly, clock: Clock) -> list[CheckResult]:
                 look = partial(_check_second, assembly, stage, stream)
                 results.append(_try("model", f"{stream.name}, {stage.name}", look))
         results.append(_try("source", stream.name, partial(_check_source, assembly, stream, clock)))
+        if isinstance(stream, StreamConfig) and stream.clips is not None:
+            results.append(_try("clips", stream.name, partial(_check_clips, stream.clips)))
         if isinstance(stream, GpsConfig) and stream.geofences is not None:
             results.append(_try("geofences", stream.name, partial(_check_fences, assembly, stream)))
     mqtt = assembly.mqtt
@@ -63,9 +70,7 @@ def check_device(assembly: Assembly, clock: Clock) -> list[CheckResult]:
     return results
 
 
-def _try(
-    kind: Literal["model", "source", "geofences", "broker"], name: str, look: Callable[[], str]
-) -> CheckResult:
+def _try(kind: Kind, name: str, look: Callable[[], str]) -> CheckResult:
     try:
         return CheckResult(kind=kind, name=name, detail=look())
     except EdgeHaulError as error:
@@ -88,6 +93,19 @@ def _shown(used: ModelState) -> str:
 def _check_fences(assembly: Assembly, stream: GpsConfig) -> str:
     geofences = assembly.vehicle(stream).geofences
     return f"{len(geofences.fences) if geofences else 0} areas"
+
+
+def _check_clips(section: ClipSection) -> str:
+    with TemporaryDirectory() as folder:
+        try:
+            require_encoder(Path(folder))
+        except OSError as error:
+            raise DeviceError(
+                f"no clip can be written: {error}",
+                where=folder,
+                remedy="make room for temporary files",
+            ) from error
+    return f"VP8 in WebM, {section.fps:g} pictures a second, up to {section.max_mb:g} MiB"
 
 
 def _check_source(assembly: Assembly, stream: StreamConfig | GpsConfig, clock: Clock) -> str:

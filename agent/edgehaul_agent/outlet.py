@@ -69,6 +69,7 @@ class StreamOutlet:
         captured_at_s: float,
         position: Fix | None = None,
         snapshot: str = "",
+        clip: str = "",
     ) -> None:
         """Tell that something happened; anomalies are alarms."""
         lane: Lane = "alarm" if isinstance(event, AnomalyEvent) else "event"
@@ -76,7 +77,9 @@ class StreamOutlet:
         # By what is known now: the fix that follows may not have come yet.
         if self._locator is not None and (where := self._locator.at(captured_at_s)) is not None:
             position, placement = where.fix, where.placement
-        data = EventData(event=event, position=position, placement=placement, snapshot=snapshot)
+        data = EventData(
+            event=event, position=position, placement=placement, snapshot=snapshot, clip=clip
+        )
         self._put(data, self._topics.events(self._stream), lane, captured_at_s)
 
     def position(self, data: PositionData, *, captured_at_s: float) -> None:

@@ -63,6 +63,7 @@ class StreamMetrics:
         self._lock = threading.Lock()
         self._processed = 0
         self._snapshots_lost = 0
+        self._clips = self._clips_lost = 0
         self._lost_before = (0, 0, 0)
         self._latencies_ms: list[float] = []
         self._recent_ms: deque[float] = deque(maxlen=_RECENT)
@@ -89,6 +90,16 @@ class StreamMetrics:
         """Count a picture that is not kept although it should be."""
         with self._lock:
             self._snapshots_lost += 1
+
+    def write_clip(self) -> None:
+        """Count a clip that is written."""
+        with self._lock:
+            self._clips += 1
+
+    def lose_clip(self) -> None:
+        """Count a clip that is not written although it should be."""
+        with self._lock:
+            self._clips_lost += 1
 
     def take(self) -> StreamHealth:
         """Return the counters, and begin a new interval for rate and latencies."""
@@ -142,4 +153,6 @@ class StreamMetrics:
             restarts=self.restarts,
             latency_p99_ms=round(float(p99_ms), 2),
             snapshots_lost=self._snapshots_lost,
+            clips=self._clips,
+            clips_lost=self._clips_lost,
         )

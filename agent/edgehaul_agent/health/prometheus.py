@@ -102,7 +102,8 @@ def _spool(vitals: Vitals) -> Iterator[str]:
 
 
 def _streams(streams: Mapping[str, StreamVitals]) -> Iterator[str]:
-    frames, restarts, lost, up = [], [], [], []
+    frames, restarts, up = [], [], []
+    lost, clips, clips_lost = [], [], []
     for name, stream in streams.items():
         label = ("stream", name)
         health = stream.health
@@ -112,6 +113,8 @@ def _streams(streams: Mapping[str, StreamVitals]) -> Iterator[str]:
         ]
         restarts.append(((label,), float(health.restarts)))
         lost.append(((label,), float(health.snapshots_lost)))
+        clips.append(((label,), float(health.clips)))
+        clips_lost.append(((label,), float(health.clips_lost)))
         up.append(((label,), float(health.state == "running")))
     yield from _family(
         "edgehaul_stream_frames_total",
@@ -124,6 +127,10 @@ def _streams(streams: Mapping[str, StreamVitals]) -> Iterator[str]:
     )
     yield from _family(
         "edgehaul_stream_snapshots_lost_total", "counter", "Pictures of events not kept.", lost
+    )
+    yield from _family("edgehaul_stream_clips_total", "counter", "Clips of events written.", clips)
+    yield from _family(
+        "edgehaul_stream_clips_lost_total", "counter", "Clips of events not kept.", clips_lost
     )
     yield from _family("edgehaul_stream_running", "gauge", "Whether the stream runs.", up)
     yield from _latencies(streams)

@@ -1,1 +1,1 @@
-"""Pictures that stay on the box."""
+"""Pictures and clips that stay on the box."""

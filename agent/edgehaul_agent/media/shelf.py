@@ -1,4 +1,4 @@
-"""The pictures of one stream on the disk: ``{date}/{time}-{kind}-{number}.jpg``."""
+"""The files of one stream on the disk: ``{date}/{time}-{kind}-{number}.jpg``, or ``.webm``."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from edgehaul.config.snapshots import SnapshotSection
+from edgehaul.config.keeping import KeepingSection
 
 _log = logging.getLogger(__name__)
 
 PARTIAL = ".partial"
+"""Follows the whole name of a file that is being written; a writer may need its own ending."""
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class Shelf:
     """Knows what is kept, the oldest first, and removes what is too much or too old.
 
-    Only what lies in folders of a date and ends in ``.jpg`` is counted and removed.
+    Only what lies in folders of a date and ends in ``suffix`` is counted and removed, and what a
+    crash has left unfinished of it.
 
     Args:
         folder: The stream's folder; it need not be there.
         section: How much is kept, for how long.
+        suffix: How the files' names end.
     """
 
-    def __init__(self, folder: Path, section: SnapshotSection) -> None:
+    def __init__(self, folder: Path, section: KeepingSection, suffix: str) -> None:
         self.section = section
         self.kept_bytes = 0
+        self._suffix = suffix
         self._folder = folder
         self._files: deque[tuple[Path, int]] = deque()
         for day in sorted(folder.glob("*")):
@@ -37,7 +41,7 @@ class Shelf:
                 self._find(day)
 
     def add(self, path: Path, size: int) -> None:
-        """Count a new picture."""
+        """Count a new file."""
         self._files.append((path, size))
         self.kept_bytes += size
 
@@ -60,7 +64,7 @@ class Shelf:
 
     def _find(self, day: Path) -> None:
         for path in sorted(day.glob("*")):
-            if path.name.endswith(".jpg" + PARTIAL):
+            if self._suffix + PARTIAL in path.name:
                 path.unlink(missing_ok=True)
-            elif path.suffix == ".jpg":
+            elif path.suffix == self._suffix:
                 self.add(path, path.stat().st_size)

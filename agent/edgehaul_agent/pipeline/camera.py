@@ -27,6 +27,7 @@ from edgehaul_agent.gating.motion import MotionGate
 from edgehaul_agent.health.metrics import StreamMetrics
 from edgehaul_agent.inference.pictures import PictureModel
 from edgehaul_agent.outlet import StreamOutlet
+from edgehaul_agent.pipeline.clips import Clips
 from edgehaul_agent.pipeline.handover import Handover
 from edgehaul_agent.pipeline.second import SecondLook
 from edgehaul_agent.pipeline.snapshots import Snapshots
@@ -112,6 +113,8 @@ class StreamPipeline:
         """Looks at single objects; add what to it before :meth:`run`."""
         self.snapshots: Snapshots | None = None
         """Keeps pictures of events, if anything; set it before :meth:`run`."""
+        self.clips: Clips | None = None
+        """Makes clips of events, if anything; set it before :meth:`run`."""
 
     def __enter__(self) -> Self:
         """Open the source.
@@ -148,8 +151,7 @@ class StreamPipeline:
             self._handover.wait_empty()
             self._seat.leave()
             self.watch.reader.resting()
-            if self._error is None:
-                self._finish()
+            self._finish()
         if self._error is not None:
             raise self._error
 
@@ -197,6 +199,9 @@ class StreamPipeline:
             self._unusable += 1
             _log.warning("%s: frame %d passed over: %s", self.name, frame.index, error)
             return None
+        if self.clips is not None:
+            # Before the motion gate: what led to an event may have been too small for it.
+            self.clips.see(frame.image, frame.captured_at_s, is_idle=self._handover.is_idle)
         if self._motion and not self._motion.opens(canvas.pixels, frame.captured_at_s):
             self._canvases.append(canvas)
             self._motionless += 1
@@ -253,6 +258,8 @@ class StreamPipeline:
         at_s = view.captured_at_s
         events = self._rules.update(tracked.seen, tracked.ended, at_s)
         self._tell_events(events, at_s, view.picture, tracked.seen)
+        if self.clips is not None:
+            self.clips.settle(at_s)
         self.metrics.processed(latency_ms)
         if self.viewfinder and view.is_watched and view.picture is not None:
             shown = [
@@ -307,12 +314,19 @@ class StreamPipeline:
             name = ""
             if self.snapshots is not None and picture is not None:
                 name = self.snapshots.take(event, picture, seen, captured_at_s)
-            self._outlet.event(event, captured_at_s=captured_at_s, snapshot=name)
+            clip = self.clips.take(event, captured_at_s) if self.clips is not None else ""
+            self._outlet.event(event, captured_at_s=captured_at_s, snapshot=name, clip=clip)
 
     def _finish(self) -> None:
-        """End the tracks that are still alive."""
+        """End the tracks that are still alive, unless the stream failed, and the open clips."""
         at_s = self._last_captured_at_s
-        self._tell_events(self._rules.close(at_s, self.second.end(self._tracker.close())), at_s)
+        try:
+            if self._error is None:
+                ended = self.second.end(self._tracker.close())
+                self._tell_events(self._rules.close(at_s, ended), at_s)
+        finally:
+            if self.clips is not None:
+                self.clips.close()
 
 
 def _object_of(

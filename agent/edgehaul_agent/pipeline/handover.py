@@ -59,6 +59,12 @@ class Handover(Generic[T]):
         """Whether more is taken."""
         return self._open
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing is being looked at."""
+        with self._changed:
+            return not (self._items or self._in_hand)
+
     def wants(self, *, last: bool) -> bool:
         """Whether the frame that has just come is to be decoded; waits for room under ``every``.
 
@@ -131,7 +137,7 @@ class Handover(Generic[T]):
     def wait_empty(self) -> None:
         """Return when nothing waits and nothing is in a worker's hands, or nobody hopes for it."""
         with self._changed:
-            self._changed.wait_for(lambda: self._given_up or not (self._items or self._in_hand))
+            self._changed.wait_for(lambda: self._given_up or self.is_idle)
 
     def _is_due(self, now_s: float) -> bool:
         pool = self._seat.pool

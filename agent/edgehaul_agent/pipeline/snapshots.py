@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 
-from edgehaul.clock import format_utc
 from edgehaul.config.snapshots import SnapshotSection
 from edgehaul.geometry import Box
-from edgehaul.messages.payloads import CameraEvent, TrackEvent
+from edgehaul.messages.payloads import CameraEvent
 from edgehaul.messages.zone_events import ObjectEvent
 from edgehaul.values import Image, Track
 from edgehaul.vision.crop import crop
 from edgehaul_agent.media.album import Album, Shot
+from edgehaul_agent.pipeline.occasions import Occasions
 
 
 class Snapshots:
@@ -32,7 +31,7 @@ class Snapshots:
         self._stream = stream
         self._section = section
         self._lost = lost
-        self._numbers = itertools.count()
+        self._occasions = Occasions(section, Album.suffix)
         album.keep(stream, section)
 
     def take(
@@ -49,25 +48,17 @@ class Snapshots:
             seen: The tracks detected in it.
             captured_at_s: Its capture time, UTC seconds.
         """
-        if not self._wants(event):
+        if not self._occasions.include(event):
             return ""
         box = _box_of(event, seen)
         if box is not None and self._section.padding is not None:
             # Copied: a view would keep the whole picture in memory while it waits.
             picture = crop(picture, box, self._section.padding).copy()
-        day, time = format_utc(captured_at_s).rstrip("Z").split("T")
-        number = next(self._numbers) % 10_000
-        kind = event.__struct_config__.tag
-        path = f"{day}/{time.replace(':', '')}-{kind}-{number:04d}.jpg"
+        path = self._occasions.path(event, captured_at_s)
         if not self._album.put(Shot(self._stream, path, picture, self._lost)):
             self._lost()
             return ""
         return f"media/{self._stream}/{path}"
-
-    def _wants(self, event: CameraEvent) -> bool:
-        if isinstance(event, TrackEvent) and event.phase != "new":
-            return False
-        return event.__struct_config__.tag in self._section.events
 
 
 def _box_of(event: CameraEvent, seen: Sequence[Track]) -> Box | None:

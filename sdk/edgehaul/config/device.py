@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from edgehaul.config.cameras import GstreamerSource, MjpegSource, RtspSource, UsbSource
+from edgehaul.config.clips import ClipSection
 from edgehaul.config.engine import EngineSection
 from edgehaul.config.gating import ActiveHours, MotionSection, Region, require_timezone
 from edgehaul.config.receivers import (
@@ -178,6 +179,8 @@ class StreamConfig(Section, frozen=True):
         second: Classifiers that look at single objects which ``model`` has found.
         snapshots: Pictures of what happened, kept on the box; ``{}`` takes the defaults, none
             keeps none.
+        clips: Short films of what happened, kept on the box; ``{}`` takes the defaults, none
+            keeps none.
         gps: Name of the GPS stream that says where the camera was when something happened; empty
             takes the only one there is, if there is just one.
         publish: Which channels are published.
@@ -199,6 +202,7 @@ class StreamConfig(Section, frozen=True):
     zones: tuple[ZoneConfig, ...] = ()
     second: tuple[SecondStage, ...] = ()
     snapshots: SnapshotSection | None = None
+    clips: ClipSection | None = None
     gps: str = ""
     publish: tuple[Literal["detections", "tracks", "counts", "zones"], ...] = (
         "detections",

@@ -231,12 +231,14 @@ class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
         placement: How that position was got; none where it is a receiver's own fix.
         snapshot: File of its picture below the device's root, where one was taken. It is written
             a moment later, and removed in time.
+        clip: File of its clip, likewise, written when that has ended; close events share one.
     """
 
     event: Happening
     position: Fix | None = None
     placement: Placement | None = None
     snapshot: str = ""
+    clip: str = ""
 
 
 class PositionData(_Payload, frozen=True, kw_only=True, tag="position"):
@@ -269,6 +271,8 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
         fault: Why its camera is away now; or else why it was started again the last time, or
             cannot run; empty for no reason.
         snapshots_lost: Pictures of events that the disk had no time or room for.
+        clips: Clips of events that were written.
+        clips_lost: Clips that were not, for want of time or room.
     """
 
     frames: int = 0
@@ -283,6 +287,8 @@ class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
     fault: str = ""
     snapshots_lost: int = 0
+    clips: int = 0
+    clips_lost: int = 0
 
 
 class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):

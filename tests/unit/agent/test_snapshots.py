@@ -158,7 +158,7 @@ def left(folder: Path) -> list[str]:
 
 def test_the_oldest_go_where_there_are_too_many(tmp_path: Path) -> None:
     fill(tmp_path, "2023-11-13/b.jpg", "2023-11-13/a.jpg", "2023-11-14/a.jpg")
-    shelf = Shelf(tmp_path, SnapshotSection(max_mb=2000 / 2**20))
+    shelf = Shelf(tmp_path, SnapshotSection(max_mb=2000 / 2**20), ".jpg")
     assert shelf.kept_bytes == 3000
     shelf.trim(FakeClock().now_s())
     assert left(tmp_path) == ["2023-11-13/b.jpg", "2023-11-14/a.jpg"]
@@ -173,7 +173,7 @@ def test_the_old_ones_go_and_what_is_not_ours_stays(tmp_path: Path) -> None:
     # By the clock of the test it is 2023-11-14.
     fill(tmp_path, "2023-11-10/a.jpg", "2023-11-11/a.jpg", "2023-11-12/a.jpg")
     fill(tmp_path, "2023-11-10/notes.txt", "mine/a.jpg", "2023-11-12/b.jpg.partial")
-    Shelf(tmp_path, SnapshotSection(max_days=2)).trim(FakeClock().now_s())
+    Shelf(tmp_path, SnapshotSection(max_days=2), ".jpg").trim(FakeClock().now_s())
     assert left(tmp_path) == ["2023-11-10/notes.txt", "2023-11-12/a.jpg", "mine/a.jpg"]
 
 
