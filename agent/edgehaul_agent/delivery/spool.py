@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
@@ -22,6 +22,7 @@ from edgehaul.errors import SpoolError
 from edgehaul.messages.envelope import Payload
 from edgehaul.messages.payloads import Lane, SpoolHealth
 from edgehaul.messages.topics import DeviceTopics
+from edgehaul_agent.delivery.draft_queue import DraftQueue
 from edgehaul_agent.delivery.lanes import URGENT
 from edgehaul_agent.delivery.reader import SpooledMessage, SpoolReader
 from edgehaul_agent.delivery.spool_files import set_aside, take_lock
@@ -30,7 +31,6 @@ from edgehaul_agent.progress import Progress
 
 _LOG = logging.getLogger(__name__)
 _QUEUE_GROUPS = 20
-_QUEUE_BYTES = 8 * 1024 * 1024
 _RETRY_S = (0.2, 5.0)
 """First and longest pause between two attempts to write to a disk that refuses."""
 _FLUSH_TIMEOUT_S = 30.0
@@ -63,8 +63,7 @@ class Spool:
         self._clock = clock or SystemClock()
         self._changed = threading.Condition()
         self._damage: sqlite3.DatabaseError | None = None
-        self._queue: deque[Draft] = deque()
-        self._queued_bytes = 0
+        self._queue = DraftQueue(_QUEUE_GROUPS * config.group_rows)
         self._in_hand = 0
         self._committed_at_s = -1e9
         self._hurry = self._stopping = self._running = self._failing = False
@@ -164,16 +163,17 @@ class Spool:
             payload, topic=topic, lane=lane, captured_at_s=captured_at_s, subject=subject
         )
         with self._changed:
-            self._changed.wait_for(lambda: self._has_room() or self._failing or not self._running)
+            self._changed.wait_for(
+                lambda: self._queue.has_room or self._failing or not self._running
+            )
             if not self._running:
                 raise SpoolError(
                     "the spool is closed", where=self._path, remedy="see the log before this"
                 )
-            if not self._has_room():
+            if not self._queue.has_room:
                 self._refused[lane] += 1
                 return
-            self._queue.append(draft)
-            self._queued_bytes += len(draft.data)
+            self._queue.put(draft)
             self._hurry = self._hurry or lane in URGENT
             if self._group_is_due() or len(self._queue) == 1:
                 self._changed.notify_all()
@@ -205,12 +205,6 @@ class Spool:
             produced=totals.last_sequence,
             declared_lost=totals.declared_lost,
             write_errors=self._write_errors,
-        )
-
-    def _has_room(self) -> bool:
-        return (
-            len(self._queue) < _QUEUE_GROUPS * self._config.group_rows
-            and self._queued_bytes < _QUEUE_BYTES
         )
 
     # ---- for the forwarder ------------------------------------------------------------
@@ -316,10 +310,7 @@ class Spool:
             rest_s = self._committed_at_s + self._config.group_ms / 1000
             self._changed.wait_for(self._group_is_due, rest_s - self._clock.monotonic_s())
             self._committed_at_s = self._clock.monotonic_s()
-            group = [
-                self._queue.popleft() for _ in range(min(len(self._queue), self._config.group_rows))
-            ]
-            self._queued_bytes -= sum(len(draft.data) for draft in group)
+            group = self._queue.take(self._config.group_rows)
             self._in_hand = len(group)
             self._hurry = self._hurry and bool(self._queue)
         pause_s, longest_pause_s = _RETRY_S
