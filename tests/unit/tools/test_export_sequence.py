@@ -15,10 +15,10 @@ from edgehaul_tools.export.metadata import read_spec
 from edgehaul_tools.export.onnx_model import run_onnx
 from edgehaul_tools.export.run import PARITY_LIMIT, export_run, load_module
 from edgehaul_tools.export.temperature import parse_temperature, set_temperature, temperature_of
-from edgehaul_tools.export.whole_model import made_whole
 from edgehaul_tools.quantize.answers import Prepared
 from edgehaul_tools.quantize.directory import ModelDirectory, describe_variant
 from edgehaul_tools.train.architectures.recurrent import SequenceNetwork, SequenceShape
+from edgehaul_tools.train.durable import made_whole
 from edgehaul_tools.train.run_directory import TrainingRun, write_run
 from edgehaul_tools.verify.torch_parity import compare_with_torch
 

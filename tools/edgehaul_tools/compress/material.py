@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgehaul.bundle.spec import ModelSpec, SequenceInput
+from edgehaul_tools.dataset.manifest import SPLIT_FILE
 from edgehaul_tools.dataset.parts import PARTS
 from edgehaul_tools.dataset.samples import DetectionDataset, Part
 from edgehaul_tools.evaluate.material import read_pictures, read_recordings
@@ -152,10 +153,9 @@ def _exported(run: Path, work: Path) -> Path:
 
 def _parts_of(run: Path) -> dict[str, LabelledSource]:
     """Return the parts that a run keeps: as COCO of pictures, else by its own dataset."""
-    from edgehaul_tools.train.kept_split import RECORDING_SPLIT  # noqa: PLC0415 - torch, as above
-    from edgehaul_tools.train.run_directory import read_run  # noqa: PLC0415 - as above
+    from edgehaul_tools.train.run_directory import read_run  # noqa: PLC0415 - torch, as above
 
-    if (run / RECORDING_SPLIT).is_file():
+    if (run / SPLIT_FILE).is_file():
         dataset = Path(read_run(run).recipe.training.dataset)
         return {part: LabelledSource(dataset, part, run) for part in PARTS}
     files = {part: run / f"{part}.json" for part in PARTS}

@@ -12,13 +12,14 @@ import msgspec
 from edgehaul.config.recipe_sections import SplitSection
 from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DatasetError, UsageError
+from edgehaul_tools.dataset.manifest import SPLIT_FILE
 from edgehaul_tools.dataset.parts import PARTS
 from edgehaul_tools.dataset.read import read_dataset
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.dataset.series import is_series_dataset, read_series_dataset
 from edgehaul_tools.dataset.split import parts_of
 from edgehaul_tools.dataset.traces import read_truck_dataset
-from edgehaul_tools.train.kept_split import RECORDING_SPLIT, RecordingSplit, recording_digest
+from edgehaul_tools.train.kept_split import RecordingSplit, recording_digest
 from edgehaul_tools.train.sequence.windows import Recording
 
 Content = TypeVar("Content", bound=Sized)
@@ -162,12 +163,12 @@ def _run_pictures(run: Path) -> dict[str, set[Path]]:
 
 def _run_recordings(run: Path) -> RecordingSplit:
     try:
-        return msgspec.json.decode((run / RECORDING_SPLIT).read_bytes(), type=RecordingSplit)
+        return msgspec.json.decode((run / SPLIT_FILE).read_bytes(), type=RecordingSplit)
     except FileNotFoundError:
         raise _no_split(run) from None
     except (OSError, *UNREADABLE_JSON) as error:
         raise DatasetError(
-            f"the split cannot be read: {error}", where=run / RECORDING_SPLIT, remedy="train again"
+            f"the split cannot be read: {error}", where=run / SPLIT_FILE, remedy="train again"
         ) from error
 
 

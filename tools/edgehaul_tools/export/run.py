@@ -20,8 +20,7 @@ from edgehaul_tools.export.onnx_model import (
     require_parity,
 )
 from edgehaul_tools.export.temperature import TEMPERATURE_KEY, set_temperature
-from edgehaul_tools.export.whole_model import made_whole
-from edgehaul_tools.train.durable import written_whole
+from edgehaul_tools.train.durable import made_whole, written_whole
 from edgehaul_tools.train.run_directory import read_run
 
 PARITY_LIMIT = 1e-4

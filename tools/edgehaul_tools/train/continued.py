@@ -13,13 +13,14 @@ from edgehaul.config.recipe import ClassifierRecipe, Recipe
 from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import DatasetError
 from edgehaul_tools.dataset.coco_files import decode_coco
+from edgehaul_tools.dataset.manifest import SPLIT_FILE
 from edgehaul_tools.dataset.parts import PARTS
 from edgehaul_tools.dataset.samples import DetectionDataset
 from edgehaul_tools.dataset.series import Series
 from edgehaul_tools.dataset.split import Splits
 from edgehaul_tools.dataset.split_files import split_file
 from edgehaul_tools.dataset.traces import LabelledTrace
-from edgehaul_tools.train.kept_split import RECORDING_SPLIT, RecordingSplit, recording_digest
+from edgehaul_tools.train.kept_split import RecordingSplit, recording_digest
 from edgehaul_tools.train.run_directory import TrainingRun, read_run
 
 _Recordings = list[LabelledTrace | Series]
@@ -143,7 +144,7 @@ def _named_from(picture: Path, dataset: Path) -> str:
 
 
 def _recording_split(folder: Path) -> RecordingSplit:
-    file = folder / RECORDING_SPLIT
+    file = folder / SPLIT_FILE
     try:
         return msgspec.json.decode(file.read_bytes(), type=RecordingSplit)
     except FileNotFoundError:

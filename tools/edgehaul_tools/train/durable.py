@@ -10,8 +10,10 @@ from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """Give a file to write; it takes the place of ``path`` at the end, if nothing went wrong.
+def made_whole(path: Path) -> Iterator[Path]:
+    """Give a path beside ``path`` to make a file at; it takes its place if nothing went wrong.
+
+    For what other programs write. Its name is not durable before its folder is synced.
 
     Args:
         path: The file; its folder is made.
@@ -22,14 +24,27 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as stream:
-            yield stream
-            stream.flush()
+        yield partial
+        with partial.open("rb+") as stream:
             os.fsync(stream.fileno())
         partial.replace(path)
     finally:
-        with contextlib.suppress(OSError):  # where it cannot be made there is none
+        with contextlib.suppress(OSError):  # where it could not be made there is none
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write; it takes the place of ``path`` at the end, if nothing went wrong.
+
+    Args:
+        path: The file; its folder is made.
+
+    Raises:
+        OSError: It cannot be written; what was at ``path`` before is still there.
+    """
+    with made_whole(path) as partial, partial.open("wb") as stream:
+        yield stream
     _make_names_durable(path.parent)
 
 

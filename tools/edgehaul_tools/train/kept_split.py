@@ -18,9 +18,7 @@ from edgehaul_tools.dataset.split import Splits, write_splits
 from edgehaul_tools.dataset.traces import LabelledTrace
 from edgehaul_tools.train.durable import write_whole
 
-RECORDING_SPLIT = SPLIT_FILE
-"""Names the trips or series of each part."""
-_EVERY_FILE = (*(f"{part}.json" for part in PARTS), RECORDING_SPLIT)
+_EVERY_FILE = (*(f"{part}.json" for part in PARTS), SPLIT_FILE)
 
 
 def _nothing(folder: Path) -> None:
@@ -108,5 +106,5 @@ def split_of_recordings(parts: Sequence[Sequence[LabelledTrace | Series]]) -> Ke
     marks = {one.name: recording_digest(one) for part in parts for one in part}
     text = msgspec.json.format(msgspec.json.encode(RecordingSplit(train, val, test, marks))) + b"\n"
     return KeptSplit(
-        frozenset((RECORDING_SPLIT,)), lambda folder: write_whole(folder / RECORDING_SPLIT, text)
+        frozenset((SPLIT_FILE,)), lambda folder: write_whole(folder / SPLIT_FILE, text)
     )
