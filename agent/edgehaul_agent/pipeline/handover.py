@@ -79,8 +79,10 @@ class Handover(Generic[T]):
                 return True
             if last or not self._open or self._policy == "drop_oldest":
                 return True
+            if self._items:
+                return False
             now_s = self._clock.monotonic_s()
-            is_due = not self._items and self._is_due(now_s)
+            is_due = self._is_due(now_s)
             if not is_due:
                 self._seat.pool.shares.is_refused(self._seat, now_s)
             return is_due
