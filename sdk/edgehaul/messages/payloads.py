@@ -1,12 +1,18 @@
-"""What messages carry. Readers ignore fields they do not know, so the contract can grow."""
+"""What messages carry.
+
+The contract grows by fields and by kinds: readers ignore fields that they do not know, and give
+kinds that they do not know as :mod:`edgehaul.messages.unknown` says. A closed list of words, such
+as the phases of a trip, does not grow: what would need a new word is a new kind or field.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from edgehaul.geometry import Box, Point
+from edgehaul.messages.unknown import UnknownEvent
 from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
 from edgehaul.messages.zone_events import (
     DockEvent,
@@ -203,6 +209,13 @@ Happening = (
 )
 """All that can happen."""
 
+if TYPE_CHECKING:
+    ReadHappening = Happening | UnknownEvent
+    """What a reader may meet."""
+else:
+    # Only `codec.decode` makes the other one: it has no form of its own to be written in.
+    ReadHappening = Happening
+
 
 PlacementSource = Literal["measured", "interpolated", "extrapolated"]
 
@@ -226,14 +239,14 @@ class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
     """Something happened.
 
     Attributes:
-        event: What happened.
+        event: What happened; readers may meet kinds that they do not know.
         position: Where the device was at that time, where known.
         placement: How that position was got; none where it is a receiver's own fix.
         snapshot: File of its picture below the device's root, where one was taken. It is written
             a moment later, and removed in time.
     """
 
-    event: Happening
+    event: ReadHappening
     position: Fix | None = None
     placement: Placement | None = None
     snapshot: str = ""

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from edgehaul.geometry import Box, Point
-from edgehaul.messages.envelope import Payload
+from edgehaul.messages.envelope import ReadPayload
 from edgehaul.messages.payloads import (
     AnomalyEvent,
     CommandData,
@@ -20,6 +20,7 @@ from edgehaul.messages.payloads import (
     StreamHealth,
     TrackEvent,
 )
+from edgehaul.messages.unknown import UnknownData, UnknownEvent
 from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
 from edgehaul.messages.zone_events import (
     DockEvent,
@@ -114,6 +115,11 @@ ANOMALY = AnomalyEvent(label="speeding", score=0.87, started_at="10:00", ended_a
             ),
             "idling start, 120 s",
         ),
+        (
+            EventData(event=UnknownEvent(kind="weighing", fields={"mass_kg": 81.5})),
+            'weighing {"mass_kg":81.5}',
+        ),
+        (UnknownData(kind="weather", fields={"sky": ["grey"]}), 'weather {"sky":["grey"]}'),
         (PositionData(fix=PLACE), "22.500000 114.050000 3.0 m/s"),
         (StateData(status="stopped"), "stopped"),
         (StateData(status="offline", reason="connection lost"), "offline connection lost"),
@@ -139,7 +145,7 @@ ANOMALY = AnomalyEvent(label="speeding", score=0.87, started_at="10:00", ended_a
         (CommandData(command="status"), "CommandData(command='status', arguments={})"),
     ],
 )
-def test_a_line_tells_time_topic_and_gist(data: Payload, gist: str) -> None:
+def test_a_line_tells_time_topic_and_gist(data: ReadPayload, gist: str) -> None:
     message = stored_message(1)
     envelope = msgspec.structs.replace(message.envelope, data=data)
     line = describe(msgspec.structs.replace(message, envelope=envelope))

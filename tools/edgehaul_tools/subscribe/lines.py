@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
+
 from edgehaul.messages.payloads import (
     AnomalyEvent,
     CountEvent,
@@ -17,6 +19,7 @@ from edgehaul.messages.payloads import (
     StateData,
     TrackEvent,
 )
+from edgehaul.messages.unknown import UnknownData, UnknownEvent
 from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
 from edgehaul.messages.zone_events import (
     DockEvent,
@@ -42,7 +45,7 @@ def _gist(data: object) -> str:
             found = Counter(item.label for item in data.objects)
             return ", ".join(f"{count} {label}" for label, count in found.items()) or "nothing"
         case EventData():
-            return _event(data.event)
+            return _told(data)
         case PositionData(fix=fix):
             speed = "" if fix.speed_mps is None else f" {fix.speed_mps:.1f} m/s"
             return f"{fix.latitude_deg:.6f} {fix.longitude_deg:.6f}{speed}"
@@ -62,7 +65,19 @@ def _condition(data: object) -> str:
             return f"{data.rss_mb:.0f} MiB, {spool.pending} pending of {spool.produced}{troubles}"
         case GapData():
             return f"{data.count} messages of lane {data.lane} lost: {data.reason}"
+        case UnknownData():
+            return _unknown(data)
     return repr(data)
+
+
+def _unknown(newer: UnknownData | UnknownEvent) -> str:
+    """Return all that came of a kind that nobody has told us about."""
+    return f"{newer.kind} {msgspec.json.encode(newer.fields).decode()}"
+
+
+def _told(data: EventData) -> str:
+    event = data.event
+    return _unknown(event) if isinstance(event, UnknownEvent) else _event(event)
 
 
 def _event(event: Happening) -> str:
