@@ -12,6 +12,7 @@ from edgehaul.messages.envelope import Payload
 from edgehaul.messages.payloads import Lane
 from edgehaul.values import Detection, Fix, Frame, Image
 from edgehaul.vision.preprocess import Placement
+from edgehaul_agent.sources.base import PLAYING, Condition
 
 
 class FakeClock:
@@ -50,7 +51,7 @@ class ListFrames:
         before: Callable[[int], None] = lambda _index: None,
     ) -> None:
         self.bad = len(skip)
-        self.skipped = 0
+        self.skipped = self.strided = 0
         self.given = 0
         self.is_open = False
         self._indices = [index for index in range(count) if index not in skip]
@@ -64,6 +65,10 @@ class ListFrames:
     def __exit__(self, *exception: object) -> None:
         """Close."""
         self.is_open = False
+
+    def condition(self) -> Condition:
+        """Return that it plays."""
+        return PLAYING
 
     def frames(self, wants: Callable[[], bool] = lambda: True) -> Iterator[Frame]:
         """Yield the frames that are wanted."""
@@ -99,6 +104,10 @@ class ListFixes:
 
     def __exit__(self, *exception: object) -> None:
         """Close."""
+
+    def condition(self) -> Condition:
+        """Return that it plays."""
+        return PLAYING
 
     def fixes(self) -> Iterator[Fix]:
         """Yield the fixes."""

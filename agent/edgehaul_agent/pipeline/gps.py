@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +16,7 @@ from edgehaul.motion.whereabouts import Locator, RecentFixes
 from edgehaul.values import Fix
 from edgehaul_agent.events.anomalies import AnomalyMerger
 from edgehaul_agent.events.vehicle import VehicleRules
-from edgehaul_agent.health.metrics import StreamMetrics
+from edgehaul_agent.health.metrics import Reason, StreamMetrics
 from edgehaul_agent.inference.traces import Forecast, TraceModel, Verdict
 from edgehaul_agent.outlet import StreamOutlet
 from edgehaul_agent.pipeline.positions import Replayed
@@ -59,7 +59,7 @@ class GpsPipeline:
         self.locator: Locator = self._replayed or self.whereabouts
         self.metrics = metrics or StreamMetrics(clock)
         self.metrics.follow(self)
-        self.watch = Watch(source, clock)
+        self.watch = Watch(source.condition, clock, passed_over=source.bad)
         self._config = config
         self._source = source
         self._model = model
@@ -105,8 +105,10 @@ class GpsPipeline:
         """
         self.watch.reader.working()
         for fix in self._source.fixes():
-            self.watch.reader.working()
-            if fix is not None:
+            if fix is None:
+                self.watch.reader.working()
+            else:
+                self.watch.came()
                 self._take(fix)
             if stop.is_set():
                 break
@@ -114,20 +116,16 @@ class GpsPipeline:
         self._tell_anomalies(self._merger.close())
         self._tell(self._rules.close())
 
-    def dropped(self) -> int:
-        """Fixes refused by policy: none."""
-        return 0
-
-    def gated(self) -> int:
-        """Fixes that nobody wanted: none."""
-        return 0
-
-    def bad(self) -> int:
-        """Rows that are no fix, and fixes without a time or a place.
+    def lost(self) -> Mapping[Reason, int]:
+        """Return the number of rows that are no fix, and of fixes without a time or a place.
 
         Others that are not believed are told as not valid.
         """
-        return self._source.bad() + self._bad
+        return {"undecodable": self._source.bad(), "unusable": self._bad}
+
+    def reconnects(self) -> int:
+        """Return how often the receiver was tried to connect again."""
+        return self._source.condition().reconnects
 
     def _take(self, fix: Fix) -> None:
         if is_writable(fix):

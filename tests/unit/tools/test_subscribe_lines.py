@@ -15,6 +15,7 @@ from edgehaul.messages.payloads import (
     GapData,
     HealthData,
     PositionData,
+    SourceHealth,
     SpoolHealth,
     StateData,
     StreamHealth,
@@ -137,6 +138,21 @@ ANOMALY = AnomalyEvent(label="speeding", score=0.87, started_at="10:00", ended_a
                 },
             ),
             "80 MiB, 0 pending of 0; gate waiting: it is unplugged",
+        ),
+        (
+            HealthData(
+                uptime_s=1,
+                rss_mb=80.4,
+                streams={
+                    "belt": StreamHealth(source=SourceHealth(state="playing")),
+                    "dock": StreamHealth(
+                        source=SourceHealth(state="black", last_fault="the picture is black")
+                    ),
+                    "gate": StreamHealth(source=SourceHealth(state="live", last_fault="it was")),
+                    "truck": StreamHealth(source=SourceHealth(state="searching")),
+                },
+            ),
+            "80 MiB, 0 pending of 0; dock black: the picture is black; truck searching",
         ),
         (
             GapData(first_sequence=4, last_sequence=6, lane="telemetry", reason="quota"),

@@ -17,6 +17,7 @@ from edgehaul.messages.payloads import (
     HealthData,
     PositionData,
     StateData,
+    StreamHealth,
     TrackEvent,
 )
 from edgehaul.messages.unknown import UnknownData, UnknownEvent
@@ -29,6 +30,9 @@ from edgehaul.messages.zone_events import (
     ZoneEvent,
 )
 from edgehaul.subscriber.client import ReceivedMessage
+
+_WELL = frozenset({"", "live", "playing", "closed", "connecting"})
+"""States of a source that need nobody's attention; what a newer agent tells does."""
 
 
 def describe(message: ReceivedMessage) -> str:
@@ -57,17 +61,23 @@ def _condition(data: object) -> str:
         case StateData():
             return f"{data.status} {data.reason}".rstrip()
         case HealthData(spool=spool):
-            troubles = "".join(
-                f"; {name} {stream.state}: {stream.fault}"
-                for name, stream in data.streams.items()
-                if stream.state in {"waiting", "failed"}
-            )
+            troubles = "".join(map(_trouble, data.streams, data.streams.values()))
             return f"{data.rss_mb:.0f} MiB, {spool.pending} pending of {spool.produced}{troubles}"
         case GapData():
             return f"{data.count} messages of lane {data.lane} lost: {data.reason}"
         case UnknownData():
             return _unknown(data)
     return repr(data)
+
+
+def _trouble(name: str, stream: StreamHealth) -> str:
+    """Return what is wrong with a stream; empty for nothing."""
+    source = stream.source
+    if stream.state in {"waiting", "failed"}:
+        return f"; {name} {stream.state}: {stream.fault}"
+    if source.state in _WELL:
+        return ""
+    return f"; {name} {source.state}: {source.last_fault}".rstrip(": ")
 
 
 def _unknown(newer: UnknownData | UnknownEvent) -> str:
