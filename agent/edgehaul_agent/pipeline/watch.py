@@ -33,6 +33,7 @@ class Watch:
         reader: Of the thread that reads the source.
         has_failed: Whether a worker has failed on a frame. The reader learns of it with the next
             frame; until one comes it can be told to stop.
+        is_given_up: Whether another run may have taken this one's place already.
         condition: As given.
         frame_at_s: When the last frame or fix came, on the monotonic clock; none yet at first.
             Those passed over count, as often as :meth:`reader_stuck_s` is called.
@@ -49,6 +50,7 @@ class Watch:
     ) -> None:
         self.reader = Progress(clock)
         self.has_failed = False
+        self.is_given_up = False
         self.condition = condition
         self.frame_at_s: float | None = None
         self._clock = clock
@@ -86,6 +88,7 @@ class Watch:
 
     def give_up(self) -> None:
         """Free the workers, and whoever waits for them: nothing of this pipeline is awaited."""
+        self.is_given_up = True
         if self._seat is not None:
             self._seat.give_up()
         if self._handover is not None:
