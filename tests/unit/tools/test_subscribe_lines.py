@@ -14,6 +14,7 @@ from edgehaul.messages.payloads import (
     EventData,
     GapData,
     HealthData,
+    Placement,
     PositionData,
     SourceHealth,
     SpoolHealth,
@@ -35,7 +36,11 @@ from edgehaul_tools.subscribe.lines import describe
 from tests.fakes.delivery import stored_message
 
 PARCEL = DetectedObject(label="parcel", score=0.9, box=Box(1, 2, 3, 4))
+TRUCK = DetectedObject(
+    label="truck", score=0.9, box=Box(1, 2, 3, 4), attributes={"color": "red", "body": "van"}
+)
 PLACE = Fix(captured_at_s=0.0, latitude_deg=22.5, longitude_deg=114.05, speed_mps=3.0)
+SEEN = " (interpolated, within 5 m), picture media/dock/2026-01-31/120000-7.jpg"
 COUNT = CountEvent(
     line="gate", direction="forward", label="parcel", track_id=7, at=Point(5, 6), totals={}
 )
@@ -46,9 +51,31 @@ ANOMALY = AnomalyEvent(label="speeding", score=0.87, started_at="10:00", ended_a
     ("data", "gist"),
     [
         (DetectionsData(frame=0, width=1, height=1, objects=(PARCEL, PARCEL)), "2 parcel"),
+        (
+            DetectionsData(frame=0, width=1, height=1, objects=(TRUCK, PARCEL, TRUCK)),
+            "2 truck (body van, color red), 1 parcel",
+        ),
         (DetectionsData(frame=0, width=1, height=1, objects=()), "nothing"),
         (EventData(event=TrackEvent(phase="new", track_id=7, after=PARCEL)), "track 7 new parcel"),
+        (
+            EventData(event=TrackEvent(phase="end", track_id=7, before=TRUCK, after=TRUCK)),
+            "track 7 end truck (body van, color red)",
+        ),
+        (EventData(event=TrackEvent(phase="end", track_id=7)), "track 7 end"),
         (EventData(event=COUNT), "parcel crossed gate forward"),
+        (
+            EventData(event=COUNT, position=PLACE),
+            "parcel crossed gate forward at 22.500000 114.050000",
+        ),
+        (
+            EventData(
+                event=COUNT,
+                position=PLACE,
+                placement=Placement(source="interpolated", uncertainty_m=4.6, age_s=0.5),
+                snapshot="media/dock/2026-01-31/120000-7.jpg",
+            ),
+            f"parcel crossed gate forward at 22.500000 114.050000{SEEN}",
+        ),
         (EventData(event=ANOMALY), "speeding (0.87) 10:00 to 10:01"),
         (
             EventData(
@@ -122,6 +149,7 @@ ANOMALY = AnomalyEvent(label="speeding", score=0.87, started_at="10:00", ended_a
         ),
         (UnknownData(kind="weather", fields={"sky": ["grey"]}), 'weather {"sky":["grey"]}'),
         (PositionData(fix=PLACE), "22.500000 114.050000 3.0 m/s"),
+        (PositionData(fix=PLACE, valid=False), "22.500000 114.050000 3.0 m/s, not believed"),
         (StateData(status="stopped"), "stopped"),
         (StateData(status="offline", reason="connection lost"), "offline connection lost"),
         (

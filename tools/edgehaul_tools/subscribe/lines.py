@@ -9,6 +9,7 @@ import msgspec
 from edgehaul.messages.payloads import (
     AnomalyEvent,
     CountEvent,
+    DetectedObject,
     DetectionsData,
     EventData,
     ForecastEvent,
@@ -30,6 +31,7 @@ from edgehaul.messages.zone_events import (
     ZoneEvent,
 )
 from edgehaul.subscriber.client import ReceivedMessage
+from edgehaul.values import Fix
 
 _WELL = frozenset({"", "live", "playing", "closed", "connecting"})
 """States of a source that need nobody's attention; what a newer agent tells does."""
@@ -46,13 +48,13 @@ def describe(message: ReceivedMessage) -> str:
 def _gist(data: object) -> str:
     match data:
         case DetectionsData():
-            found = Counter(item.label for item in data.objects)
+            found = Counter(map(_object, data.objects))
             return ", ".join(f"{count} {label}" for label, count in found.items()) or "nothing"
         case EventData():
             return _told(data)
         case PositionData(fix=fix):
             speed = "" if fix.speed_mps is None else f" {fix.speed_mps:.1f} m/s"
-            return f"{fix.latitude_deg:.6f} {fix.longitude_deg:.6f}{speed}"
+            return f"{_place(fix)}{speed}{'' if data.valid else ', not believed'}"
     return _condition(data)
 
 
@@ -86,14 +88,30 @@ def _unknown(newer: UnknownData | UnknownEvent) -> str:
 
 
 def _told(data: EventData) -> str:
+    """Return what happened, where, and which picture shows it."""
     event = data.event
-    return _unknown(event) if isinstance(event, UnknownEvent) else _event(event)
+    gist = _unknown(event) if isinstance(event, UnknownEvent) else _event(event)
+    where = f" at {_place(data.position)}" if data.position is not None else ""
+    if data.placement is not None:
+        where += f" ({data.placement.source}, within {data.placement.uncertainty_m:.0f} m)"
+    return f"{gist}{where}{f', picture {data.snapshot}' if data.snapshot else ''}"
+
+
+def _place(fix: Fix) -> str:
+    return f"{fix.latitude_deg:.6f} {fix.longitude_deg:.6f}"
+
+
+def _object(found: DetectedObject) -> str:
+    """Return its class, and what further models say of it."""
+    more = ", ".join(f"{name} {value}" for name, value in sorted(found.attributes.items()))
+    return f"{found.label} ({more})" if more else found.label
 
 
 def _event(event: Happening) -> str:
     match event:
         case TrackEvent(after=after):
-            return f"track {event.track_id} {event.phase} {after.label if after else ''}".rstrip()
+            what = _object(after) if after else ""
+            return f"track {event.track_id} {event.phase} {what}".rstrip()
         case CountEvent():
             return f"{event.label} crossed {event.line} {event.direction}"
         case AnomalyEvent():
