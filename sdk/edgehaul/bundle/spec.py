@@ -183,7 +183,8 @@ class OutputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels must differ from each other")
         named = [name for name in self.tensors if name != "other"]
-        if named and ({*named} < {"boxes", "classes", "scores"} or len({*named}) != len(named)):
+        is_whole = {"boxes", "classes", "scores"} <= {*named} and len({*named}) == len(named)
+        if self.tensors and not is_whole:
             raise ValueError("tensors must name boxes, classes and scores, each once")
         if self.first_class < 0:
             raise ValueError("first_class must not be negative")

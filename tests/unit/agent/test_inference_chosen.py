@@ -44,6 +44,7 @@ def write_choosing(raw: Path, path: Path, head: str) -> Path:
     """Write a detector whose graph goes on from the raw tables to chosen classes and scores."""
     model = onnx.load(raw)
     graph = model.graph
+    outputs: list[tuple[str, int, list[int | str]]] = []
     ids, floats = TensorProto.INT64, TensorProto.FLOAT
     nodes = [
         helper.make_node("ReduceMax", ["scores"], ["best"], axes=[2], keepdims=0),
@@ -56,7 +57,7 @@ def write_choosing(raw: Path, path: Path, head: str) -> Path:
             helper.make_node("Unsqueeze", ["best", "last"], ["score_column"]),
             helper.make_node("Concat", ["boxes", "score_column", "class_column"], ["out"], axis=2),
         ]
-        outputs = [("out", floats, [1, CELLS, 6])]
+        outputs += [("out", floats, [1, CELLS, 6])]
     elif head == "ssd_tf":
         nodes += [
             helper.make_node("Gather", ["boxes", "yx"], ["turned"], axis=2),
@@ -64,8 +65,8 @@ def write_choosing(raw: Path, path: Path, head: str) -> Path:
             helper.make_node("Add", ["index", "one"], ["number"]),
             helper.make_node("Cast", ["number"], ["class_numbers"], to=floats),
         ]
-        parts = [("shares", [1, CELLS, 4]), ("class_numbers", [1, CELLS]), ("best", [1, CELLS])]
-        outputs = [(name, floats, shape) for name, shape in parts]
+        outputs.append(("shares", floats, [1, CELLS, 4]))
+        outputs += [(name, floats, [1, CELLS]) for name in ("class_numbers", "best")]
     else:
         nodes += [
             helper.make_node("Add", ["index", "one"], ["number"]),
@@ -74,7 +75,7 @@ def write_choosing(raw: Path, path: Path, head: str) -> Path:
                 for name in ("boxes", "number", "best")
             ),
         ]
-        outputs = [
+        outputs += [
             ("boxes_of_one", floats, ["n", 4]),
             ("number_of_one", ids, ["n"]),
             ("best_of_one", floats, ["n"]),
@@ -89,6 +90,6 @@ def write_choosing(raw: Path, path: Path, head: str) -> Path:
     graph.node.extend(nodes)
     graph.initializer.extend(numpy_helper.from_array(v, name) for name, v in constants.items())
     del graph.output[:]
-    graph.output.extend(helper.make_tensor_value_info(*parts) for parts in outputs)
+    graph.output.extend(helper.make_tensor_value_info(*output) for output in outputs)
     onnx.save(model, path)
     return path

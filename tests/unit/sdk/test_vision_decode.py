@@ -355,7 +355,13 @@ def test_a_class_without_a_label_is_dropped(head: str, class_id: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "tensors", [("boxes", "scores"), ("boxes", "classes", "scores", "scores"), ("boxes",)]
+    "tensors",
+    [
+        ("boxes", "scores"),
+        ("boxes", "classes", "scores", "scores"),
+        ("boxes", "scores", "count"),
+        ("other",),
+    ],
 )
 def test_tensors_must_name_all_three(tensors: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="tensors must name boxes, classes and scores, each once"):
