@@ -9,7 +9,8 @@ import msgspec
 
 from edgehaul.clock import Clock
 from edgehaul.errors import EXIT_OK, DeviceError, EdgeHaulError
-from edgehaul.messages.payloads import ModelState, StreamHealth
+from edgehaul.messages.health import StreamHealth
+from edgehaul.messages.payloads import ModelState
 from edgehaul_agent.health.status import Life, RunningStatus, read_status
 from edgehaul_agent.update.slots import InstalledModel, ModelStore
 from edgehaul_agent.update.tuning import Tuning, VariantTiming

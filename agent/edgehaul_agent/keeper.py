@@ -13,7 +13,7 @@ from edgehaul.clock import Clock
 from edgehaul.config.addresses import shown_text
 from edgehaul.config.service import SupervisionSection
 from edgehaul.errors import EdgeHaulError, SourceError, SpoolError
-from edgehaul.messages.payloads import SourceHealth, StreamHealth, StreamState
+from edgehaul.messages.health import SourceHealth, StreamHealth, StreamState
 from edgehaul_agent.attempt import Attempt
 from edgehaul_agent.health.metrics import LatencyHistogram, StreamMetrics
 from edgehaul_agent.restarts import (

@@ -15,7 +15,7 @@ from edgehaul.clock import Clock
 from edgehaul.config.device import StreamConfig
 from edgehaul.config.recordings import VirtualConveyorSource
 from edgehaul.config.service import SupervisionSection
-from edgehaul.messages.payloads import SourceState
+from edgehaul.messages.health import SourceState
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.values import Detection, Frame
 from edgehaul_agent.attempt import Attempt

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from edgehaul.clock import Clock
-from edgehaul.messages.payloads import SourceHealth, StreamHealth
+from edgehaul.messages.health import SourceHealth, StreamHealth
 
 _RECENT = 10_000
 """Latencies kept for the account of a whole run."""

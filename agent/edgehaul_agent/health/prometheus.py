@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from edgehaul.messages.payloads import SourceState, SpoolHealth, StreamHealth
+from edgehaul.messages.health import SourceState, SpoolHealth, StreamHealth
 from edgehaul_agent.health.metrics import LATENCY_BOUNDS_MS, LatencyHistogram
 from edgehaul_agent.health.probe import MachineReading
 

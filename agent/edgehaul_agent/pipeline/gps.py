@@ -125,6 +125,7 @@ class GpsPipeline:
         else:
             self._tell(self._rules.close())
             self._keep()
+        self.watch.reader.resting()
 
     def lost(self) -> Mapping[Reason, int]:
         """Return the number of rows that are no fix, and of fixes without a time or a place.
@@ -187,7 +188,9 @@ class GpsPipeline:
     def _keep(self) -> None:
         """Write down how far the vehicle has come, unless another run does so by now."""
         if self.logbook is not None and not self.watch.is_given_up:
+            self.watch.reader.resting()  # a disk that stands still is not the receiver's matter
             self.logbook.save(self._rules.memory())
+            self.watch.reader.working()
 
     def _merged(self, verdicts: list[Verdict]) -> list[AnomalyEvent]:
         events = []

@@ -12,7 +12,7 @@ import msgspec
 
 from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
-from edgehaul.messages.payloads import SourceState
+from edgehaul.messages.health import SourceState
 from edgehaul.values import Fix, Frame
 
 Wants = Callable[[], bool]

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from edgehaul.clock import Clock
 from edgehaul.config.cameras import LiveCamera
 from edgehaul.errors import AuthError, EdgeHaulError, SourceError
-from edgehaul.messages.payloads import SourceState
+from edgehaul.messages.health import SourceState
 from edgehaul.values import Frame, Image
 from edgehaul_agent.sources.base import Condition, always, is_stopping, rested
 from edgehaul_agent.sources.handover import HandOver

@@ -11,7 +11,7 @@ import msgspec
 
 from edgehaul.clock import Clock, format_utc
 from edgehaul.errors import SourceError
-from edgehaul.messages.payloads import SourceState
+from edgehaul.messages.health import SourceState
 from edgehaul.motion.rollover import believable_s
 from edgehaul.values import Fix
 from edgehaul_agent.sources.base import Condition

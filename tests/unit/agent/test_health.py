@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from edgehaul.errors import SpoolError
-from edgehaul.messages.payloads import HealthData, SpoolHealth
+from edgehaul.messages.health import SpoolHealth
+from edgehaul.messages.payloads import HealthData
 from edgehaul_agent.health.heartbeat import Heartbeat
 from edgehaul_agent.health.metrics import Reason, StreamMetrics
 from edgehaul_agent.health.probe import LinuxProbe, MachineReading

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from edgehaul.config.device import DeviceConfig, GpsConfig
 from edgehaul.config.recordings import TraceSource
 from edgehaul.config.vehicle import DrivingSection, TripsSection, VehicleConfig
-from edgehaul.messages.payloads import EventData
+from edgehaul.messages.envelope import Payload
+from edgehaul.messages.payloads import EventData, Lane
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.messages.vehicle import DrivingEvent, TripEvent
 from edgehaul.values import Fix
@@ -110,11 +111,12 @@ def test_restarts_that_are_short_change_nothing(cuts: list[int]) -> None:
 @settings(max_examples=30, deadline=None)
 @given(cut=st.integers(60, 250), away=st.integers(16, 100))
 def test_a_longer_one_is_a_gap_in_the_trip(cut: int, away: int) -> None:
-    told = trips(told_of([DRIVE[:cut], DRIVE[cut + away :]]))
-    assert phases(told) == ["start", "end"]
-    end = told[1]
-    assert end.distance_m + end.gap_m == pytest.approx(WAY_M, abs=60)
-    assert end.gap_s >= away
+    start, end = trips(told_of([DRIVE[:cut], DRIVE[cut + away :]]))
+    _, alone = trips(told_of([[*DRIVE[:cut], *DRIVE[cut + away :]]]))
+    assert (start.phase, end.phase, end.ended_by, end.gaps) == ("start", "end", "stop", 1)
+    assert end.gap_s == alone.gap_s >= away
+    assert end.gap_m == pytest.approx(alone.gap_m, abs=30)
+    assert end.distance_m == pytest.approx(alone.distance_m, abs=30)
 
 
 @pytest.mark.parametrize(
@@ -289,6 +291,7 @@ def test_a_trip_goes_on_where_the_agent_was_stopped_in_good_order(tmp_path: Path
     assert device.trips()[1].odometer_m == pytest.approx(WAY_M, abs=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(kills=st.lists(st.integers(1, len(DRIVE) - 1), min_size=1, max_size=4, unique=True))
 def test_wherever_it_is_killed_starts_and_ends_take_turns(
@@ -363,21 +366,53 @@ def test_only_vehicles_of_now_are_remembered(
     assert (pipeline.logbook is not None) == is_kept
 
 
+def test_a_slow_disk_is_no_receiver_that_hangs(tmp_path: Path) -> None:
+    clock = FakeClock()
+    source = ListFixes(now(DRIVE), clock=clock)
+    config = GpsConfig(name="truck", source=TraceSource(path="-"), trips=CONFIG.trips)
+    outlet = StreamOutlet(MemoryOutbox(), TOPICS, "truck")
+    pipeline = GpsPipeline(config, source=source, model=None, outlet=outlet, clock=clock)
+    stuck_s: list[float] = []
+
+    class Slow(SystemFiles):
+        def write(self, path: Path, chunks: Iterable[bytes]) -> None:
+            clock.sleep(100)
+            stuck_s.append(pipeline.watch.reader_stuck_s())
+            super().write(path, chunks)
+
+    path = tmp_path / "truck.json"
+    pipeline.logbook = Logbook(path, every_s=10, clock=clock, files=Slow())
+    with pipeline:
+        pipeline.run(threading.Event())
+    assert len(stuck_s) > 2
+    assert set(stuck_s) == {0}
+    clock.sleep(100)
+    assert pipeline.watch.reader_stuck_s() == 0, "it has ended"
+
+
 def test_a_start_is_kept_before_it_is_told_and_an_end_afterwards(tmp_path: Path) -> None:
     device = Device(tmp_path, every_s=3600)
     seen: list[tuple[str, bool]] = []
 
-    def watched(put: Callable[..., None]) -> Callable[..., None]:
-        def listen(payload: object, **more: object) -> None:
+    class Listening(MemoryOutbox):
+        def put(
+            self,
+            payload: Payload,
+            *,
+            topic: str,
+            lane: Lane,
+            captured_at_s: float,
+            subject: str = "",
+        ) -> None:
             if isinstance(payload, EventData) and isinstance(payload.event, TripEvent):
                 kept = Logbook(device.path, every_s=1, clock=device.clock).read()
                 is_on = kept is not None and kept.trip is not None and kept.trip.is_told
                 seen.append((payload.event.phase, is_on))
-            put(payload, **more)
+            super().put(
+                payload, topic=topic, lane=lane, captured_at_s=captured_at_s, subject=subject
+            )
 
-        return listen
-
-    device.outbox.put = watched(device.outbox.put)  # type: ignore[method-assign]
+    device.outbox = Listening()
     device.run(now(DRIVE))
     assert seen == [("start", True), ("end", True)]
     kept = Logbook(device.path, every_s=1, clock=device.clock).read()

@@ -22,13 +22,8 @@ from edgehaul.config.device import DeviceConfig, MqttSection
 from edgehaul.config.loader import load_text
 from edgehaul.config.service import MetricsSection
 from edgehaul.errors import ConfigError, DeviceError, UsageError
-from edgehaul.messages.payloads import (
-    HealthData,
-    SourceHealth,
-    SourceState,
-    SpoolHealth,
-    StreamHealth,
-)
+from edgehaul.messages.health import SourceHealth, SourceState, SpoolHealth, StreamHealth
+from edgehaul.messages.payloads import HealthData
 from edgehaul_agent.health import prometheus
 from edgehaul_agent.health.metrics import LATENCY_BOUNDS_MS, Reason, StreamMetrics
 from edgehaul_agent.health.probe import MachineReading

@@ -5,6 +5,7 @@ import pytest
 
 from edgehaul.geometry import Box, Point
 from edgehaul.messages.envelope import ReadPayload
+from edgehaul.messages.health import SourceHealth, SpoolHealth, StreamHealth
 from edgehaul.messages.payloads import (
     AnomalyEvent,
     CommandData,
@@ -16,10 +17,7 @@ from edgehaul.messages.payloads import (
     HealthData,
     Placement,
     PositionData,
-    SourceHealth,
-    SpoolHealth,
     StateData,
-    StreamHealth,
     TrackEvent,
 )
 from edgehaul.messages.unknown import UnknownData, UnknownEvent

@@ -6,6 +6,7 @@ from collections import Counter
 
 import msgspec
 
+from edgehaul.messages.health import StreamHealth
 from edgehaul.messages.payloads import (
     AnomalyEvent,
     CountEvent,
@@ -18,7 +19,6 @@ from edgehaul.messages.payloads import (
     HealthData,
     PositionData,
     StateData,
-    StreamHealth,
     TrackEvent,
 )
 from edgehaul.messages.unknown import UnknownData, UnknownEvent
