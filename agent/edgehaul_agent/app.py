@@ -15,7 +15,8 @@ import msgspec
 import edgehaul
 from edgehaul.clock import Clock
 from edgehaul.errors import DeviceError, EdgeHaulError, ModelError, SpoolError, UsageError
-from edgehaul.messages.payloads import HealthData, SpoolHealth, StateData, StreamHealth
+from edgehaul.messages.health import SpoolHealth, StreamHealth
+from edgehaul.messages.payloads import HealthData, StateData
 from edgehaul_agent.assembly import Assembly, Pipeline
 from edgehaul_agent.attempt import Attempt, StoppableClock
 from edgehaul_agent.delivery.forwarder import Forwarder

@@ -29,7 +29,8 @@ from edgehaul_agent.outlet import Outbox, StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline
 from edgehaul_agent.pipeline.clips import Clips
 from edgehaul_agent.pipeline.gps import GpsPipeline
-from edgehaul_agent.pipeline.positions import Positions
+from edgehaul_agent.pipeline.logbook import Logbook, logbook_path
+from edgehaul_agent.pipeline.positions import Positions, clock_of
 from edgehaul_agent.pipeline.snapshots import Snapshots
 from edgehaul_agent.pipeline.workers import WorkerPool, default_workers
 from edgehaul_agent.proof import Prover
@@ -186,8 +187,16 @@ class Assembly:
             metrics=metrics,
             rules=VehicleRules(self.vehicle(stream)),
         )
+        pipeline.logbook = self._logbook(stream, clock)
         self._positions.follow(stream.name, pipeline.locator)
         return pipeline
+
+    def _logbook(self, stream: GpsConfig, clock: Clock) -> Logbook | None:
+        """Return what keeps a vehicle's odometer; a recording at full speed drives nowhere."""
+        if stream.trips is None or clock_of(stream) is None:
+            return None
+        path = logbook_path(self.root, stream.name)
+        return Logbook(path, every_s=stream.trips.save_every_s, clock=clock)
 
     def vehicle(self, stream: GpsConfig) -> VehicleConfig:
         """Return what is to be told of a vehicle, the geofences of its file among them.

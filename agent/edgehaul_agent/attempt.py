@@ -14,6 +14,7 @@ from edgehaul_agent.outlet import Outbox
 from edgehaul_agent.pipeline.watch import Watch
 from edgehaul_agent.progress import Progress
 from edgehaul_agent.restarts import StallError
+from edgehaul_agent.sources.base import Condition
 
 
 class StoppableClock(SystemClock):
@@ -151,9 +152,13 @@ class Attempt:
             return 0.0
         return self._watch.reader_stuck_s()
 
-    def source_fault(self) -> str:
-        """Return why the source is away; empty where it is there, or does not say."""
-        return "" if self._watch is None else self._watch.source_fault()
+    def condition(self) -> Condition | None:
+        """Return how the source is; none while there is none yet."""
+        return None if self._watch is None else self._watch.condition()
+
+    def frame_at_s(self) -> float | None:
+        """Return when its last frame or fix came, on the monotonic clock; none where none has."""
+        return None if self._watch is None else self._watch.frame_at_s
 
     def silent_s(self) -> float:
         """Return how long nothing has come from the source, be it there or not."""

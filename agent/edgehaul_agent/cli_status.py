@@ -9,7 +9,8 @@ import msgspec
 
 from edgehaul.clock import Clock
 from edgehaul.errors import EXIT_OK, DeviceError, EdgeHaulError
-from edgehaul.messages.payloads import ModelState, StreamHealth
+from edgehaul.messages.health import StreamHealth
+from edgehaul.messages.payloads import ModelState
 from edgehaul_agent.health.status import Life, RunningStatus, read_status
 from edgehaul_agent.update.slots import InstalledModel, ModelStore
 from edgehaul_agent.update.tuning import Tuning, VariantTiming
@@ -189,8 +190,24 @@ def _tell_agent(report: AgentReport) -> None:
 def _stream_line(stream: StreamHealth) -> str:
     parts = [
         stream.state,
-        f"{stream.fps:.1f} a second",
+        f"{stream.fps:.1f} a second of {stream.fps_in:.1f}",
         f"latency {stream.latency_p50_ms:.1f} ms (99 %: {stream.latency_p99_ms:.1f} ms)",
         f"{stream.restarts} restarts",
     ]
-    return ", ".join(parts) + (f"; last fault: {stream.fault}" if stream.fault else "")
+    parts += _source_parts(stream)
+    fault = stream.fault or stream.source.last_fault
+    return ", ".join(parts) + (f"; last fault: {fault}" if fault else "")
+
+
+def _source_parts(stream: StreamHealth) -> list[str]:
+    source = stream.source
+    parts = []
+    if source.state:
+        tries = f" ({source.reconnects} reconnects)" if source.reconnects else ""
+        parts.append(f"source {source.state}{tries}")
+    if source.frame_age_s is not None:
+        parts.append(f"last frame {source.frame_age_s:.1f} s ago")
+    if stream.dropped_by:
+        lost = ", ".join(f"{reason} {count}" for reason, count in stream.dropped_by.items())
+        parts.append(f"not looked at: {lost}")
+    return parts

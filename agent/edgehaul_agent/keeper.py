@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 
 from edgehaul.clock import Clock
+from edgehaul.config.addresses import shown_text
 from edgehaul.config.service import SupervisionSection
 from edgehaul.errors import EdgeHaulError, SourceError, SpoolError
-from edgehaul.messages.payloads import StreamHealth, StreamState
+from edgehaul.messages.health import SourceHealth, StreamHealth, StreamState
 from edgehaul_agent.attempt import Attempt
 from edgehaul_agent.health.metrics import LatencyHistogram, StreamMetrics
 from edgehaul_agent.restarts import (
@@ -24,6 +25,7 @@ from edgehaul_agent.restarts import (
     pause_s,
     stall_timeout_s,
 )
+from edgehaul_agent.sources.base import Condition
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +79,8 @@ class Keeper:
         self._is_stopping = False
         self._since_s = 0.0
         self._forgiven_at_s = float("-inf")
+        self._last_fault = ""
+        self._frame_at_s: float | None = None
         self._told = ""
         self._crashes: set[str] = set()
 
@@ -111,9 +115,33 @@ class Keeper:
 
     def _complete(self, health: StreamHealth) -> StreamHealth:
         attempt = self._attempt
-        away = attempt.source_fault() if attempt is not None else ""
-        fault = away or str(self.failure or "")
-        return msgspec.structs.replace(health, state=self.state, fault=fault)
+        condition = attempt.condition() if attempt is not None else None
+        away = condition.last_fault if condition is not None and condition.is_away else ""
+        fault = shown_text(away or str(self.failure or ""))
+        source = self._source(health.source, condition)
+        return msgspec.structs.replace(health, state=self.state, fault=fault, source=source)
+
+    def _source(self, counted: SourceHealth, condition: Condition | None) -> SourceHealth:
+        self._note_source(self._attempt)
+        age_s = None
+        if self._frame_at_s is not None:
+            age_s = round(max(0.0, self._clock.monotonic_s() - self._frame_at_s), 2)
+        return msgspec.structs.replace(
+            counted,
+            state=condition.state if condition is not None else "closed",
+            last_fault=shown_text(self._last_fault),
+            frame_age_s=age_s,
+        )
+
+    def _note_source(self, attempt: Attempt | None) -> None:
+        """Keep what is known of the source over its runs."""
+        if attempt is None:
+            return
+        condition, at_s = attempt.condition(), attempt.frame_at_s()
+        if condition is not None and condition.last_fault:
+            self._last_fault = condition.last_fault
+        if at_s is not None:
+            self._frame_at_s = at_s
 
     # ---- what the supervisor does --------------------------------------------------------
 
@@ -164,6 +192,7 @@ class Keeper:
         self._attempt.start()
 
     def _look_after(self, attempt: Attempt) -> None:
+        self._note_source(attempt)
         if attempt.has_opened and self.state == "starting":
             self.has_opened = True
             self.state = "running"

@@ -108,6 +108,7 @@ class Notices:
         """Return the page for Prometheus."""
         vitals = prometheus.Vitals(
             version=edgehaul.__version__,
+            read_at_s=self._clock.now_s(),
             started_at_s=self._started_at_s,
             machine=self._probe.read(),
             streams={

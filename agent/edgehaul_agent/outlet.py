@@ -9,10 +9,10 @@ from edgehaul.messages.payloads import (
     AnomalyEvent,
     DetectionsData,
     EventData,
-    Happening,
     Lane,
     Placement,
     PositionData,
+    ReadHappening,
 )
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.motion.whereabouts import Locator
@@ -64,7 +64,7 @@ class StreamOutlet:
 
     def event(
         self,
-        event: Happening,
+        event: ReadHappening,
         *,
         captured_at_s: float,
         position: Fix | None = None,

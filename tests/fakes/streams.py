@@ -14,6 +14,7 @@ from edgehaul.messages.payloads import Lane
 from edgehaul.values import Detection, Fix, Frame, Image
 from edgehaul.vision.placement import Placement
 from edgehaul.vision.preprocess import Canvas
+from edgehaul_agent.sources.base import PLAYING, Condition
 
 
 class FakeClock:
@@ -52,7 +53,7 @@ class ListFrames:
         before: Callable[[int], None] = lambda _index: None,
     ) -> None:
         self.bad = len(skip)
-        self.skipped = 0
+        self.skipped = self.strided = 0
         self.given = 0
         self.is_open = False
         self._indices = [index for index in range(count) if index not in skip]
@@ -66,6 +67,10 @@ class ListFrames:
     def __exit__(self, *exception: object) -> None:
         """Close."""
         self.is_open = False
+
+    def condition(self) -> Condition:
+        """Return that it plays."""
+        return PLAYING
 
     def frames(self, wants: Callable[[], bool] = lambda: True) -> Iterator[Frame]:
         """Yield the frames that are wanted."""
@@ -101,6 +106,10 @@ class ListFixes:
 
     def __exit__(self, *exception: object) -> None:
         """Close."""
+
+    def condition(self) -> Condition:
+        """Return that it plays."""
+        return PLAYING
 
     def fixes(self) -> Iterator[Fix]:
         """Yield the fixes."""

@@ -15,6 +15,7 @@ from edgehaul.clock import Clock
 from edgehaul.config.device import StreamConfig
 from edgehaul.config.recordings import VirtualConveyorSource
 from edgehaul.config.service import SupervisionSection
+from edgehaul.messages.health import SourceState
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.values import Detection, Frame
 from edgehaul_agent.attempt import Attempt
@@ -22,7 +23,7 @@ from edgehaul_agent.keeper import Keeper
 from edgehaul_agent.outlet import Outbox, StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline
 from edgehaul_agent.pipeline.workers import WorkerPool
-from edgehaul_agent.sources.base import Wants, always
+from edgehaul_agent.sources.base import Condition, Wants, always
 from edgehaul_agent.supervisor import Supervisor
 from tests.fakes.running import wait_until
 from tests.fakes.streams import FakeClock, MemoryOutbox, ScriptedModel
@@ -40,8 +41,9 @@ class Camera:
     """
 
     def __init__(self, before: Callable[[int], None], stop: threading.Event) -> None:
-        self.bad = self.skipped = 0
-        self.state = "live"
+        self.bad = self.skipped = self.strided = 0
+        self.state: SourceState = "live"
+        self.last_fault = ""
         self.is_open = False
         self.allowed = threading.Semaphore(0)
         self.closing = threading.Event()
@@ -54,6 +56,9 @@ class Camera:
 
     def __exit__(self, *exception: object) -> None:
         self.is_open = False
+
+    def condition(self) -> Condition:
+        return Condition(self.state, self.last_fault)
 
     def frames(self, wants: Wants = always) -> Iterator[Frame]:
         index = 0

@@ -21,7 +21,7 @@ from edgehaul.messages.payloads import CountEvent, EventData
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.values import Detection, Image
 from edgehaul.virtual.conveyor import Conveyor
-from edgehaul.vision.preprocess import Placement
+from edgehaul.vision.placement import Placement
 from edgehaul_agent.media.film import FilmArchive
 from edgehaul_agent.outlet import StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline

@@ -265,7 +265,8 @@ def test_status_tells_of_the_running_agent_and_of_a_dead_one(tmp_path: Path) -> 
         assert "cannot reach the MQTT broker" in agent["status"]["broker"]["fault"]
         text = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
         assert f"agent: running (process {process.pid}" in text
-        assert re.search(r"stream dock: running, \d+\.\d a second, latency", text)
+        assert re.search(r"stream dock: running, \d+\.\d a second of \d+\.\d, latency", text)
+        assert ", source playing, last frame " in text
         process.kill()
         process.wait(30)
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)

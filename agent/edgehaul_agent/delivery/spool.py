@@ -20,7 +20,8 @@ from edgehaul.clock import Clock, SystemClock
 from edgehaul.config.device import SpoolSection
 from edgehaul.errors import SpoolError
 from edgehaul.messages.envelope import Payload
-from edgehaul.messages.payloads import Lane, SpoolHealth
+from edgehaul.messages.health import SpoolHealth
+from edgehaul.messages.payloads import Lane
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul_agent.delivery.draft_queue import DraftQueue
 from edgehaul_agent.delivery.lanes import URGENT

@@ -20,7 +20,7 @@ _NOISE_M = 20.0
 
 
 @dataclass(slots=True)
-class _Speeding:
+class Speeding:
     """Time above a limit."""
 
     limit_mps: float
@@ -44,7 +44,16 @@ class SpeedingWatch:
 
     def __init__(self, settings: DrivingSection) -> None:
         self._settings = settings
-        self._now: _Speeding | None = None
+        self._now: Speeding | None = None
+
+    @property
+    def under_way(self) -> Speeding | None:
+        """Time above a limit that is not over yet."""
+        return self._now
+
+    def resume(self, now: Speeding | None) -> None:
+        """Go on where another watch was."""
+        self._now = now
 
     def update(self, moment: Moment, fences: Sequence[Geofence]) -> Iterator[EventData]:
         """Take the next fix, and the areas that the vehicle is in."""
@@ -59,7 +68,7 @@ class SpeedingWatch:
         is_over = speed_mps > limit_mps + self._settings.tolerance_mps
         if now is None:
             if is_over:
-                self._now = _Speeding(limit_mps, fence, moment, moment, moment.fix)
+                self._now = Speeding(limit_mps, fence, moment, moment, moment.fix)
             return
         if speed_mps <= limit_mps or not (is_over or now.is_told):
             yield from self.close()
@@ -82,7 +91,7 @@ class SpeedingWatch:
         limits = [(f.speed_limit_mps, f.name) for f in fences if f.speed_limit_mps is not None]
         return min(limits) if limits else (self._settings.speed_limit_mps, "")
 
-    def _is_sure(self, now: _Speeding) -> bool:
+    def _is_sure(self, now: Speeding) -> bool:
         lasted_s = now.last.time_s - now.first.time_s
         if now.fixes < _LEAST_FIXES or lasted_s < self._settings.speeding_after_s:
             return False
@@ -91,7 +100,7 @@ class SpeedingWatch:
         return gone_m >= _AGREEING_SHARE * way_m - _NOISE_M
 
 
-def _speeding(now: _Speeding, phase: Literal["start", "end"], at: Fix) -> EventData:
+def _speeding(now: Speeding, phase: Literal["start", "end"], at: Fix) -> EventData:
     event = DrivingEvent(
         manoeuvre="speeding",
         phase=phase,
@@ -120,6 +129,15 @@ class IdlingWatch:
     def __init__(self, after_s: float) -> None:
         self._after_s = after_s
         self._told: Moment | None = None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the vehicle idles, and that has been told."""
+        return self._told is not None
+
+    def resume(self, told: Moment | None) -> None:
+        """Go on where another watch was, which had told standing since this moment."""
+        self._told = told
 
     def update(self, moment: Moment, standing: Moment | None) -> Iterator[EventData]:
         """Take the next fix, and since when the vehicle has stood within a trip."""
@@ -160,8 +178,8 @@ class DrivingWatch:
     """
 
     def __init__(self, settings: DrivingSection) -> None:
-        self._speeding = SpeedingWatch(settings)
-        self._idling = IdlingWatch(settings.idling_after_s)
+        self.speeding = SpeedingWatch(settings)
+        self.idling = IdlingWatch(settings.idling_after_s)
         self._differences = Differences()
         self._pedals = HarshPedals(settings.braking_mps2, settings.acceleration_mps2)
         self._steering = HarshSteering(settings.cornering_mps2)
@@ -176,14 +194,14 @@ class DrivingWatch:
             standing: Since when the vehicle has stood within a trip.
             fences: The areas that it is in.
         """
-        yield from self._speeding.update(moment, fences)
-        yield from self._idling.update(moment, standing)
+        yield from self.speeding.update(moment, fences)
+        yield from self.idling.update(moment, standing)
         yield from self._changed(self._differences.push(moment.fix))
 
     def close(self, last: Moment) -> Iterator[EventData]:
         """End what is under way."""
-        yield from self._speeding.close()
-        yield from self._idling.close(last)
+        yield from self.speeding.close()
+        yield from self.idling.close(last)
         yield from self._changed(self._differences.close())
         yield from self._pedals.close()
         yield from self._steering.close()

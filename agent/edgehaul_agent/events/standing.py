@@ -120,6 +120,19 @@ class StandingJudge:
             return now.fix
         return self._anchor.mean_fix(now, self._origin)
 
+    def resume(self, last: Moment, *, is_moving: bool) -> None:
+        """Go on where another judge was; the time since then is an interval like any other.
+
+        Args:
+            last: Its newest fix.
+            is_moving: What it judged.
+        """
+        self._origin = last.fix
+        here = replaced(last, last.fix)
+        self._window = deque([here])
+        self._anchor.settle(here)
+        self.is_moving, self._moving_since_s = is_moving, last.time_s
+
     def push(self, fix: Fix) -> Change | None:
         """Take the next cleaned fix and return what is now known to have changed."""
         moment = self._added(fix)

@@ -18,7 +18,7 @@ EndedBy = Literal["stop", "gap", "clock", "close"]
 
 
 @dataclass(slots=True)
-class _Trip:
+class Trip:
     """What has added up in a trip, but for the leg under way."""
 
     start: Moment
@@ -59,13 +59,13 @@ class TripMeter:
 
     def __init__(self, settings: TripsSection) -> None:
         self._settings = settings
-        self._trip: _Trip | None = None
+        self._trip: Trip | None = None
         self._last: Moment | None = None
         self._odometer_m = 0.0
 
     @property
     def odometer_m(self) -> float:
-        """Way of all trips that were told, since the start."""
+        """Way of all trips that were told."""
         trip = self._trip
         return self._odometer_m + (self._way_m(trip) if trip and trip.is_told else 0.0)
 
@@ -74,6 +74,26 @@ class TripMeter:
         """Since when the vehicle has stood within a trip; None while it moves or is parked."""
         trip = self._trip
         return trip.leg if trip and not trip.is_moving else None
+
+    @property
+    def driven_m(self) -> float:
+        """Way of the trips that have ended."""
+        return self._odometer_m
+
+    @property
+    def trip(self) -> Trip | None:
+        """The trip under way."""
+        return self._trip
+
+    def resume(self, odometer_m: float, trip: Trip | None, last: Moment | None) -> None:
+        """Go on where another meter was; call it before the first fix.
+
+        Args:
+            odometer_m: Its :attr:`driven_m`.
+            trip: Its trip under way.
+            last: Its last fix.
+        """
+        self._odometer_m, self._trip, self._last = odometer_m, trip, last
 
     def update(self, now: Moment, change: Change | None) -> Iterator[EventData]:
         """Take the next fix, and what it has changed."""
@@ -123,18 +143,18 @@ class TripMeter:
         trip = self._trip
         if trip is None:
             if change.is_moving:
-                self._trip = _Trip(change.since, change.since, change.unseen_m)
+                self._trip = Trip(change.since, change.since, change.unseen_m)
             return
         at = change.since if change.since.time_s >= trip.leg.time_s else trip.leg
         trip.close_leg(at)
         trip.is_moving = change.is_moving
 
-    def _way_m(self, trip: _Trip) -> float:
+    def _way_m(self, trip: Trip) -> float:
         now = self._last
         under_way = now.way_m - trip.leg.way_m if now is not None and trip.is_moving else 0.0
         return trip.distance_m + max(under_way, 0.0)
 
-    def _is_worth_telling(self, trip: _Trip, now: Moment) -> bool:
+    def _is_worth_telling(self, trip: Trip, now: Moment) -> bool:
         lasted_s = now.time_s - trip.start.time_s
         is_long = self._way_m(trip) >= self._settings.least_distance_m
         return is_long and lasted_s >= self._settings.least_duration_s
@@ -155,7 +175,7 @@ class TripMeter:
         yield _told(self._event(trip, at, ended_by), at.fix)
 
     def _event(
-        self, trip: _Trip, end: Moment | None = None, ended_by: Literal["", EndedBy] = ""
+        self, trip: Trip, end: Moment | None = None, ended_by: Literal["", EndedBy] = ""
     ) -> TripEvent:
         started_at = format_utc(trip.start.time_s)
         unseen_m = round(trip.unseen_m, 1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from edgehaul.config.vehicle import TripsSection, VehicleConfig
 from edgehaul.messages.payloads import EventData
 from edgehaul.values import Fix
 from edgehaul_agent.events.driving import DrivingWatch
 from edgehaul_agent.events.geofence import GeofenceWatch
+from edgehaul_agent.events.memory import VehicleMemory
 from edgehaul_agent.events.routes import RouteWatch
 from edgehaul_agent.events.standing import StandingJudge
 from edgehaul_agent.events.trips import TripMeter
@@ -38,8 +40,39 @@ class VehicleRules:
 
     @property
     def odometer_m(self) -> float:
-        """Way driven in all trips since the start."""
+        """Way driven in all trips."""
         return self._trips.odometer_m
+
+    def memory(self) -> VehicleMemory:
+        """Return what another one needs to go on; a copy."""
+        trip, last = self._trips.trip, self._judge.last
+        if trip is None or last is None:
+            return VehicleMemory(odometer_m=self._trips.driven_m)
+        driving = self._driving
+        speeding = driving.speeding.under_way if driving is not None else None
+        return VehicleMemory(
+            odometer_m=self._trips.driven_m,
+            trip=replace(trip),
+            last=last,
+            is_moving=self._judge.is_moving,
+            speeding=replace(speeding) if speeding is not None else None,
+            is_idling=driving is not None and driving.idling.is_told,
+        )
+
+    def resume(self, memory: VehicleMemory) -> None:
+        """Go on where another one was; call it before the first fix.
+
+        What lies between is taken as any pause in the signal is: short ones are bridged, longer
+        ones declared in the trip, and one that is too long has ended it, at its last fix.
+        """
+        trip, last = memory.trip, memory.last
+        self._trips.resume(memory.odometer_m, trip, last)
+        if trip is None or last is None:
+            return
+        self._judge.resume(last, is_moving=memory.is_moving)
+        if self._driving is not None:
+            self._driving.speeding.resume(memory.speeding)
+            self._driving.idling.resume(trip.leg if memory.is_idling else None)
 
     def update(self, fix: Fix) -> Iterator[EventData]:
         """Take the next cleaned fix and yield what is now known to have happened."""

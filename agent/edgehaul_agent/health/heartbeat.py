@@ -10,7 +10,8 @@ from typing import Protocol, Self
 
 from edgehaul.clock import Clock
 from edgehaul.errors import DeliveryError
-from edgehaul.messages.payloads import HealthData, SpoolHealth, StreamHealth
+from edgehaul.messages.health import SpoolHealth, StreamHealth
+from edgehaul.messages.payloads import HealthData
 from edgehaul_agent.health.probe import Probe
 from edgehaul_agent.progress import Progress
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
-from edgehaul.messages.payloads import SpoolHealth, StreamHealth
+from edgehaul.messages.health import SourceState, SpoolHealth, StreamHealth
 from edgehaul_agent.health.metrics import LATENCY_BOUNDS_MS, LatencyHistogram
 from edgehaul_agent.health.probe import MachineReading
 
@@ -32,6 +32,7 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         version: Version of the agent.
         started_at_s: When it started, in seconds since 1970.
+        read_at_s: When the page was asked for, in seconds since 1970.
         machine: Memory, processor time, disk, temperature.
         streams: By name.
         spool: The spool.
@@ -40,6 +41,7 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
 
     version: str
     started_at_s: float
+    read_at_s: float
     machine: MachineReading
     streams: Mapping[str, StreamVitals]
     spool: SpoolHealth
@@ -48,7 +50,7 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
 
 def page(vitals: Vitals) -> str:
     """Return the page."""
-    lines = [*_machine(vitals), *_spool(vitals), *_streams(vitals.streams)]
+    lines = [*_machine(vitals), *_spool(vitals), *_streams(vitals.streams), *_sources(vitals)]
     return "\n".join(lines) + "\n"
 
 
@@ -134,6 +136,41 @@ def _streams(streams: Mapping[str, StreamVitals]) -> Iterator[str]:
     )
     yield from _family("edgehaul_stream_running", "gauge", "Whether the stream runs.", up)
     yield from _latencies(streams)
+
+
+def _sources(vitals: Vitals) -> Iterator[str]:
+    lost, reconnects, states, last = [], [], [], []
+    for name, stream in vitals.streams.items():
+        label, source = ("stream", name), stream.health.source
+        lost += [
+            ((label, ("reason", reason)), float(count))
+            for reason, count in stream.health.dropped_by.items()
+        ]
+        reconnects.append(((label,), float(source.reconnects)))
+        states += [
+            ((label, ("state", state)), float(source.state == state))
+            for state in get_args(SourceState)
+        ]
+        if source.frame_age_s is not None:
+            last.append(((label,), vitals.read_at_s - source.frame_age_s))
+    yield from _family(
+        "edgehaul_stream_frames_lost_total",
+        "counter",
+        "Frames and fixes that no model saw, by reason.",
+        lost,
+    )
+    yield from _family(
+        "edgehaul_source_reconnects_total", "counter", "Tries to connect again.", reconnects
+    )
+    yield from _family(
+        "edgehaul_source_state", "gauge", "1 for what camera or receiver is doing.", states
+    )
+    yield from _family(
+        "edgehaul_source_last_frame_timestamp_seconds",
+        "gauge",
+        "When the last frame or fix came, in seconds since 1970.",
+        last,
+    )
 
 
 def _latencies(streams: Mapping[str, StreamVitals]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -24,7 +24,7 @@ from edgehaul.vision.preprocess import Canvas
 from edgehaul_agent.events.rules import StreamRules
 from edgehaul_agent.gating.hours import HoursGate
 from edgehaul_agent.gating.motion import MotionGate
-from edgehaul_agent.health.metrics import StreamMetrics
+from edgehaul_agent.health.metrics import Reason, StreamMetrics
 from edgehaul_agent.inference.pictures import PictureModel
 from edgehaul_agent.outlet import StreamOutlet
 from edgehaul_agent.pipeline.clips import Clips
@@ -97,7 +97,13 @@ class StreamPipeline:
         self._handover: Handover[_View] = Handover(config.policy, self._seat, clock, config.waiting)
         self.viewfinder: Viewfinder | None = None
         """Where people watch, if anywhere; set it before :meth:`run`."""
-        self.watch = Watch(source, clock, seat=self._seat, handover=self._handover)
+        self.watch = Watch(
+            source.condition,
+            clock,
+            passed_over=lambda: source.skipped + source.bad,
+            seat=self._seat,
+            handover=self._handover,
+        )
         self._canvases = [model.canvas() for _ in range(config.waiting + _IN_FLIGHT)]
         self._hours = HoursGate(config.hours, config.timezone)
         self._motion = MotionGate(config.motion) if config.motion else None
@@ -155,24 +161,30 @@ class StreamPipeline:
         if self._error is not None:
             raise self._error
 
-    def dropped(self) -> int:
-        """Frames refused by policy or stride."""
-        return self._handover.forgotten + self._source.skipped - self._at_other_hours
+    def lost(self) -> Mapping[Reason, int]:
+        """Return the number of frames that the model did not see, by reason."""
+        source, hours = self._source, self._at_other_hours
+        return {
+            "stride": source.strided,
+            # Counted on another thread, a moment later than its parts.
+            "policy": max(0, source.skipped - source.strided - hours),
+            "queue": self._handover.forgotten,
+            "motion": self._motionless,
+            "hours": hours,
+            "undecodable": source.bad,
+            "unusable": self._unusable,
+        }
 
-    def gated(self) -> int:
-        """Frames not looked at because nothing moved, or at that hour."""
-        return self._motionless + self._at_other_hours
-
-    def bad(self) -> int:
-        """Frames that could not be decoded or used."""
-        return self._source.bad + self._unusable
+    def reconnects(self) -> int:
+        """Return how often the camera was tried to connect again."""
+        return self._source.condition().reconnects
 
     # ---- the thread that reads ----------------------------------------------------------
 
     def _read(self, stop: threading.Event) -> None:
         self.watch.reader.working()
         for frame in self._source.frames(lambda: self._wants(stop)):
-            self.watch.reader.working()
+            self.watch.came()
             view = self._view(frame, self._clock.monotonic_s())
             if view is not None:
                 self._canvases += [old.canvas for old in self._handover.put(view)]

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
 from edgehaul.clock import Clock, format_utc
 from edgehaul.config.device import GpsConfig
 from edgehaul.messages.payloads import AnomalyEvent, EventData, ForecastEvent, PositionData
+from edgehaul.messages.vehicle import TripEvent
 from edgehaul.motion.clean import FixCleaner, is_writable
 from edgehaul.motion.kalman import KalmanTracker
 from edgehaul.motion.whereabouts import Locator, RecentFixes
 from edgehaul.values import Fix
 from edgehaul_agent.events.anomalies import AnomalyMerger
 from edgehaul_agent.events.vehicle import VehicleRules
-from edgehaul_agent.health.metrics import StreamMetrics
+from edgehaul_agent.health.metrics import Reason, StreamMetrics
 from edgehaul_agent.inference.traces import Forecast, TraceModel, Verdict
 from edgehaul_agent.outlet import StreamOutlet
+from edgehaul_agent.pipeline.logbook import Logbook
 from edgehaul_agent.pipeline.positions import Replayed
 from edgehaul_agent.pipeline.watch import Watch
 from edgehaul_agent.sources.base import FixSource, live_clock
@@ -59,7 +61,7 @@ class GpsPipeline:
         self.locator: Locator = self._replayed or self.whereabouts
         self.metrics = metrics or StreamMetrics(clock)
         self.metrics.follow(self)
-        self.watch = Watch(source, clock)
+        self.watch = Watch(source.condition, clock, passed_over=source.bad)
         self._config = config
         self._source = source
         self._model = model
@@ -68,6 +70,8 @@ class GpsPipeline:
         self._cleaner = FixCleaner(clock=live_clock(source, clock))
         self._filter = KalmanTracker()
         self._rules = rules or VehicleRules(config.vehicle)
+        self.logbook: Logbook | None = None
+        """Keeps odometer and trip, so that they outlive the agent; set it before :meth:`run`."""
         self._bad = 0
         self._last_published_s: float | None = None
         self._last_fix: Fix | None = None
@@ -103,31 +107,36 @@ class GpsPipeline:
             ModelError: The model failed.
             SpoolError: Results can no longer be stored.
         """
+        if self.logbook is not None and (memory := self.logbook.read()) is not None:
+            self._rules.resume(memory)
         self.watch.reader.working()
         for fix in self._source.fixes():
-            self.watch.reader.working()
-            if fix is not None:
+            if fix is None:
+                self.watch.reader.working()
+            else:
+                self.watch.came()
                 self._take(fix)
             if stop.is_set():
                 break
         self.watch.reader.resting()
         self._tell_anomalies(self._merger.close())
-        self._tell(self._rules.close())
+        if self.logbook is not None and self._source.is_live and stop.is_set():
+            self._keep()  # the vehicle drives on, and so does its trip at the next start
+        else:
+            self._tell(self._rules.close())
+            self._keep()
+        self.watch.reader.resting()
 
-    def dropped(self) -> int:
-        """Fixes refused by policy: none."""
-        return 0
-
-    def gated(self) -> int:
-        """Fixes that nobody wanted: none."""
-        return 0
-
-    def bad(self) -> int:
-        """Rows that are no fix, and fixes without a time or a place.
+    def lost(self) -> Mapping[Reason, int]:
+        """Return the number of rows that are no fix, and of fixes without a time or a place.
 
         Others that are not believed are told as not valid.
         """
-        return self._source.bad() + self._bad
+        return {"undecodable": self._source.bad(), "unusable": self._bad}
+
+    def reconnects(self) -> int:
+        """Return how often the receiver was tried to connect again."""
+        return self._source.condition().reconnects
 
     def _take(self, fix: Fix) -> None:
         if is_writable(fix):
@@ -151,9 +160,37 @@ class GpsPipeline:
             self._tell_forecast(fix, forecasts[-1:])
         if cleaned is not None:
             self._last_fix = fix
-            self._tell(self._rules.update(cleaned))
+            self._follow_vehicle(cleaned)
         self._tell_anomalies(self._merged([a for a in answers if isinstance(a, Verdict)]))
         self.metrics.processed(latency_ms)
+
+    def _follow_vehicle(self, fix: Fix) -> None:
+        """Tell what a fix decides, and remember the vehicle.
+
+        Whenever the agent is killed, no two starts follow each other without an end: a start is
+        remembered before it is told, and may be lost; an end is told before it is remembered, and
+        may be told twice.
+        """
+        told = list(self._rules.update(fix))
+        phases = [getattr(data.event, "phase", "") for data in told]
+        has_ended = any(isinstance(d.event, TripEvent) and d.event.phase == "end" for d in told)
+        is_start = "start" in phases and not has_ended
+        if is_start:
+            self._keep()
+        self._tell(told)
+        if self.logbook is None or is_start:
+            return
+        if "end" in phases:
+            self.logbook.expect_end()
+        elif self.logbook.is_due:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Write down how far the vehicle has come, unless another run does so by now."""
+        if self.logbook is not None and not self.watch.is_given_up:
+            self.watch.reader.resting()  # a disk that stands still is not the receiver's matter
+            self.logbook.save(self._rules.memory())
+            self.watch.reader.working()
 
     def _merged(self, verdicts: list[Verdict]) -> list[AnomalyEvent]:
         events = []

@@ -8,8 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+import msgspec
+
 from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
+from edgehaul.messages.health import SourceState
 from edgehaul.values import Fix, Frame
 
 Wants = Callable[[], bool]
@@ -20,6 +23,32 @@ _BLINK_S = 0.002
 def always() -> bool:
     """Return True: every frame is wanted."""
     return True
+
+
+_AWAY: frozenset[SourceState] = frozenset({"closed", "connecting", "frozen", "waiting"})
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """How a source is.
+
+    Attributes:
+        state: What it is doing.
+        last_fault: What was wrong with it the last time, without credentials; empty for nothing.
+        reconnects: How often it has been tried to connect again.
+    """
+
+    state: SourceState
+    last_fault: str = ""
+    reconnects: int = 0
+
+    @property
+    def is_away(self) -> bool:
+        """Whether nothing is expected of it: it makes its connection by itself."""
+        return self.state in _AWAY
+
+
+PLAYING = Condition("playing")
+"""How a recording is while it is open."""
 
 
 class FrameSource(Protocol):
@@ -33,6 +62,15 @@ class FrameSource(Protocol):
     @property
     def skipped(self) -> int:
         """Number of frames that were passed over undecoded: by stride, or because not wanted."""
+        ...
+
+    @property
+    def strided(self) -> int:
+        """Number of these that the stride has passed over."""
+        ...
+
+    def condition(self) -> Condition:
+        """Return how it is; any thread may ask at any time."""
         ...
 
     def __enter__(self) -> Self:
@@ -76,6 +114,10 @@ class FixSource(Protocol):
     """
 
     is_live: bool
+
+    def condition(self) -> Condition:
+        """Return how it is; any thread may ask at any time."""
+        ...
 
     def __enter__(self) -> Self:
         """Open the source.

@@ -15,7 +15,14 @@ from edgehaul.clock import Clock
 from edgehaul.config.recordings import FileSource
 from edgehaul.errors import SourceError
 from edgehaul.values import Frame, Image
-from edgehaul_agent.sources.base import Pacer, always, recording_start_s, refusals
+from edgehaul_agent.sources.base import (
+    PLAYING,
+    Condition,
+    Pacer,
+    always,
+    recording_start_s,
+    refusals,
+)
 from edgehaul_agent.sources.isolated import IsolatedCapture
 from edgehaul_agent.sources.opencv import Capture, open_capture
 
@@ -54,7 +61,7 @@ class VideoFile:
         stride: int = 1,
     ) -> None:
         self.bad = 0
-        self.skipped = 0
+        self.skipped = self.strided = 0
         self._path = path
         self._stream = stream
         self._clock = clock
@@ -84,6 +91,10 @@ class VideoFile:
             self._capture.release()
             self._capture = None
 
+    def condition(self) -> Condition:
+        """Return that it plays."""
+        return PLAYING
+
     def frames(self, wants: Callable[[], bool] = always) -> Iterator[Frame]:
         """Yield the frames that are wanted.
 
@@ -102,6 +113,7 @@ class VideoFile:
 
         def wanted(index: int) -> bool:
             if index % self._stride:
+                self.strided += 1
                 return False
             # First it is time for the frame, then it is offered: refusals do not hurry a clip.
             pacer.wait_until(index / fps)

@@ -14,7 +14,7 @@ import numpy as np
 from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
 from edgehaul.values import Frame, Image
-from edgehaul_agent.sources.base import always, recording_start_s, refusals
+from edgehaul_agent.sources.base import PLAYING, Condition, always, recording_start_s, refusals
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class ImageFolder:
         self, path: Path, *, stream: str, clock: Clock, interval_s: float = 1.0, stride: int = 1
     ) -> None:
         self.bad = 0
-        self.skipped = 0
+        self.skipped = self.strided = 0
         self._path = path
         self._stream = stream
         self._clock = clock
@@ -73,6 +73,10 @@ class ImageFolder:
         """Forget the list."""
         self._files = []
 
+    def condition(self) -> Condition:
+        """Return that it plays."""
+        return PLAYING
+
     def frames(self, wants: Callable[[], bool] = always) -> Iterator[Frame]:
         """Yield the images.
 
@@ -83,8 +87,10 @@ class ImageFolder:
         start_s = recording_start_s(self._clock, duration_s=duration_s, realtime=False)
         tried = decoded = 0
         for index, file in enumerate(self._files):
-            if index % self._stride or not wants():
+            is_strided = index % self._stride != 0
+            if is_strided or not wants():
                 self.skipped += 1
+                self.strided += is_strided
                 continue
             tried += 1
             image = _read(file)

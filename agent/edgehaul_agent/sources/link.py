@@ -101,6 +101,8 @@ class Link:
     Attributes:
         name: As given.
         trouble: Why nothing comes; empty while something does.
+        last_fault: Why nothing came the last time; empty for no reason.
+        reconnects: How often it has been tried to connect again.
     """
 
     def __init__(  # noqa: PLR0913 - two of them are parts of the protocol, the rest is the link's own
@@ -117,6 +119,8 @@ class Link:
     ) -> None:
         self.name = name
         self.trouble = "no connection yet"
+        self.last_fault = ""
+        self.reconnects = 0
         self._dial = dial
         self._clock = clock
         self._silence_s = silence_s
@@ -149,6 +153,7 @@ class Link:
                 yield None
                 yield from self._heard(outcome)
             yield from self._rest()
+            self.reconnects += 1
 
     def close(self) -> None:
         """Close the connection."""
@@ -194,7 +199,7 @@ class Link:
             _LOGGER.info("%s: receiving", self.name)
 
     def _go_down(self, reason: str) -> None:
-        self.trouble = reason
+        self.trouble = self.last_fault = reason
         if self._is_up is not False:
             self._is_up = False
             _LOGGER.warning("%s: %s; trying again until it is back", self.name, reason)

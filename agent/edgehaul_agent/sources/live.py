@@ -8,20 +8,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 from edgehaul.clock import Clock
 from edgehaul.config.cameras import LiveCamera
 from edgehaul.errors import AuthError, EdgeHaulError, SourceError
+from edgehaul.messages.health import SourceState
 from edgehaul.values import Frame, Image
-from edgehaul_agent.sources.base import always, is_stopping, rested
+from edgehaul_agent.sources.base import Condition, always, is_stopping, rested
 from edgehaul_agent.sources.handover import HandOver
 from edgehaul_agent.sources.timing import Backoff, CaptureTimes
 from edgehaul_agent.sources.watch import PictureWatch
 
 _log = logging.getLogger(__name__)
-
-State = Literal["closed", "connecting", "live", "black", "waiting", "hung"]
 
 _STOP_POLL_S = 0.25
 _STOP_PATIENCE_S = 0.5
@@ -82,6 +81,7 @@ class LiveSource:
     Attributes:
         bad: Frames that could not be decoded.
         skipped: Frames that were not made a picture.
+        strided: Of these, those that the stride has passed over.
         reconnects: How often the camera was connected again after a fault.
         faults: Number of faults so far.
         last_fault: The last one in words; empty for none.
@@ -99,9 +99,9 @@ class LiveSource:
         stride: int = 1,
         persistent: bool = True,
     ) -> None:
-        self.bad = self.skipped = self.reconnects = self.faults = 0
+        self.bad = self.skipped = self.strided = self.reconnects = self.faults = 0
         self.last_fault = ""
-        self.state: State = "closed"
+        self.state: SourceState = "closed"
         self._connect = connect
         self._stream = stream
         self._where = where
@@ -140,6 +140,10 @@ class LiveSource:
     ) -> None:
         """Let go of the camera."""
         self._stop()
+
+    def condition(self) -> Condition:
+        """Return how the camera is."""
+        return Condition(self.state, self.last_fault, self.reconnects)
 
     def frames(self, wants: Callable[[], bool] = always) -> Iterator[Frame]:
         """Yield the frames that are wanted, until the agent stops or the source is closed.
@@ -225,7 +229,8 @@ class LiveSource:
         self._told = str(fault)
         _log.log(level, "stream %s: %s; it is connected again", self._stream, fault)
         self._note(str(fault))
-        self._change("waiting")
+        if self.state != "frozen":  # so that it is seen what is waited for
+            self._change("waiting")
         until_s = self._clock.monotonic_s() + pause_s
         while (left_s := until_s - self._clock.monotonic_s()) > 0:
             self._progress_at_s = self._clock.monotonic_s()
@@ -247,8 +252,10 @@ class LiveSource:
             captured_at_s = self._times.captured_at_s(timestamp_s, now_s=self._clock.now_s())
             index = self._taken
             self._taken += 1
-            if index % self._stride or not self._handover.is_awaited or not self._wants():
+            is_strided = index % self._stride != 0
+            if is_strided or not self._handover.is_awaited or not self._wants():
                 self.skipped += 1
+                self.strided += is_strided
                 continue
             image = link.retrieve()
             if self._is_good(image) and image is not None:
@@ -278,6 +285,7 @@ class LiveSource:
         now_s = self._clock.monotonic_s()
         sight = self._watch.look(image, now_s=now_s)
         if sight == "frozen":
+            self._change("frozen")
             raise SourceError("the picture is frozen", where=self._where)
         if sight == "black":
             self._change("black")
@@ -286,7 +294,7 @@ class LiveSource:
         if sight == "moving" and now_s - since_s > _STEADY_S:
             self._backoff.reset()
 
-    def _change(self, state: State) -> None:
+    def _change(self, state: SourceState) -> None:
         """Note the state, and tell what an operator has to know, once."""
         former, self.state = self.state, state
         if former == state:

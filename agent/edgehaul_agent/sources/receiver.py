@@ -11,12 +11,16 @@ import msgspec
 
 from edgehaul.clock import Clock, format_utc
 from edgehaul.errors import SourceError
+from edgehaul.messages.health import SourceState
 from edgehaul.motion.rollover import believable_s
 from edgehaul.values import Fix
+from edgehaul_agent.sources.base import Condition
 from edgehaul_agent.sources.link import Link
 
 _LOGGER = logging.getLogger(__name__)
 
+_SEARCHING_AFTER_S = 5.0
+"""Slow receivers give a position every few seconds."""
 _LOST_AFTER_S = 60.0
 """A vehicle drives through a tunnel in less; what takes longer is worth a line in the log."""
 
@@ -87,6 +91,8 @@ class Receiver:
         self._refused = 0
         self._is_lost = False
         self._position_at_s = 0.0
+        self._has_position = False
+        self._lost_for = ""
         self._told: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -101,6 +107,14 @@ class Receiver:
     ) -> None:
         """Close the connection."""
         self._link.close()
+
+    def condition(self) -> Condition:
+        """Return how the receiver is."""
+        link = self._link
+        state: SourceState = "live" if self._has_position else "searching"
+        if link.trouble:
+            state = "waiting" if link.last_fault else "connecting"
+        return Condition(state, link.last_fault or self._lost_for, link.reconnects)
 
     def fixes(self) -> Iterator[Fix | None]:
         """Yield the fixes; None at least four times a second while there is none.
@@ -163,13 +177,19 @@ class Receiver:
         now_s = self._clock.monotonic_s()
         if has_position:
             self._position_at_s = now_s
+            self._has_position = True
             if self._is_lost:
                 self._is_lost = False
                 _LOGGER.info("%s: has a position again", self._link.name)
-        elif not self._is_lost and not self._link.trouble:
+            return
+        if now_s - self._position_at_s >= _SEARCHING_AFTER_S:
+            self._has_position = False
+        if not self._is_lost and not self._link.trouble:
             self._is_lost = now_s - self._position_at_s >= _LOST_AFTER_S
             if self._is_lost:
-                _LOGGER.warning("%s: %s; %s", self._link.name, *self._lack())
+                lack = self._lack()
+                self._lost_for = lack.message
+                _LOGGER.warning("%s: %s; %s", self._link.name, *lack)
 
     def _lack(self) -> Lack:
         if self._link.trouble:

@@ -12,7 +12,7 @@ from edgehaul.clock import Clock
 from edgehaul.errors import SourceError
 from edgehaul.motion.fixes import read_trace_counted
 from edgehaul.values import Fix
-from edgehaul_agent.sources.base import paced, refusals
+from edgehaul_agent.sources.base import PLAYING, Condition, paced, refusals
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -62,6 +62,10 @@ class TraceFile:
     ) -> None:
         """Forget the fixes."""
         self._fixes = ()
+
+    def condition(self) -> Condition:
+        """Return that it plays."""
+        return PLAYING
 
     def fixes(self) -> Iterator[Fix]:
         """Yield the fixes, sorted by time."""

@@ -12,7 +12,7 @@ from edgehaul.config.recordings import VirtualConveyorSource, VirtualTruckSource
 from edgehaul.values import Fix, Frame
 from edgehaul.virtual.conveyor import Conveyor
 from edgehaul.virtual.truck import TruckTrip
-from edgehaul_agent.sources.base import Pacer, always, paced, recording_start_s
+from edgehaul_agent.sources.base import PLAYING, Condition, Pacer, always, paced, recording_start_s
 
 
 class VirtualCamera:
@@ -29,7 +29,7 @@ class VirtualCamera:
         self, config: VirtualConveyorSource, *, stream: str, clock: Clock, stride: int = 1
     ) -> None:
         self.bad = 0
-        self.skipped = 0
+        self.skipped = self.strided = 0
         self._config = config
         self._stream = stream
         self._clock = clock
@@ -50,6 +50,10 @@ class VirtualCamera:
     ) -> None:
         """Do nothing: there is nothing to close."""
 
+    def condition(self) -> Condition:
+        """Return that it plays."""
+        return PLAYING
+
     def frames(self, wants: Callable[[], bool] = always) -> Iterator[Frame]:
         """Yield the frames."""
         config = self._config
@@ -59,8 +63,10 @@ class VirtualCamera:
         pacer = Pacer(self._clock, realtime=config.realtime)
         for index in range(config.frames) if config.frames else itertools.count():
             pacer.wait_until(index / config.fps)
-            if index % self._stride or not wants():
+            is_strided = index % self._stride != 0
+            if is_strided or not wants():
                 self.skipped += 1
+                self.strided += is_strided
                 continue
             image = self._conveyor.frame(index).image
             yield Frame(self._stream, index, start_s + index / config.fps, image)
@@ -92,6 +98,10 @@ class VirtualReceiver:
         trace: TracebackType | None,
     ) -> None:
         """Do nothing: there is nothing to close."""
+
+    def condition(self) -> Condition:
+        """Return that it plays."""
+        return PLAYING
 
     def fixes(self) -> Iterator[Fix]:
         """Yield the fixes."""

@@ -20,12 +20,18 @@ Head = Literal[
     "nanodet",
     "ssd",
     "yunet",
+    "end2end",
+    "ssd_tf",
+    "torchvision",
     "edgehaul",
     "sequence",
     "autoencoder",
     "anomaly",
     "regress",
 ]
+
+OutputTensor = Literal["boxes", "classes", "scores", "count", "other"]
+"""What an output of a model holds that chooses its boxes itself."""
 
 FixFilter = Literal["none", "kalman"]
 
@@ -137,15 +143,21 @@ class OutputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a model's output tensors become detections, classes or scores.
 
     Attributes:
-        head: Form of the outputs; ``edgehaul.vision.decode`` says what each one holds.
+        head: Form of the outputs; ``edgehaul.vision.heads`` and ``.selected`` say what each one
+            holds.
         labels: Names of the classes, by index.
         score_threshold: Detections below it are dropped; for ``autoencoder``, ``anomaly`` and
             ``sequence`` the score from which an anomaly is reported.
-        iou_threshold: Overlap above which the lower-scoring of two boxes is dropped.
+        iou_threshold: Overlap above which the lower-scoring of two boxes is dropped; nothing is
+            dropped of models that choose their boxes themselves.
         max_detections: Most detections kept for one picture.
         class_agnostic: Whether boxes of different classes suppress each other.
         strides: Pixels of input for each cell of a grid head, fine to coarse; empty means
             the head's own default.
+        tensors: For ``ssd_tf`` and ``torchvision``: what each output holds, in the model's order;
+            empty means boxes, classes, scores and, where there is one, their count.
+        first_class: For the same: the number of the first label; 0 where no class stands for the
+            background.
         normal_label: For ``sequence``: the label that is no anomaly.
         horizon_s: For ``regress``: how far ahead the answer lies; ``labels`` name its values.
     """
@@ -157,6 +169,8 @@ class OutputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_detections: int = 100
     class_agnostic: bool = False
     strides: tuple[int, ...] = ()
+    tensors: tuple[OutputTensor, ...] = ()
+    first_class: int = 1
     normal_label: str = ""
     horizon_s: float = 0.0
 
@@ -168,6 +182,12 @@ class OutputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("max_detections must be at least 1")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels must differ from each other")
+        named = [name for name in self.tensors if name != "other"]
+        is_whole = {"boxes", "classes", "scores"} <= {*named} and len({*named}) == len(named)
+        if self.tensors and not is_whole:
+            raise ValueError("tensors must name boxes, classes and scores, each once")
+        if self.first_class < 0:
+            raise ValueError("first_class must not be negative")
 
 
 class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

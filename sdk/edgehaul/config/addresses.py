@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import SplitResult, urlsplit
 
 _FIRST_PRINTABLE = "!"
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+_LONGEST_TEXT = 300
 
 
 def require_url(url: str, *, schemes: tuple[str, ...]) -> None:
@@ -35,6 +38,15 @@ def shown_url(url: str) -> str:
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     port = "" if parts.port is None else f":{parts.port}"
     return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def shown_text(text: str) -> str:
+    """Return a fault as it may be sent: its addresses as `shown_url` shows them, and not too long.
+
+    What libraries say of an address repeats it whole, with all that it holds.
+    """
+    shown = _ADDRESS.sub(lambda found: shown_url(found[0]), text)
+    return shown if len(shown) <= _LONGEST_TEXT else shown[: _LONGEST_TEXT - 1] + "…"
 
 
 def _split(url: str) -> SplitResult | None:

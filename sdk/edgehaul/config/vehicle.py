@@ -43,6 +43,9 @@ class TripsSection(Section, frozen=True):
         gap_ends_after_s: A gap so long ends the trip, at the last fix before it.
         least_distance_m: A trip is told once it is so long: what is shorter is no trip.
         least_duration_s: The same in time.
+        save_every_s: During a trip odometer and trip are written to the disk so often: a power
+            cut loses no more of them. After a restart the trip goes on, with what lies between as
+            a pause in the signal. A recording without ``realtime`` keeps nothing.
     """
 
     stop_after_s: Annotated[float, Meta(ge=10, le=_DAY_S)] = 300.0
@@ -50,6 +53,7 @@ class TripsSection(Section, frozen=True):
     gap_ends_after_s: Annotated[float, Meta(ge=2, le=_DAY_S)] = 600.0
     least_distance_m: Annotated[float, Meta(ge=0, le=100_000)] = 50.0
     least_duration_s: Seconds = 10.0
+    save_every_s: Annotated[float, Meta(ge=1, le=3600)] = 10.0
 
     def __post_init__(self) -> None:
         """Refuse a gap that ends a trip before it is a gap."""

@@ -60,7 +60,9 @@ _DESCRIPTION = f"""\
 One contract for video, GPS, health and updates. Messages are JSON with the attribute
 names of CloudEvents 1.0. `sequence` counts the messages of one `epoch` from 1 without
 holes: what a device cannot deliver it declares in a `gap` message. Readers ignore fields
-that they do not know. Each parameter of an address fits `{NAME_PATTERN}`."""
+that they do not know, and give kinds of payloads (`kind`) and of events (`type`) that they do
+not know with all their fields; within a major version the contract grows by these alone. Each
+parameter of an address fits `{NAME_PATTERN}`."""
 
 
 def asyncapi_document(definitions: dict[str, dict[str, Any]]) -> str:

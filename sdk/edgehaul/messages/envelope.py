@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -19,6 +19,7 @@ from edgehaul.messages.payloads import (
     StateData,
     UpdateData,
 )
+from edgehaul.messages.unknown import UnknownData
 
 ClockQuality = Literal["synchronized", "holdover", "unsynchronized"]
 
@@ -34,6 +35,13 @@ Payload = (
     | CommandData
     | CommandResultData
 )
+"""All that is written."""
+
+if TYPE_CHECKING:
+    ReadPayload = Payload | UnknownData
+    """What a reader may meet."""
+else:
+    ReadPayload = Payload
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -46,7 +54,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
         type: Kind of payload, ``edgehaul.{kind}.v1``; the payload's own ``kind`` decides.
         time: Capture time of what is reported, RFC 3339 in UTC.
         subject: Stream (or model, or command) that it is about.
-        data: The payload.
+        data: The payload; readers may meet kinds that they do not know.
         sequence: Number of the message within its epoch, from 1 without holes; 0 for
             messages that are not counted (``state``, ``ack``, ``command``).
         epoch: Identity of the spool that numbered it; a new one starts at sequence 1.
@@ -61,7 +69,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     type: str
     time: str
     subject: str = ""
-    data: Payload
+    data: ReadPayload
     sequence: SequenceNumber = 0
     epoch: str = ""
     recordedtime: str = ""

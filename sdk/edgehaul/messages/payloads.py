@@ -1,12 +1,19 @@
-"""What messages carry. Readers ignore fields they do not know, so the contract can grow."""
+"""What messages carry.
+
+The contract grows by fields and by kinds: readers ignore fields that they do not know, and give
+kinds that they do not know as :mod:`edgehaul.messages.unknown` says. A closed list of words, such
+as the phases of a trip, does not grow: what would need a new word is a new kind or field.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from edgehaul.geometry import Box, Point
+from edgehaul.messages.health import SpoolHealth, StreamHealth
+from edgehaul.messages.unknown import UnknownEvent
 from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
 from edgehaul.messages.zone_events import (
     DockEvent,
@@ -21,7 +28,6 @@ DeviceStatus = Literal["online", "stopped", "offline"]
 AcknowledgeMode = Literal["collector", "puback"]
 Lane = Literal["alarm", "event", "telemetry", "media"]
 TrackPhase = Literal["new", "update", "end"]
-StreamState = Literal["starting", "running", "waiting", "ended", "failed"]
 SequenceNumber = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """What a database's integer column holds; a larger or negative number is no message of ours."""
 
@@ -203,6 +209,13 @@ Happening = (
 )
 """All that can happen."""
 
+if TYPE_CHECKING:
+    ReadHappening = Happening | UnknownEvent
+    """What a reader may meet."""
+else:
+    # Only `codec.decode` makes the other one: it has no form of its own to be written in.
+    ReadHappening = Happening
+
 
 PlacementSource = Literal["measured", "interpolated", "extrapolated"]
 
@@ -226,7 +239,7 @@ class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
     """Something happened.
 
     Attributes:
-        event: What happened.
+        event: What happened; readers may meet kinds that they do not know.
         position: Where the device was at that time, where known.
         placement: How that position was got; none where it is a receiver's own fix.
         snapshot: File of its picture below the device's root, where one was taken. It is written
@@ -234,7 +247,7 @@ class EventData(_Payload, frozen=True, kw_only=True, tag="event"):
         clip: File of its clip, likewise, written when that has ended; close events share one.
     """
 
-    event: Happening
+    event: ReadHappening
     position: Fix | None = None
     placement: Placement | None = None
     snapshot: str = ""
@@ -251,62 +264,6 @@ class PositionData(_Payload, frozen=True, kw_only=True, tag="position"):
 
     fix: Fix
     valid: bool = True
-
-
-class StreamHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """Counters of one stream since start.
-
-    Attributes:
-        frames: Frames (or fixes) read.
-        processed: Of these, those that a model saw.
-        dropped: Of these, those refused by the frame policy.
-        gated: Of these, those not looked at because nothing moved, or at that hour.
-        bad: Frames that could not be decoded, fixes without a time or a place; never fatal.
-        fps: Processed per second over the last interval.
-        latency_p50_ms: Median time from source to result over the last interval.
-        latency_p99_ms: 99th percentile of the same.
-        state: What the stream is doing: ``waiting`` is between a failure and the next try,
-            ``failed`` is for good.
-        restarts: How often it was started again after it failed or hung.
-        fault: Why its camera is away now; or else why it was started again the last time, or
-            cannot run; empty for no reason.
-        snapshots_lost: Pictures of events that the disk had no time or room for.
-        clips: Clips of events that were written.
-        clips_lost: Clips that were not, for want of time or room.
-    """
-
-    frames: int = 0
-    processed: int = 0
-    dropped: int = 0
-    gated: int = 0
-    bad: int = 0
-    fps: float = 0.0
-    latency_p50_ms: float = 0.0
-    latency_p99_ms: float = 0.0
-    state: StreamState = "running"
-    restarts: int = 0
-    fault: str = ""
-    snapshots_lost: int = 0
-    clips: int = 0
-    clips_lost: int = 0
-
-
-class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """State of the durable spool.
-
-    Attributes:
-        pending: Messages not yet acknowledged.
-        pending_bytes: Their size.
-        produced: Messages numbered in this epoch.
-        declared_lost: Messages declared in ``gap`` records in this epoch.
-        write_errors: Commits that failed since start, such as on a full disk.
-    """
-
-    pending: int = 0
-    pending_bytes: int = 0
-    produced: int = 0
-    declared_lost: int = 0
-    write_errors: int = 0
 
 
 class HealthData(_Payload, frozen=True, kw_only=True, tag="health"):

@@ -10,6 +10,9 @@ import msgspec
 class TripEvent(msgspec.Struct, frozen=True, kw_only=True, tag="trip"):
     """A trip began or ended; the message's position is where.
 
+    No two starts follow each other without an end, also where the agent is killed; then a start may
+    be missing, and an end may come twice, with the same ``started_at``: the later one counts.
+
     Attributes:
         phase: ``start`` or ``end``; both are told when they are sure, with the time that they
             happened.
@@ -26,7 +29,8 @@ class TripEvent(msgspec.Struct, frozen=True, kw_only=True, tag="trip"):
         mean_speed_mps: Distance by time in motion.
         unseen_m: Straight distance from where the vehicle was last seen to where the trip
             starts; more than noise where it was moved without a signal.
-        odometer_m: Way driven in all trips since the agent started, this one included.
+        odometer_m: Way driven in all trips, this one included; it outlives the agent's restarts,
+            but for recordings.
         ended_by: Why it ended: the vehicle ``stop`` ped, a ``gap`` in the signal, a jump of the
             ``clock``, or the ``close`` of the data.
     """

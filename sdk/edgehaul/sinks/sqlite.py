@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-import msgspec
-
 from edgehaul.errors import DeliveryError
 from edgehaul.sinks.base import DeclaredGap, StoredRun
 from edgehaul.subscriber.client import ReceivedMessage
@@ -74,7 +72,9 @@ SELECT source, epoch, MIN(sequence), MAX(sequence) FROM (
 ) GROUP BY source, epoch, island
 """
 _GAPS = """
-SELECT source, epoch, json_extract(data, '$.first_sequence'), json_extract(data, '$.last_sequence')
+SELECT source, epoch,
+       CAST(json_extract(data, '$.first_sequence') AS INTEGER),
+       CAST(json_extract(data, '$.last_sequence') AS INTEGER)
 FROM messages WHERE type = 'edgehaul.gap.v1'
 """
 
@@ -83,7 +83,8 @@ class SqliteSink:
     """Stores messages in the table ``messages``, each counted message once.
 
     The views ``detections`` (a row for each object), ``counts`` and ``anomalies`` take the
-    usual questions.
+    usual questions. The column ``data`` has the payload as it was sent, fields and kinds of a
+    newer version among it.
 
     Args:
         path: The file; made where it is missing.
@@ -163,5 +164,5 @@ def _row(message: ReceivedMessage) -> tuple[object, ...]:
         envelope.recordedtime,
         envelope.historical,
         message.topic,
-        msgspec.json.encode(envelope.data).decode(),
+        message.data_json().decode(),
     )

@@ -17,6 +17,7 @@ from typing import Self
 import msgspec
 
 from edgehaul.clock import Clock, SystemClock
+from edgehaul.decoding import UNREADABLE_JSON
 from edgehaul.errors import AuthError, BrokerError, MessageError, UsageError
 from edgehaul.messages.codec import decode
 from edgehaul.messages.envelope import Envelope
@@ -58,6 +59,15 @@ class ReceivedMessage(msgspec.Struct, frozen=True):
         on_one_line = msgspec.json.format(self.content, indent=-1)
         line = {"topic": self.topic, "message": msgspec.Raw(on_one_line)}
         return msgspec.json.encode(line)
+
+    def data_json(self) -> bytes:
+        """Return the payload as it was sent, also what this version does not know of it."""
+        try:
+            sent = msgspec.json.decode(self.content)["data"]
+        except UNREADABLE_JSON:
+            # A number that nothing can hold, in a field that nobody knows.
+            sent = self.envelope.data
+        return msgspec.json.encode(sent)
 
 
 class Subscriber:

@@ -1,6 +1,7 @@
 """From a model's raw outputs to detections in the original picture, or to classes.
 
-What each head's tensors hold is written in :mod:`edgehaul.vision.heads`.
+What each head's tensors hold is written in :mod:`edgehaul.vision.heads` and
+:mod:`edgehaul.vision.selected`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from edgehaul.vision.heads import HEADS, Candidates, softmax
 from edgehaul.vision.nms import nms
 from edgehaul.vision.outputs import AnswerCheck, check_answer, check_outputs
 from edgehaul.vision.placement import Placement
+from edgehaul.vision.selected import SELECTED_HEADS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,11 +85,11 @@ def decoder_for(spec: ModelSpec) -> Decoder:
         SpecMismatchError: The spec is not that of a detector.
     """
     canvas, output = spec.input, spec.output
-    head = HEADS.get(output.head)
+    head = (HEADS | SELECTED_HEADS).get(output.head)
     if head is None or not isinstance(canvas, ImageInput):
         raise SpecMismatchError(
             f"head {output.head!r} gives no boxes",
-            remedy=f"detectors have one of: {', '.join(sorted(HEADS))}",
+            remedy=f"detectors have one of: {', '.join(sorted(HEADS | SELECTED_HEADS))}",
         )
 
     check = AnswerCheck(spec)
@@ -130,6 +132,9 @@ def _finish(found: Candidates, placement: Placement, spec: OutputSpec) -> Detect
         best = np.argsort(-found.scores[usable], kind="stable")[:MAX_CANDIDATES]
         usable = usable[best]
     boxes, scores, class_ids = boxes[usable], found.scores[usable], found.class_ids[usable]
+    if spec.head in SELECTED_HEADS:
+        kept = np.argsort(-scores, kind="stable")[: spec.max_detections]
+        return Detections(boxes[kept], scores[kept], class_ids[kept])
     kept = nms(
         boxes,
         scores,

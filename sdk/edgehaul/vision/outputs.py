@@ -11,7 +11,7 @@ from math import prod
 from os import PathLike
 from typing import TYPE_CHECKING, NoReturn
 
-from edgehaul.bundle.spec import ImageInput, ModelSpec
+from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputTensor
 from edgehaul.errors import SpecMismatchError
 from edgehaul.vision.heads import (
     BOX_VALUES,
@@ -22,6 +22,7 @@ from edgehaul.vision.heads import (
     grid,
     yolov8_is_channels_first,
 )
+from edgehaul.vision.selected import END2END_VALUES, tensor_places
 
 if TYPE_CHECKING:
     from typing import Any
@@ -32,6 +33,7 @@ Dimension = int | str | None
 Shape = tuple[Dimension, ...]
 
 _DETECTOR_AXES = 3
+_PARTS: tuple[OutputTensor, ...] = ("boxes", "classes", "scores")
 _NUMBER_KINDS = "biuf"
 
 
@@ -301,15 +303,49 @@ def _check_yunet(outputs: _Outputs) -> None:
     outputs.need_grid(None if None in rows else sum(n for n in rows if n) // YUNET_OUTPUTS)
 
 
+def _check_end2end(outputs: _Outputs) -> None:
+    outputs.need(1, axes=_DETECTOR_AXES, holding="1xNx6: box, score, class")
+    outputs.need_equal(outputs.shapes[0][2], END2END_VALUES, "values for each box")
+
+
+def _check_ssd_tf(outputs: _Outputs) -> None:
+    _check_parts(outputs, (1,), "boxes 1xNx4, classes 1xN and scores 1xN")
+
+
+def _check_torchvision(outputs: _Outputs) -> None:
+    _check_parts(outputs, (), "boxes Nx4, classes N and scores N")
+
+
+def _check_parts(outputs: _Outputs, begin: tuple[int, ...], holding: str) -> None:
+    """Check boxes, classes and scores that are outputs of their own."""
+    places = tensor_places(outputs.spec.output)
+    wanted = [places[name] for name in _PARTS]
+    if max(wanted) >= len(outputs.shapes):
+        outputs.refuse(f"{max(wanted) + 1} outputs ({holding})")
+    boxes, *rest = (outputs.shapes[place] for place in wanted)
+    axes = len(begin) + 1
+    if len(boxes) != axes + 1 or any(len(shape) != axes for shape in rest):
+        outputs.refuse(holding)
+    if begin and outputs.real and any(shape[0] != 1 for shape in (boxes, *rest)):
+        outputs.refuse(f"one answer for one input ({holding})")
+    outputs.need_equal(boxes[-1], BOX_VALUES, "values for each box")
+    rows = boxes[axes - 1]
+    for shape in rest if rows is not None else ():
+        outputs.need_equal(shape[-1], rows or 0, "rows of classes and scores")
+
+
 _CHECKS: dict[str, Callable[[_Outputs], None]] = {
     "anomaly": _check_anomaly,
     "autoencoder": _check_autoencoder,
     "classify": _check_values,
     "edgehaul": _check_edgehaul,
+    "end2end": _check_end2end,
     "nanodet": _check_nanodet,
     "regress": _check_regress,
     "sequence": _check_values,
     "ssd": _check_ssd,
+    "ssd_tf": _check_ssd_tf,
+    "torchvision": _check_torchvision,
     "yolov5": _check_yolov5,
     "yolov8": _check_yolov8,
     "yolox": _check_yolox,

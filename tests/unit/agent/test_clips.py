@@ -26,7 +26,7 @@ from edgehaul.geometry import Box, Line, Point
 from edgehaul.messages.payloads import CountEvent, EventData, TrackEvent
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.values import Detection, Frame, Image
-from edgehaul.vision.preprocess import Placement
+from edgehaul.vision.placement import Placement
 from edgehaul_agent.assembly import Assembly
 from edgehaul_agent.checks import check_device
 from edgehaul_agent.health.metrics import StreamMetrics

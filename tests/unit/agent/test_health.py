@@ -6,22 +6,20 @@ from pathlib import Path
 import pytest
 
 from edgehaul.errors import SpoolError
-from edgehaul.messages.payloads import HealthData, SpoolHealth
+from edgehaul.messages.health import SpoolHealth
+from edgehaul.messages.payloads import HealthData
 from edgehaul_agent.health.heartbeat import Heartbeat
-from edgehaul_agent.health.metrics import StreamMetrics
+from edgehaul_agent.health.metrics import Reason, StreamMetrics
 from edgehaul_agent.health.probe import LinuxProbe, MachineReading
 from tests.fakes.streams import FakeClock
 
 
 class SomeLosses:
-    def dropped(self) -> int:
-        return 3
+    def lost(self) -> dict[Reason, int]:
+        return {"stride": 1, "policy": 2, "motion": 0, "undecodable": 2}
 
-    def gated(self) -> int:
-        return 0
-
-    def bad(self) -> int:
-        return 2
+    def reconnects(self) -> int:
+        return 4
 
 
 class ScriptedProbe:
@@ -40,12 +38,15 @@ def test_metrics_count_all_and_measure_the_last_interval() -> None:
     clock.sleep(10)
     health = metrics.take()
     assert (health.frames, health.processed, health.dropped, health.bad) == (105, 100, 3, 2)
-    assert health.fps == 10.0
+    assert health.dropped_by == {"stride": 1, "policy": 2, "undecodable": 2}
+    assert (health.fps, health.fps_in) == (10.0, 10.5)
+    assert health.source.reconnects == 4
     assert health.latency_p50_ms == pytest.approx(50.5)
     assert health.latency_p99_ms == pytest.approx(99.01)
     clock.sleep(10)
     health = metrics.take()
     assert (health.processed, health.fps, health.latency_p99_ms) == (100, 0.0, 0.0)
+    assert health.fps_in == 0.0
     total = metrics.total()
     assert (total.frames, total.fps, total.latency_p50_ms) == (105, 5.0, 50.5)
 

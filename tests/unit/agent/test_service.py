@@ -11,6 +11,7 @@ import sys
 import time
 from http import HTTPStatus
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -21,9 +22,10 @@ from edgehaul.config.device import DeviceConfig, MqttSection
 from edgehaul.config.loader import load_text
 from edgehaul.config.service import MetricsSection
 from edgehaul.errors import ConfigError, DeviceError, UsageError
-from edgehaul.messages.payloads import HealthData, SpoolHealth, StreamHealth
+from edgehaul.messages.health import SourceHealth, SourceState, SpoolHealth, StreamHealth
+from edgehaul.messages.payloads import HealthData
 from edgehaul_agent.health import prometheus
-from edgehaul_agent.health.metrics import LATENCY_BOUNDS_MS, StreamMetrics
+from edgehaul_agent.health.metrics import LATENCY_BOUNDS_MS, Reason, StreamMetrics
 from edgehaul_agent.health.probe import MachineReading
 from edgehaul_agent.health.server import Page, PageServer, is_foreign
 from edgehaul_agent.health.status import (
@@ -180,20 +182,19 @@ class NoLosses:
     def __init__(self, dropped: int = 0, bad: int = 0) -> None:
         self._counts = (dropped, bad)
 
-    def dropped(self) -> int:
-        return self._counts[0]
+    def lost(self) -> dict[Reason, int]:
+        dropped, bad = self._counts
+        return {"queue": dropped, "hours": 4, "unusable": bad}
 
-    def gated(self) -> int:
-        return 4
-
-    def bad(self) -> int:
-        return self._counts[1]
+    def reconnects(self) -> int:
+        return 2
 
 
 def vitals(streams: dict[str, StreamMetrics], **machine: float) -> prometheus.Vitals:
     return prometheus.Vitals(
         version="1.2",
         started_at_s=1.7e9,
+        read_at_s=1.8e9,
         machine=MachineReading(cpu_s=3.5, rss_mb=50, disk_free_mb=10, **machine),
         streams={n: prometheus.StreamVitals(m.total(), m.histogram()) for n, m in streams.items()},
         spool=SpoolHealth(pending=4, pending_bytes=400, produced=9, declared_lost=1),
@@ -225,6 +226,24 @@ def test_the_page_has_every_counter() -> None:
     assert page["process_cpu_seconds_total"][()] == 3.5
     assert page["edgehaul_temperature_celsius"][()] == 41.5
     assert page["edgehaul_broker_connected"][()] == 1
+
+
+def test_the_page_tells_of_each_source() -> None:
+    source = SourceHealth(state="black", reconnects=3, frame_age_s=2.5)
+    health = StreamHealth(dropped_by={"policy": 7, "hours": 1}, source=source)
+    stream = prometheus.StreamVitals(health, StreamMetrics(FakeClock()).histogram())
+    told = msgspec.structs.replace(vitals({}), streams={"dock": stream})
+    page = parse(prometheus.page(told))
+    dock = ("stream", "dock")
+    states = page["edgehaul_source_state"]
+    assert {dict(labels)["state"] for labels in states} == set(get_args(SourceState))
+    assert [labels for labels, value in states.items() if value] == [(dock, ("state", "black"))]
+    assert page["edgehaul_source_reconnects_total"][(dock,)] == 3
+    assert page["edgehaul_source_last_frame_timestamp_seconds"][(dock,)] == 1.8e9 - 2.5
+    assert page["edgehaul_stream_frames_lost_total"] == {
+        (dock, ("reason", "policy")): 7,
+        (dock, ("reason", "hours")): 1,
+    }
 
 
 def test_a_page_without_streams_is_one_too() -> None:
@@ -259,6 +278,8 @@ def test_counters_go_on_with_another_run() -> None:
     health = metrics.total()
     assert (health.frames, health.processed, health.dropped, health.bad) == (17, 1, 7, 1)
     assert health.gated == 8
+    assert health.dropped_by == {"queue": 7, "hours": 8, "unusable": 1}
+    assert health.source.reconnects == 4
 
 
 # ---- the server ---------------------------------------------------------------------------

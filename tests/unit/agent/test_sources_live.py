@@ -259,7 +259,9 @@ def test_only_what_is_wanted_is_made_a_picture() -> None:
 
     with made(camera, clock, stride=3) as source:
         frames = list(islice(source.frames(wants), 10))
+        strided = source.strided
     assert all(frame.index % 3 == 0 for frame in frames)
+    assert 2 / 3 * frames[-1].index <= strided < source.skipped
     assert len(asked) >= 20
     (link,) = camera.links
     assert link.retrieved <= len(asked) // 2
@@ -269,9 +271,14 @@ def test_only_what_is_wanted_is_made_a_picture() -> None:
 def test_a_frozen_camera_is_connected_again() -> None:
     clock = FakeClock()
     camera = Camera(clock, iter([noise(1)] * 1000), moving())
+    states = set()
     with made(camera, clock) as source:
-        frames = list(islice(source.frames(), 40))
+        frames = []
+        for frame in islice(source.frames(), 40):
+            frames.append(frame)
+            states.add(source.condition().state)
         assert (source.faults, source.reconnects) == (1, 1)
+        assert source.condition().reconnects == 1
         assert "frozen" in source.last_fault
     assert frames[-1].index >= 15
 

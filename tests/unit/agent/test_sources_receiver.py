@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from edgehaul.motion.rollover import ROLL_OVER_S
 from edgehaul.values import Fix
+from edgehaul_agent.sources.base import Condition
 from edgehaul_agent.sources.gpsd import GpsdSpeech
 from edgehaul_agent.sources.link import Link
 from edgehaul_agent.sources.nmea import NmeaSpeech
@@ -56,6 +57,34 @@ def test_a_moment_is_told_at_the_pause_after_it() -> None:
     fixes, bad = heard(nmea(), [epoch(NOW_S), epoch(NOW_S + 1)])
     assert (seconds(fixes), bad) == ([0, 1], 0)
     assert {fix.accuracy_m for fix in fixes} == {4.5}
+
+
+def test_a_receiver_says_how_it_is() -> None:
+    clock = Now()
+    quiet = [b""] * 30  # a quarter of a second each
+    wires = [
+        ScriptedWire(
+            clock, [sentence("GPTXT,hello"), *quiet, epoch(NOW_S + 8), epoch(NOW_S + 9), b"", b"!"]
+        ),
+        ScriptedWire(clock, [epoch(NOW_S + 20), b""]),
+    ]
+    link = Link("gnss", lambda: wires.pop(0), clock=clock, silence_s=1e6, retry_s=1)
+    told = []
+    with Receiver(link, nmea(), clock=clock) as receiver:
+        assert receiver.condition() == Condition("connecting")
+        for _ in receiver.fixes():
+            now = receiver.condition()
+            told += [] if told and told[-1] == now else [now]
+            if len(told) == 5:
+                break
+    reset = "connection reset by peer"
+    assert told == [
+        Condition("connecting"),
+        Condition("searching"),
+        Condition("live"),
+        Condition("waiting", reset),
+        Condition("waiting", reset, 1),
+    ]
 
 
 @settings(max_examples=60)

@@ -216,9 +216,13 @@ def test_a_camera_that_is_away_is_waited_for() -> None:
         rig.cameras["dock"].state = "waiting"
         rig.cameras["dock"].last_fault = "no route to host"
         rig.pass_time(3600)
-        assert rig.keeper().take().fault == "no route to host"
+        health = rig.keeper().take()
+        assert health.fault == "no route to host"
+        assert (health.source.state, health.source.last_fault) == ("waiting", "no route to host")
+        assert 3600 <= (health.source.frame_age_s or 0) < 3610
         rig.cameras["dock"].state = "live"
         assert rig.keeper().take().fault == ""
+        assert rig.keeper().take().source.last_fault == "no route to host", "it was its last one"
         rig.pass_time(29)
         assert rig.keeper().state == "running"
         rig.cameras["dock"].skipped += 1  # a frame that the stride passes over
@@ -226,6 +230,33 @@ def test_a_camera_that_is_away_is_waited_for() -> None:
         assert rig.keeper().state == "running"
         rig.pass_time(2)
         assert "nothing moved on" in rig.keeper().take().fault
+
+
+def test_a_fault_is_sent_without_credentials_and_not_for_ever() -> None:
+    rig = Rig()
+    with rig:
+        rig.run()
+        rig.cameras["dock"].last_fault = "cannot open rtsp://a:secret@cam/1?p=secret: " + "x" * 999
+        rig.cameras["dock"].state = "waiting"
+        health = rig.keeper().take()
+    for fault in (health.fault, health.source.last_fault):
+        assert fault.startswith("cannot open rtsp://cam/1")
+        assert "secret" not in fault
+        assert len(fault) == 300
+
+
+def test_what_is_known_of_a_source_outlives_its_run() -> None:
+    rig = Rig()
+    rig.script["dock"] = raising(ModelError("no"), at=1)
+    with rig:
+        rig.run()
+        assert rig.keeper().take().source.frame_age_s is None
+        rig.cameras["dock"].last_fault = "the picture is black"
+        rig.give()
+        rig.fail()
+        source = rig.keeper().take().source
+        assert (source.state, source.last_fault) == ("closed", "the picture is black")
+        assert source.frame_age_s is not None
 
 
 def test_a_process_that_was_stopped_blames_nobody() -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from edgehaul.geometry import Box, Point
-from edgehaul.messages import codec, payloads, vehicle
+from edgehaul.messages import codec, health, payloads, vehicle
 from edgehaul.messages.asyncapi import CHANNELS
 from edgehaul.messages.envelope import Payload
 from edgehaul.messages.schema import main, message_schemas, stale_files
@@ -90,7 +90,7 @@ EXAMPLES: list[Payload] = [
     ),
     payloads.PositionData(fix=FIX, valid=False),
     payloads.HealthData(
-        uptime_s=60.0, rss_mb=180.0, streams={"belt": payloads.StreamHealth(frames=900)}
+        uptime_s=60.0, rss_mb=180.0, streams={"belt": health.StreamHealth(frames=900)}
     ),
     payloads.UpdateData(name="parcels", version="1.0.0", phase="installed"),
     payloads.GapData(first_sequence=5, last_sequence=9, lane="media", reason="quota"),

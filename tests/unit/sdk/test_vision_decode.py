@@ -255,7 +255,9 @@ def test_detections_become_values() -> None:
     ],
 )
 def test_a_model_without_boxes_has_no_decoder(model: ModelSpec) -> None:
-    with pytest.raises(SpecMismatchError, match="detectors have one of: edgehaul, nanodet"):
+    with pytest.raises(
+        SpecMismatchError, match="detectors have one of: edgehaul, end2end, nanodet"
+    ):
         decoder_for(model)
 
 
@@ -293,3 +295,75 @@ def test_a_head_of_boxes_in_parts_takes_one_class_without_labels() -> None:
     boxes = np.array([[[0.1, 0.1, 0.5, 0.5]]], dtype=np.float32)
     scores = np.full((1, 1, 1), 0.8, dtype=np.float32)
     assert len(decoder_for(model)([boxes, scores], SAME)) == 1
+
+
+# ---- models that choose their boxes themselves -----------------------------------------------
+
+CHOSEN = np.array([[10, 6, 22, 20], [30, 10, 50, 26], [31, 10, 50, 26], [0, 0, 9, 9]], np.float32)
+SCORES = np.array([0.6, 0.9, 0.8, 0.0], np.float32)
+CLASSES = np.array([1, 2, 2, 0], np.float32)
+
+
+def check_chosen(head: str, outputs: list[np.ndarray], **changes: object) -> None:
+    """Best first, and nothing suppressed, however boxes overlap; see `check`."""
+    got = decoder_for(spec(head, **changes))(outputs, SAME)
+    np.testing.assert_allclose(got.boxes, 2 * CHOSEN[[1, 2, 0]], atol=1e-3)
+    np.testing.assert_allclose(got.scores, [0.9, 0.8, 0.6])
+    assert got.class_ids.tolist() == [2, 2, 1]
+    assert (got.boxes.dtype, got.scores.dtype) == (np.float32, np.float32)
+    assert got.class_ids.dtype == np.int64
+    best = decoder_for(spec(head, max_detections=1, **changes))(outputs, SAME)
+    assert best.scores.tolist() == [pytest.approx(0.9)]
+    surer = decoder_for(spec(head, score_threshold=0.85, **changes))(outputs, SAME)
+    assert len(surer) == 1
+
+
+def test_end2end_takes_the_rows_as_they_are() -> None:
+    table = np.concatenate([CHOSEN, SCORES[:, None], CLASSES[:, None]], axis=1)
+    check_chosen("end2end", [table[None]])
+
+
+@pytest.mark.parametrize("first_class", [0, 1])
+@pytest.mark.parametrize("with_count", [False, True])
+def test_ssd_of_tensorflow(*, first_class: int, with_count: bool) -> None:
+    size = np.array([HEIGHT, WIDTH] * 2, np.float32)
+    boxes = CHOSEN[:, [1, 0, 3, 2]] / size
+    outputs = [boxes[None], CLASSES[None] + first_class, SCORES[None]]
+    check_chosen("ssd_tf", outputs, first_class=first_class)
+    if with_count:
+        counted = [np.array([2.0], np.float32), outputs[2], outputs[0], outputs[1]]
+        order = ("count", "scores", "boxes", "classes")
+        model = spec("ssd_tf", first_class=first_class, tensors=order)
+        got = decoder_for(model)(counted, SAME)
+        assert got.scores.tolist() == pytest.approx([0.9, 0.6]), "the third does not count"
+
+
+def test_torchvision_counts_the_background_as_0() -> None:
+    labels = CLASSES.astype(np.int64) + 1
+    check_chosen("torchvision", [CHOSEN, labels, SCORES])
+    order = ("scores", "other", "boxes", "classes")
+    check_chosen("torchvision", [SCORES, np.zeros(3), CHOSEN, labels], tensors=order)
+
+
+@pytest.mark.parametrize("head", ["end2end", "torchvision"])
+@pytest.mark.parametrize("class_id", [-1, len(LABELS), np.nan, np.inf])
+def test_a_class_without_a_label_is_dropped(head: str, class_id: float) -> None:
+    boxes, scores = CHOSEN[:1], np.array([0.9], np.float32)
+    classes = np.array([class_id], np.float32)
+    table = np.concatenate([boxes, scores[:, None], classes[:, None]], axis=1)
+    outputs = [table[None]] if head == "end2end" else [boxes, classes + 1, scores]
+    assert len(decoder_for(spec(head))(outputs, SAME)) == 0
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        ("boxes", "scores"),
+        ("boxes", "classes", "scores", "scores"),
+        ("boxes", "scores", "count"),
+        ("other",),
+    ],
+)
+def test_tensors_must_name_all_three(tensors: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="tensors must name boxes, classes and scores, each once"):
+        OutputSpec("ssd_tf", LABELS, tensors=tensors)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgehaul.bundle.spec import ImageInput
@@ -15,6 +18,7 @@ from edgehaul.vision.preprocess import Canvas, Preprocessor, TensorBuffer
 
 MEAN, STD = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
 RESIZES = ("letterbox", "stretch", "crop")
+_Test = TypeVar("_Test", bound=Callable[..., None])
 
 
 def picture(width: int, height: int, channels: int = 3) -> np.ndarray:
@@ -22,27 +26,46 @@ def picture(width: int, height: int, channels: int = 3) -> np.ndarray:
     return np.random.default_rng(width * 7 + height).integers(0, 256, shape, dtype=np.uint8)
 
 
+def sized(width: int, height: int, channels: int, resize: str) -> Callable[[_Test], _Test]:
+    return example(
+        size=(width, height),
+        channels=channels,
+        canvas=(64, 48),
+        resize=resize,
+        anchor="center",
+        corners=(0.0, 0.1, 0.7, 1.0),
+    )
+
+
+@sized(3, 5, 3, "letterbox")
+@sized(3, 5, 1, "stretch")
+@sized(1, 1, 1, "letterbox")
+@sized(1, 4000, 3, "letterbox")
+@sized(720, 1280, 1, "letterbox")
+@sized(720, 1280, 4, "stretch")
+@sized(1919, 1079, 3, "letterbox")
+@sized(333, 777, 1, "crop")
 @given(
-    width=st.integers(1, 4000),
-    height=st.integers(1, 4000),
-    canvas_width=st.integers(16, 700),
-    canvas_height=st.integers(16, 700),
+    size=st.tuples(st.integers(1, 4000), st.integers(1, 4000)),
+    channels=st.sampled_from([1, 3, 4]),
+    canvas=st.tuples(st.integers(16, 700), st.integers(16, 700)),
     resize=st.sampled_from(RESIZES),
     anchor=st.sampled_from(["center", "top-left"]),
     corners=st.tuples(*[st.floats(0, 1, width=32)] * 4),
 )
 def test_a_box_survives_the_way_to_the_canvas_and_back(
-    width: int,
-    height: int,
-    canvas_width: int,
-    canvas_height: int,
+    size: tuple[int, int],
+    channels: int,
+    canvas: tuple[int, int],
     resize: str,
     anchor: str,
     corners: tuple[float, ...],
 ) -> None:
-    spec = ImageInput(canvas_width, canvas_height, resize=resize, anchor=anchor)
+    spec = ImageInput(*canvas, resize=resize, anchor=anchor)
+    width, height = size
     # A view of one byte: the placement depends on the picture's size alone.
-    image = np.broadcast_to(np.zeros((1, 1), dtype=np.uint8), (height, width))
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    image = np.broadcast_to(np.zeros((1,) * len(shape), dtype=np.uint8), shape)
     _, placement = Preprocessor(spec)(image)
     x1, x2 = sorted((corners[0] * width, corners[2] * width))
     y1, y2 = sorted((corners[1] * height, corners[3] * height))

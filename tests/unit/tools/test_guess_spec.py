@@ -22,6 +22,7 @@ def signature(
 
 NANODET = [(1, n, c) for c in (80, 32) for n in (2704, 676, 169)]
 YUNET = [(1, None, c) for c in (1, 1, 4, 10) for _ in range(3)]
+TF_NAMES = ("num_detections:0", "detection_boxes:0", "detection_scores:0", "detection_classes:0")
 ULTRALYTICS = {"names": "{0: 'cat', 1: 'dog'}", "stride": "32", "task": "detect"}
 
 
@@ -36,6 +37,22 @@ ULTRALYTICS = {"names": "{0: 'cat', 1: 'dog'}", "stride": "32", "task": "detect"
         (signature([(1, 4420, 2), (1, 4420, 4)], shape=(1, 3, 240, 320)), "ssd", "rgb", 1),
         (signature(YUNET), "yunet", "bgr", 1),
         (signature([(1, 10)]), "classify", "rgb", 10),
+        (signature([(1, 300, 6)], metadata=ULTRALYTICS), "end2end", "rgb", 2),
+        (
+            signature([(1, None, 6)], metadata={**ULTRALYTICS, "args": "{'nms': True}"}),
+            "end2end",
+            "rgb",
+            2,
+        ),
+        (signature([(1, 3549, 6)], metadata=ULTRALYTICS), "yolov8", "rgb", 2),
+        (signature([(1, 300, 6)], labels=("a", "b")), "end2end", "rgb", 2),
+        (
+            signature([(9, 4), (9,), (9,)], ("boxes", "labels", "scores")),
+            "torchvision",
+            "rgb",
+            0,
+        ),
+        (signature([(1,), (1, 10, 4), (1, 10), (1, 10)], TF_NAMES), "ssd_tf", "rgb", 0),
         (signature([(None, 4)], metadata={"character": "0\n90\n180\n270"}), "classify", "rgb", 4),
         (
             signature(
@@ -87,6 +104,12 @@ def test_names_that_are_no_numbered_classes_are_left_out() -> None:
     metadata = {"names": "{'note': 'by hand', 1: 'dog', 0: 'cat'}", "stride": "32"}
     guess = guess_spec(signature([(1, 6, 3549)], metadata=metadata), where="m.onnx")
     assert guess.spec.output.labels == ("cat", "dog")
+
+
+def test_the_order_of_named_outputs_is_kept() -> None:
+    given = signature([(1,), (1, 10, 4), (1, 10), (1, 10)], TF_NAMES)
+    output = guess_spec(given, where="m.onnx").spec.output
+    assert output.tensors == ("count", "boxes", "scores", "classes")
 
 
 def test_given_labels_win() -> None:

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from edgehaul.geometry import Box, Point
-from edgehaul.messages.envelope import Payload
+from edgehaul.messages.envelope import ReadPayload
+from edgehaul.messages.health import SourceHealth, SpoolHealth, StreamHealth
 from edgehaul.messages.payloads import (
     AnomalyEvent,
     CommandData,
@@ -14,12 +15,12 @@ from edgehaul.messages.payloads import (
     EventData,
     GapData,
     HealthData,
+    Placement,
     PositionData,
-    SpoolHealth,
     StateData,
-    StreamHealth,
     TrackEvent,
 )
+from edgehaul.messages.unknown import UnknownData, UnknownEvent
 from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
 from edgehaul.messages.zone_events import (
     DockEvent,
@@ -33,7 +34,14 @@ from edgehaul_tools.subscribe.lines import describe
 from tests.fakes.delivery import stored_message
 
 PARCEL = DetectedObject(label="parcel", score=0.9, box=Box(1, 2, 3, 4))
+TRUCK = DetectedObject(
+    label="truck", score=0.9, box=Box(1, 2, 3, 4), attributes={"color": "red", "body": "van"}
+)
 PLACE = Fix(captured_at_s=0.0, latitude_deg=22.5, longitude_deg=114.05, speed_mps=3.0)
+SEEN = (
+    " (interpolated, within 5 m), picture media/dock/2026-01-31/120000-7.jpg,"
+    " clip media/dock/2026-01-31/120000-7.webm"
+)
 COUNT = CountEvent(
     line="gate", direction="forward", label="parcel", track_id=7, at=Point(5, 6), totals={}
 )
@@ -44,9 +52,32 @@ ANOMALY = AnomalyEvent(label="speeding", score=0.87, started_at="10:00", ended_a
     ("data", "gist"),
     [
         (DetectionsData(frame=0, width=1, height=1, objects=(PARCEL, PARCEL)), "2 parcel"),
+        (
+            DetectionsData(frame=0, width=1, height=1, objects=(TRUCK, PARCEL, TRUCK)),
+            "2 truck (body van, color red), 1 parcel",
+        ),
         (DetectionsData(frame=0, width=1, height=1, objects=()), "nothing"),
         (EventData(event=TrackEvent(phase="new", track_id=7, after=PARCEL)), "track 7 new parcel"),
+        (
+            EventData(event=TrackEvent(phase="end", track_id=7, before=TRUCK, after=TRUCK)),
+            "track 7 end truck (body van, color red)",
+        ),
+        (EventData(event=TrackEvent(phase="end", track_id=7)), "track 7 end"),
         (EventData(event=COUNT), "parcel crossed gate forward"),
+        (
+            EventData(event=COUNT, position=PLACE),
+            "parcel crossed gate forward at 22.500000 114.050000",
+        ),
+        (
+            EventData(
+                event=COUNT,
+                position=PLACE,
+                placement=Placement(source="interpolated", uncertainty_m=4.6, age_s=0.5),
+                snapshot="media/dock/2026-01-31/120000-7.jpg",
+                clip="media/dock/2026-01-31/120000-7.webm",
+            ),
+            f"parcel crossed gate forward at 22.500000 114.050000{SEEN}",
+        ),
         (EventData(event=ANOMALY), "speeding (0.87) 10:00 to 10:01"),
         (
             EventData(
@@ -114,7 +145,13 @@ ANOMALY = AnomalyEvent(label="speeding", score=0.87, started_at="10:00", ended_a
             ),
             "idling start, 120 s",
         ),
+        (
+            EventData(event=UnknownEvent(kind="weighing", fields={"mass_kg": 81.5})),
+            'weighing {"mass_kg":81.5}',
+        ),
+        (UnknownData(kind="weather", fields={"sky": ["grey"]}), 'weather {"sky":["grey"]}'),
         (PositionData(fix=PLACE), "22.500000 114.050000 3.0 m/s"),
+        (PositionData(fix=PLACE, valid=False), "22.500000 114.050000 3.0 m/s, not believed"),
         (StateData(status="stopped"), "stopped"),
         (StateData(status="offline", reason="connection lost"), "offline connection lost"),
         (
@@ -133,13 +170,28 @@ ANOMALY = AnomalyEvent(label="speeding", score=0.87, started_at="10:00", ended_a
             "80 MiB, 0 pending of 0; gate waiting: it is unplugged",
         ),
         (
+            HealthData(
+                uptime_s=1,
+                rss_mb=80.4,
+                streams={
+                    "belt": StreamHealth(source=SourceHealth(state="playing")),
+                    "dock": StreamHealth(
+                        source=SourceHealth(state="black", last_fault="the picture is black")
+                    ),
+                    "gate": StreamHealth(source=SourceHealth(state="live", last_fault="it was")),
+                    "truck": StreamHealth(source=SourceHealth(state="searching")),
+                },
+            ),
+            "80 MiB, 0 pending of 0; dock black: the picture is black; truck searching",
+        ),
+        (
             GapData(first_sequence=4, last_sequence=6, lane="telemetry", reason="quota"),
             "3 messages of lane telemetry lost: quota",
         ),
         (CommandData(command="status"), "CommandData(command='status', arguments={})"),
     ],
 )
-def test_a_line_tells_time_topic_and_gist(data: Payload, gist: str) -> None:
+def test_a_line_tells_time_topic_and_gist(data: ReadPayload, gist: str) -> None:
     message = stored_message(1)
     envelope = msgspec.structs.replace(message.envelope, data=data)
     line = describe(msgspec.structs.replace(message, envelope=envelope))

@@ -14,7 +14,7 @@ import yaml
 
 from edgehaul.clock import SystemClock
 from edgehaul.errors import EXIT_OK, DeviceError
-from edgehaul.messages.payloads import SpoolHealth
+from edgehaul.messages.health import SpoolHealth
 from edgehaul.sinks.sqlite import SqliteSink
 from edgehaul.subscriber.client import Subscriber
 from edgehaul.subscriber.collector import Collector, collected_topics

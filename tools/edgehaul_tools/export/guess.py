@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from edgehaul.bundle.spec import ImageInput, ModelSpec, OutputSpec
+from edgehaul.bundle.spec import Head, ImageInput, ModelSpec, OutputSpec, OutputTensor
 from edgehaul.errors import SpecMismatchError
 
 Shape = tuple[int | None, ...]
@@ -18,6 +18,27 @@ _NANODET_SIDES = 32
 _YUNET_POINTS, _YUNET_SIDE_PX = 10, 320
 _BOX_VALUES = 4
 _IMAGE_AXES = 4
+_TABLE_AXES = 3
+_END2END_VALUES = 6
+_MOST_CHOSEN = 1000
+_PARTS: tuple[tuple[Head, dict[str, OutputTensor], dict[str, object]], ...] = (
+    (
+        "ssd_tf",
+        {
+            "detection_boxes": "boxes",
+            "detection_classes": "classes",
+            "detection_scores": "scores",
+            "num_detections": "count",
+        },
+        {"resize": "stretch", "scale": 1 / 127.5, "mean": (1.0, 1.0, 1.0)},
+    ),
+    (
+        "torchvision",
+        {"boxes": "boxes", "labels": "classes", "scores": "scores"},
+        {"scale": 1 / 255},
+    ),
+)
+"""Heads by the names of their outputs, with what they take as input where that is no byte."""
 _COLORS = 3
 _REMEDY = "describe its input and output in a YAML file and give it with --spec"
 
@@ -128,10 +149,57 @@ def _ultralytics(signature: Signature) -> Guess | None:
     if task != "detect" or len(signature.output_shapes) != 1:
         return None
     columns = signature.output_shapes[0][-1]
-    head = "yolov5" if columns == len(labels) + _BOX_VALUES + 1 else "yolov8"
     canvas = _canvas(signature, color="rgb", scale=1 / 255)
+    if columns == _END2END_VALUES and (_chooses_itself(metadata) or _is_chosen(signature)):
+        output = OutputSpec("end2end", labels)
+        return Guess(ModelSpec("detect", canvas, output), "Ultralytics metadata, chosen boxes")
+    head = "yolov5" if columns == len(labels) + _BOX_VALUES + 1 else "yolov8"
     output = OutputSpec(head, labels)  # type: ignore[arg-type]  # one of the two literals above
     return Guess(ModelSpec("detect", canvas, output), f"Ultralytics metadata, {head} output")
+
+
+def _chooses_itself(metadata: dict[str, str]) -> bool:
+    """Return whether an export says that it needs no suppression."""
+    try:
+        arguments = ast.literal_eval(metadata.get("args", "{}"))
+    except (ValueError, SyntaxError):
+        arguments = {}
+    has_nms = isinstance(arguments, dict) and bool(arguments.get("nms"))
+    return has_nms or metadata.get("end2end", "").lower() == "true"
+
+
+def _is_chosen(signature: Signature) -> bool:
+    """Return whether the output is a table of chosen boxes, by its shape: no grid has its rows."""
+    _, rows, columns = signature.output_shapes[0]
+    cells = _cells(signature)
+    is_short = rows is not None and rows <= _MOST_CHOSEN and rows not in {cells, 3 * cells}
+    return columns == _END2END_VALUES and is_short
+
+
+def _end2end(signature: Signature) -> Guess | None:
+    """Recognise a table of chosen boxes; a grid has more rows."""
+    if len(signature.output_shapes) != 1 or len(signature.output_shapes[0]) != _TABLE_AXES:
+        return None
+    rows = signature.output_shapes[0][1]
+    if not _is_chosen(signature):
+        return None
+    canvas = _canvas(signature, color="rgb", scale=1 / 255)
+    reason = f"{rows} rows of box, score and class: a YOLO that chooses its boxes itself"
+    output = OutputSpec("end2end", signature.labels)
+    return Guess(ModelSpec("detect", canvas, output), reason)
+
+
+def _named_parts(signature: Signature) -> Guess | None:
+    """Recognise TensorFlow's and torchvision's detectors by the names of their outputs."""
+    names = [name.partition(":")[0] for name in signature.output_names]
+    for head, known, options in _PARTS:
+        tensors = tuple(known.get(name, "other") for name in names)
+        if {"boxes", "classes", "scores"} <= {*tensors}:
+            canvas = _canvas(signature, color="rgb", **options)
+            output = OutputSpec(head, signature.labels, tensors=tensors)
+            reason = f"outputs {', '.join(names)}: {head}, classes from 1"
+            return Guess(ModelSpec("detect", canvas, output), reason)
+    return None
 
 
 def _edgehaul(signature: Signature) -> Guess | None:
@@ -239,7 +307,9 @@ def _classifier(signature: Signature) -> Guess | None:
 _RULES: tuple[Callable[[Signature], Guess | None], ...] = (
     _ultralytics,
     _edgehaul,
+    _named_parts,
     _grid_head,
+    _end2end,
     _nanodet,
     _ultraface,
     _classifier,

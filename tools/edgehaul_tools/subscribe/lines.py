@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
+
+from edgehaul.messages.health import StreamHealth
 from edgehaul.messages.payloads import (
     AnomalyEvent,
     CountEvent,
+    DetectedObject,
     DetectionsData,
     EventData,
     ForecastEvent,
@@ -17,6 +21,7 @@ from edgehaul.messages.payloads import (
     StateData,
     TrackEvent,
 )
+from edgehaul.messages.unknown import UnknownData, UnknownEvent
 from edgehaul.messages.vehicle import DrivingEvent, GeofenceEvent, RouteEvent, TripEvent
 from edgehaul.messages.zone_events import (
     DockEvent,
@@ -26,6 +31,10 @@ from edgehaul.messages.zone_events import (
     ZoneEvent,
 )
 from edgehaul.subscriber.client import ReceivedMessage
+from edgehaul.values import Fix
+
+_WELL = frozenset({"", "live", "playing", "closed", "connecting"})
+"""States of a source that need nobody's attention; what a newer agent tells does."""
 
 
 def describe(message: ReceivedMessage) -> str:
@@ -39,13 +48,13 @@ def describe(message: ReceivedMessage) -> str:
 def _gist(data: object) -> str:
     match data:
         case DetectionsData():
-            found = Counter(item.label for item in data.objects)
+            found = Counter(map(_object, data.objects))
             return ", ".join(f"{count} {label}" for label, count in found.items()) or "nothing"
         case EventData():
-            return _event(data.event)
+            return _told(data)
         case PositionData(fix=fix):
             speed = "" if fix.speed_mps is None else f" {fix.speed_mps:.1f} m/s"
-            return f"{fix.latitude_deg:.6f} {fix.longitude_deg:.6f}{speed}"
+            return f"{_place(fix)}{speed}{'' if data.valid else ', not believed'}"
     return _condition(data)
 
 
@@ -54,21 +63,60 @@ def _condition(data: object) -> str:
         case StateData():
             return f"{data.status} {data.reason}".rstrip()
         case HealthData(spool=spool):
-            troubles = "".join(
-                f"; {name} {stream.state}: {stream.fault}"
-                for name, stream in data.streams.items()
-                if stream.state in {"waiting", "failed"}
-            )
+            troubles = "".join(map(_trouble, data.streams, data.streams.values()))
             return f"{data.rss_mb:.0f} MiB, {spool.pending} pending of {spool.produced}{troubles}"
         case GapData():
             return f"{data.count} messages of lane {data.lane} lost: {data.reason}"
+        case UnknownData():
+            return _unknown(data)
     return repr(data)
+
+
+def _trouble(name: str, stream: StreamHealth) -> str:
+    """Return what is wrong with a stream; empty for nothing."""
+    source = stream.source
+    if stream.state in {"waiting", "failed"}:
+        return f"; {name} {stream.state}: {stream.fault}"
+    if source.state in _WELL:
+        return ""
+    return f"; {name} {source.state}: {source.last_fault}".rstrip(": ")
+
+
+def _unknown(newer: UnknownData | UnknownEvent) -> str:
+    """Return all that came of a kind that nobody has told us about."""
+    return f"{newer.kind} {msgspec.json.encode(newer.fields).decode()}"
+
+
+def _told(data: EventData) -> str:
+    """Return what happened, where, and what shows it."""
+    event = data.event
+    gist = _unknown(event) if isinstance(event, UnknownEvent) else _event(event)
+    where = f" at {_place(data.position)}" if data.position is not None else ""
+    if data.placement is not None:
+        where += f" ({data.placement.source}, within {data.placement.uncertainty_m:.0f} m)"
+    shown = "".join(
+        f", {what} {file}"
+        for what, file in (("picture", data.snapshot), ("clip", data.clip))
+        if file
+    )
+    return f"{gist}{where}{shown}"
+
+
+def _place(fix: Fix) -> str:
+    return f"{fix.latitude_deg:.6f} {fix.longitude_deg:.6f}"
+
+
+def _object(found: DetectedObject) -> str:
+    """Return its class, and what further models say of it."""
+    more = ", ".join(f"{name} {value}" for name, value in sorted(found.attributes.items()))
+    return f"{found.label} ({more})" if more else found.label
 
 
 def _event(event: Happening) -> str:
     match event:
         case TrackEvent(after=after):
-            return f"track {event.track_id} {event.phase} {after.label if after else ''}".rstrip()
+            what = _object(after) if after else ""
+            return f"track {event.track_id} {event.phase} {what}".rstrip()
         case CountEvent():
             return f"{event.label} crossed {event.line} {event.direction}"
         case AnomalyEvent():
