@@ -31,10 +31,11 @@ from edgehaul_agent.pipeline.positions import Positions
 from edgehaul_agent.pipeline.snapshots import Snapshots
 from edgehaul_agent.pipeline.workers import WorkerPool, default_workers
 from edgehaul_agent.proof import Prover
+from edgehaul_agent.restarts import has_end
 from edgehaul_agent.sources.base import FixSource, FrameSource, live_clock
 from edgehaul_agent.sources.factory import fix_source, frame_source
 from edgehaul_agent.update.install import check_compatible
-from edgehaul_agent.update.slots import ModelStore
+from edgehaul_agent.update.slots import InstalledModel, ModelStore
 
 Pipeline = StreamPipeline | GpsPipeline
 _User = StreamConfig | GpsConfig | SecondStage
@@ -64,6 +65,7 @@ class Assembly:
         self._positions = Positions(config)
         self._used: dict[tuple[str, str], ModelState] = {}
         self._loaded: dict[Path, LoadedModel] = {}
+        self._taken: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
         self._folder = folder
         self._store = ModelStore(self.root)
@@ -116,6 +118,25 @@ class Assembly:
                 for path, loaded in self._loaded.items()
                 if loaded.installed.name not in _models_of(stream)
             }
+
+    def outdated(self) -> set[str]:
+        """Return the streams that run what is not installed any more, by name.
+
+        A recording that ends by itself goes on with the model that it began with: begun again it
+        would tell everything twice.
+        """
+        with self._lock:
+            taken = dict(self._taken)
+        return {
+            stream.name
+            for stream in self.streams()
+            if not has_end(stream)
+            and any(self._is_replaced(*one) for one in taken.get(stream.name, {}).items())
+        }
+
+    def _is_replaced(self, name: str, manifest_sha256: str) -> bool:
+        state = self._store.readable_state(name)
+        return state is not None and state.manifest_sha256 != manifest_sha256
 
     def prover(self, budget_s: float) -> Prover:
         """Return what proves and times a bundle as this configuration will run it.
@@ -233,7 +254,7 @@ class Assembly:
             BundleError: It is damaged, or not for this device.
             ModelError: It cannot be used, or not on pictures.
         """
-        return _picture_model(self._load(stream), stream)
+        return _picture_model(self._load_for(stream, stream), stream)
 
     def second_model(self, stage: SecondStage, stream: StreamConfig) -> PictureModel:
         """Return a classifier that looks at single objects of a stream; streams share the session.
@@ -244,7 +265,7 @@ class Assembly:
             ModelError: It cannot be used, it is no classifier, or the stream's model gives it
                 nothing to look at.
         """
-        loaded, finder = self._load(stage), self._load(stream)
+        loaded, finder = self._load_for(stream, stage), self._load(stream)
         _check_second(stage, loaded, finder)
         return _picture_model(loaded, stage)
 
@@ -260,7 +281,7 @@ class Assembly:
             BundleError: It is damaged, or not for this device.
             ModelError: It cannot be used, or not on traces.
         """
-        return _trace_model(self._load(stream), clock)
+        return _trace_model(self._load_for(stream, stream), clock)
 
     def try_second(self, stage: SecondStage, stream: StreamConfig) -> ModelState:
         """Load a classifier that looks at single objects of a stream, and let it answer once.
@@ -301,6 +322,15 @@ class Assembly:
         decode_once(loaded.installed.manifest.spec, tensor, outputs, where=loaded.path)
         return self._used[user.model, user.variant or loaded.installed.variant]
 
+    def _load_for(self, stream: StreamConfig | GpsConfig, user: _User) -> LoadedModel:
+        """Load a model, and remember which one the stream has taken."""
+        loaded = self._load(user)
+        with self._lock:
+            mine = self._taken.get(stream.name, {})
+            digest = loaded.installed.manifest_sha256
+            self._taken[stream.name] = mine | {user.model: digest}
+        return loaded
+
     def _load(self, user: _User) -> LoadedModel:
         name, variant = user.model, user.variant
         # Streams start at the same time: one reads the model, the others share it.
@@ -316,6 +346,7 @@ class Assembly:
             # An installation since then may have filled this slot with another version.
             is_fresh = loaded is None or loaded.installed.manifest != installed.manifest
             if loaded is None or is_fresh:
+                self._forget_older(installed)
                 alone = sum(bool(one.model) for one in self.streams()) == 1
                 loaded = self._loaded[path] = self._loader.load(installed, variant, alone=alone)
             used = ModelState(
@@ -330,6 +361,21 @@ class Assembly:
         if is_fresh:
             self._loader.warm_up(loaded)
         return loaded
+
+    def _forget_older(self, installed: InstalledModel) -> None:
+        """Let go of other versions of a model: whoever runs them still keeps them."""
+        name, digest = installed.name, installed.manifest_sha256
+        self._loaded = {
+            path: loaded
+            for path, loaded in self._loaded.items()
+            if loaded.installed.name != name or loaded.installed.manifest_sha256 == digest
+        }
+        version = installed.manifest.version
+        self._used = {
+            key: used
+            for key, used in self._used.items()
+            if used.name != name or used.version == version
+        }
 
     def _absolute(self, path: str) -> str:
         return str(self._folder / path) if path else ""

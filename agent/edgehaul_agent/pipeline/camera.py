@@ -134,6 +134,7 @@ class StreamPipeline:
     ) -> None:
         """Close the source."""
         self._source.__exit__(kind, error, trace)
+        self.metrics.let_go(self)
 
     def run(self, stop: threading.Event) -> None:
         """Process frames until the source ends or ``stop`` is set.
