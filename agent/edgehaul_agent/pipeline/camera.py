@@ -202,7 +202,7 @@ class StreamPipeline:
             self._unusable += 1
             _log.warning("%s: frame %d passed over: %s", self.name, frame.index, error)
             return None
-        if self._motion and not self._motion.opens(canvas.canvas, frame.captured_at_s):
+        if self._motion and not self._motion.opens(canvas.picture, frame.captured_at_s):
             self._canvases.append(canvas)
             self._motionless += 1
             return None

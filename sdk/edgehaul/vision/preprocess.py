@@ -167,6 +167,7 @@ class Preprocessor:
         self._canvases: dict[int, NDArray[np.uint8]] = {}
         self._fitted: dict[int, tuple[int, int]] = {}
         self._channels = 0
+        self._target = (0, 0, 0, 0)
         self._converted: tuple[int, tuple[int, int, int, int]] | None = None
         height, width = spec.height, spec.width
         shape = (height, width) if spec.channels == 1 else (height, width, spec.channels)
@@ -179,6 +180,12 @@ class Preprocessor:
     def canvas(self) -> NDArray[np.uint8]:
         """The last picture as it lies on the canvas, before colours and numbers are changed."""
         return self._canvases[self._channels]
+
+    @property
+    def picture(self) -> NDArray[np.uint8]:
+        """The part of :attr:`canvas` that the last picture fills, without the padding around it."""
+        x, y, width, height = self._target
+        return self.canvas[y : y + height, x : x + width]
 
     def __call__(self, image: NDArray[np.uint8]) -> tuple[NDArray[Any], Placement]:
         """Return the tensor for one picture, and where the picture lies on its canvas.
@@ -197,7 +204,7 @@ class Preprocessor:
         height, width = image.shape[:2]
         fit = _fit(self.spec, width, height)
         canvas = self._resized(image, channels, fit)
-        self._channels = channels
+        self._channels, self._target = channels, fit.target
         return self._to_tensor(canvas, channels, fit.target), fit.placement(width, height)
 
     def _resized(self, image: NDArray[np.uint8], channels: int, fit: _Fit) -> NDArray[np.uint8]:
