@@ -105,6 +105,8 @@ class Assembly:
             self._positions.adopt(config)
             names = {name for stream in self.streams() for name in _models_of(stream)}
             self._used = {key: used for key, used in self._used.items() if key[0] in names}
+            present = {stream.name for stream in self.streams()}
+            self._taken = {name: own for name, own in self._taken.items() if name in present}
 
     def forget(self, stream: StreamConfig | GpsConfig) -> None:
         """Load the models of a stream anew the next time; who runs them already keeps them.

@@ -255,7 +255,8 @@ def conclude(agent: Watched, listener: Listener, took_s: Sequence[float], elapse
     processed = stream["processed"]
     worth = f"{processed / HOUR_FRAMES:.2f} hours' worth in {elapsed_s / 60:.1f} min"
     say(f"{worth}, {processed / elapsed_s:.0f} frames a second")
-    say("stream: " + told_of(stream, "frames", "processed", "dropped", "bad", "restarts"))
+    counters = ("frames", "processed", "dropped", "bad", "restarts", "snapshots_lost")
+    say("stream: " + told_of(stream, *counters))
     account = spool | msgspec.to_builtins(listener.account)
     named = ("produced", "received", "duplicates", "declared_lost", "missing", "write_errors")
     say(f"messages: {told_of(account, *named)}, delivered {report['delivered']}")

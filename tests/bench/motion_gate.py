@@ -4,12 +4,13 @@
 * ``walkers``: boxes of TUD-Campus (MOTChallenge), which has no pictures here: each walker
   is drawn alone, as an upright figure a little brighter or darker than a still wall behind it.
 * ``still``: nothing but the sensor's noise, of several strengths; slow and sudden changes of light.
+* ``films``: real ones without any truth: what is skipped.
 
 Lost are ``refused`` frames, which show an object that has moved or come since the frame before;
 ``unseen`` objects, of which no frame at all was let through; and counts at a line, by our tracker
 on the true boxes of the frames that were let through. Run::
 
-    python tests/bench/motion_gate.py [--data ../shared/data/tracking] [--seeds 6]
+    python tests/bench/motion_gate.py [--data ../shared/data/tracking] [--films FILE ...]
 """
 
 import argparse
@@ -176,6 +177,20 @@ def still(
     scene, camera = wall(rng, 320, 240), Sensor(noise, rng, 320, 240)
     pictures = (camera(scene * np.float32(light(n / FPS))) for n in range(frames))
     return Clip(group, (Shot(picture, {}) for picture in pictures))
+
+
+def film(path: Path) -> Clip:
+    """Return a film of which nobody has written down what is in it."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+
+    def shots() -> Iterator[Shot]:
+        while True:
+            found, picture = capture.read()
+            if not found:
+                return
+            yield Shot(np.asarray(picture, np.uint8), {})
+
+    return Clip(path.name, shots(), fps=capture.get(cv2.CAP_PROP_FPS))
 
 
 # ---- judging --------------------------------------------------------------------------------
@@ -375,8 +390,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--data", type=Path, help="Folder with TUD-Campus; else belts alone.")
-    parser.add_argument("--seeds", type=int, default=6, help="Conveyors of each kind.")
-    parser.add_argument("--frames", type=int, default=2800, help="Frames of a conveyor.")
+    parser.add_argument("--seeds", type=int, default=4, help="Conveyors of each kind.")
+    parser.add_argument("--frames", type=int, default=1400, help="Frames of a conveyor.")
+    parser.add_argument("--films", type=Path, nargs="*", default=[], help="Without any truth.")
     options = parser.parse_args()
     for width, height in ((CANVAS_PX, CANVAS_PX), (1280, 720)):
         middle, least = cost_us(width, height)
@@ -394,7 +410,7 @@ def main() -> None:
     ways = [moving_clips(options.seeds, options.frames), still_clips(STILL_FRAMES)]
     if options.data:
         ways.insert(1, walker_clips(options.data / "TUD-Campus/gt.txt"))
-    for clip in chain.from_iterable(ways):
+    for clip in (*chain.from_iterable(ways), *map(film, options.films)):
         judge(clip, sections, groups.setdefault(clip.group, [Judged() for _ in sections]))
     heads = ("frames", "skipped", "refused", "unseen", "true", "ungated", "gated", "wrong")
     say(f"\ndefaults: threshold {default.threshold}, least_part {default.least_part:g}")

@@ -20,9 +20,11 @@ from edgehaul_agent.pipeline.workers import WorkerPool
 from edgehaul_agent.proof import prove
 from edgehaul_agent.restarts import has_end
 from edgehaul_agent.update.install import install_bundle
+from tests.fakes.answering import write_color_classifier
 from tests.fakes.devices import make_device, write_model_bundle
 from tests.fakes.streams import FakeClock, ListFrames, MemoryOutbox, ScriptedModel
 from tests.fakes.supervised import TOPICS, Rig
+from tests.unit.agent.test_second import COLOR_SPEC
 
 ENDLESS = {"type": "virtual_conveyor", "width": 96, "height": 96}
 
@@ -58,6 +60,29 @@ def test_two_installations_later_the_slot_is_the_same_and_the_model_is_not(tmp_p
     install(tmp_path, "1.0.1")
     install(tmp_path, "1.0.2")
     assert assembly.outdated() == {"dock"}
+
+
+def test_a_classifier_of_single_objects_is_taken_over_too(tmp_path: Path) -> None:
+    stage = {"model": "colors", "score_threshold": 0.0}
+    stream = {"name": "dock", "model": "parcels", "source": ENDLESS, "second": [stage]}
+    path = make_device(tmp_path, port=1, source=ENDLESS, streams=[stream])
+    model = write_color_classifier(tmp_path / "colors.onnx")
+
+    def install_colors(version: str) -> None:
+        bundle = write_model_bundle(
+            tmp_path / version, spec=COLOR_SPEC, name="colors", version=version, model=model
+        )
+        install_bundle(bundle, tmp_path / "device", prove=prove)
+
+    install_colors("1.0.0")
+    assembly, workers = Assembly(load(path, DeviceConfig), tmp_path), WorkerPool(1, FakeClock())
+    (config,) = assembly.config.streams
+    assembly.pipeline(config, MemoryOutbox(), workers, FakeClock())
+    assert assembly.outdated() == set()
+    install_colors("1.0.1")
+    assert assembly.outdated() == {"dock"}
+    assembly.pipeline(config, MemoryOutbox(), workers, FakeClock())
+    assert assembly.outdated() == set()
 
 
 def test_a_recording_goes_on_with_the_model_it_began_with(tmp_path: Path) -> None:
