@@ -63,7 +63,7 @@ class MotionGate:
         if self._mean is None or self._mean.shape != thinned.shape:
             self._mean = thinned.astype(np.float32)
             return True
-        expected = cv2.convertScaleAbs(self._mean, alpha=self._gain(thinned))
+        expected = cv2.convertScaleAbs(self._mean, alpha=_gain(self._mean, thinned))
         changed = cv2.absdiff(thinned, expected) > self._config.threshold
         part = np.count_nonzero(changed) / changed.size
         if part > _BRIGHTNESS_PART:
@@ -72,10 +72,11 @@ class MotionGate:
             cv2.accumulateWeighted(thinned, self._mean, _LEARNING)
         return bool(part >= self._config.least_part)
 
-    def _gain(self, thinned: NDArray[np.uint8]) -> float:
-        """Return how much brighter the whole picture is than the mean, within limits."""
-        before, now = cv2.mean(self._mean)[0], cv2.mean(thinned)[0]
-        return min(max(now / max(before, 1.0), 1 / _MOST_GAIN), _MOST_GAIN)
+
+def _gain(mean: NDArray[np.float32], thinned: NDArray[np.uint8]) -> float:
+    """Return how much brighter the whole picture is than the mean, within limits."""
+    before, now = cv2.mean(mean)[0], cv2.mean(thinned)[0]
+    return min(max(now / max(before, 1.0), 1 / _MOST_GAIN), _MOST_GAIN)
 
 
 def _thinned(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
