@@ -31,11 +31,11 @@ from edgehaul_agent.pipeline.positions import Positions
 from edgehaul_agent.pipeline.snapshots import Snapshots
 from edgehaul_agent.pipeline.workers import WorkerPool, default_workers
 from edgehaul_agent.proof import Prover
-from edgehaul_agent.restarts import has_end
 from edgehaul_agent.sources.base import FixSource, FrameSource, live_clock
 from edgehaul_agent.sources.factory import fix_source, frame_source
 from edgehaul_agent.update.install import check_compatible
 from edgehaul_agent.update.slots import InstalledModel, ModelStore
+from edgehaul_agent.versions import TakenModels
 
 Pipeline = StreamPipeline | GpsPipeline
 _User = StreamConfig | GpsConfig | SecondStage
@@ -65,10 +65,10 @@ class Assembly:
         self._positions = Positions(config)
         self._used: dict[tuple[str, str], ModelState] = {}
         self._loaded: dict[Path, LoadedModel] = {}
-        self._taken: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
         self._folder = folder
         self._store = ModelStore(self.root)
+        self._taken = TakenModels(self._store)
         self._workers = config.workers or default_workers()
         self._opener = opener or EngineOpener(config.engine, self.root, workers=self._workers)
         self._loader = ModelLoader(self._store, self._opener, config.engine, workers=self._workers)
@@ -105,8 +105,6 @@ class Assembly:
             self._positions.adopt(config)
             names = {name for stream in self.streams() for name in _models_of(stream)}
             self._used = {key: used for key, used in self._used.items() if key[0] in names}
-            present = {stream.name for stream in self.streams()}
-            self._taken = {name: own for name, own in self._taken.items() if name in present}
 
     def forget(self, stream: StreamConfig | GpsConfig) -> None:
         """Load the models of a stream anew the next time; who runs them already keeps them.
@@ -122,23 +120,8 @@ class Assembly:
             }
 
     def outdated(self) -> set[str]:
-        """Return the streams that run what is not installed any more, by name.
-
-        A recording that ends by itself goes on with the model that it began with: begun again it
-        would tell everything twice.
-        """
-        with self._lock:
-            taken = dict(self._taken)
-        return {
-            stream.name
-            for stream in self.streams()
-            if not has_end(stream)
-            and any(self._is_replaced(*one) for one in taken.get(stream.name, {}).items())
-        }
-
-    def _is_replaced(self, name: str, manifest_sha256: str) -> bool:
-        state = self._store.readable_state(name)
-        return state is not None and state.manifest_sha256 != manifest_sha256
+        """Return the names of the streams that run what is not installed any more."""
+        return self._taken.outdated(self.streams())
 
     def prover(self, budget_s: float) -> Prover:
         """Return what proves and times a bundle as this configuration will run it.
@@ -325,12 +308,9 @@ class Assembly:
         return self._used[user.model, user.variant or loaded.installed.variant]
 
     def _load_for(self, stream: StreamConfig | GpsConfig, user: _User) -> LoadedModel:
-        """Load a model, and remember which one the stream has taken."""
+        """Load a model, and note that the stream has taken it."""
         loaded = self._load(user)
-        with self._lock:
-            mine = self._taken.get(stream.name, {})
-            digest = loaded.installed.manifest_sha256
-            self._taken[stream.name] = mine | {user.model: digest}
+        self._taken.take(stream, loaded.installed)
         return loaded
 
     def _load(self, user: _User) -> LoadedModel:
@@ -372,11 +352,10 @@ class Assembly:
             for path, loaded in self._loaded.items()
             if loaded.installed.name != name or loaded.installed.manifest_sha256 == digest
         }
-        version = installed.manifest.version
         self._used = {
             key: used
             for key, used in self._used.items()
-            if used.name != name or used.version == version
+            if used.name != name or used.version == installed.manifest.version
         }
 
     def _absolute(self, path: str) -> str:
