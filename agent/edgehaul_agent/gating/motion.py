@@ -19,6 +19,8 @@ _READ_SIDE_PX = 320
 _HALVINGS = 2
 """Cells are of 4x4 pixels: no model finds what is smaller, and the noise of their mean is a quarter
 of a pixel's."""
+_LEAST_CELLS = 2
+"""The noise of a single one may be anything where there are few."""
 _LEARNING = 0.05
 """Weight of the newest picture in the mean: what stops is background after some 20 pictures."""
 _BRIGHTNESS_PART = 0.5
@@ -65,12 +67,12 @@ class MotionGate:
             return True
         expected = cv2.convertScaleAbs(self._mean, alpha=_gain(self._mean, thinned))
         changed = cv2.absdiff(thinned, expected) > self._config.threshold
-        part = np.count_nonzero(changed) / changed.size
-        if part > _BRIGHTNESS_PART:
+        count = np.count_nonzero(changed)
+        if count > _BRIGHTNESS_PART * changed.size:
             self._mean = thinned.astype(np.float32)
         else:
             cv2.accumulateWeighted(thinned, self._mean, _LEARNING)
-        return bool(part >= self._config.least_part)
+        return bool(count >= max(_LEAST_CELLS, self._config.least_part * changed.size))
 
 
 def _gain(mean: NDArray[np.float32], thinned: NDArray[np.uint8]) -> float:

@@ -24,7 +24,7 @@ class MotionSection(Section, frozen=True, kw_only=True):
         threshold: Difference of brightness (0..255) from the mean of the last pictures from which
             a cell has changed; cells are of 4x4 pixels of the model's input, or 80 to 160 to its
             longer side where that is 640 or more.
-        least_part: Part of the picture's cells that must have changed.
+        least_part: Part of the picture's cells that must have changed; two at the least.
         hold_s: How long after the last motion frames are looked at.
         look_every_s: A frame is looked at so often even where nothing moves.
     """
