@@ -169,7 +169,7 @@ class Agent:
             self._assembly.forget(stream)
 
         def build(outbox: Outbox, clock: Clock) -> Pipeline:
-            if keeper.metrics.restarts:
+            if keeper.metrics.runs:
                 # The run before refers to itself; its model and pictures shall not wait for room.
                 gc.collect()
             pipeline = self._assembly.pipeline(stream, outbox, workers, clock, keeper.metrics)
@@ -237,7 +237,8 @@ class Agent:
         else:
             self._assembly.adopt(config)
             heartbeat.interval_s = config.health.interval_s
-            touched = supervisor.keep(self._assembly.streams(), config.supervision)
+            renewed = self._assembly.outdated()
+            touched = supervisor.keep(self._assembly.streams(), config.supervision, renewed)
             names = ", ".join(touched) or "none"
             _log.warning("the configuration has been read again; streams that change: %s", names)
             for name in deferred:

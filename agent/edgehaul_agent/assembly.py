@@ -13,14 +13,14 @@ from edgehaul.config.device import DeviceConfig, GpsConfig, MqttSection, StreamC
 from edgehaul.config.geojson import read_fences
 from edgehaul.config.second import SecondStage
 from edgehaul.config.vehicle import VehicleConfig
-from edgehaul.errors import ConfigError, SpecMismatchError
+from edgehaul.errors import ConfigError
 from edgehaul.messages.payloads import ModelState
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul_agent.engines import EngineOpener
 from edgehaul_agent.events.vehicle import VehicleRules
 from edgehaul_agent.health.metrics import StreamMetrics
-from edgehaul_agent.inference.pictures import PictureModel, open_picture_model
-from edgehaul_agent.inference.traces import TraceModel, open_trace_model
+from edgehaul_agent.inference.pictures import PictureModel
+from edgehaul_agent.inference.traces import TraceModel
 from edgehaul_agent.inference.trial import decode_once
 from edgehaul_agent.loading import LoadedModel, ModelLoader, trial_tensor
 from edgehaul_agent.media.album import Album
@@ -36,8 +36,10 @@ from edgehaul_agent.pipeline.workers import WorkerPool, default_workers
 from edgehaul_agent.proof import Prover
 from edgehaul_agent.sources.base import FixSource, FrameSource, live_clock
 from edgehaul_agent.sources.factory import fix_source, frame_source
+from edgehaul_agent.stream_models import check_second, model_names, picture_model, trace_model
 from edgehaul_agent.update.install import check_compatible
-from edgehaul_agent.update.slots import ModelStore
+from edgehaul_agent.update.slots import InstalledModel, ModelStore
+from edgehaul_agent.versions import TakenModels
 
 Pipeline = StreamPipeline | GpsPipeline
 _User = StreamConfig | GpsConfig | SecondStage
@@ -72,6 +74,7 @@ class Assembly:
         self._lock = threading.Lock()
         self._folder = folder
         self._store = ModelStore(self.root)
+        self._taken = TakenModels(self._store)
         self._workers = config.workers or default_workers()
         self._opener = opener or EngineOpener(config.engine, self.root, workers=self._workers)
         self._loader = ModelLoader(self._store, self._opener, config.engine, workers=self._workers)
@@ -106,7 +109,7 @@ class Assembly:
         with self._lock:
             self.config = config
             self._positions.adopt(config)
-            names = {name for stream in self.streams() for name in _models_of(stream)}
+            names = {name for stream in self.streams() for name in model_names(stream)}
             self._used = {key: used for key, used in self._used.items() if key[0] in names}
 
     def forget(self, stream: StreamConfig | GpsConfig) -> None:
@@ -119,8 +122,12 @@ class Assembly:
             self._loaded = {
                 path: loaded
                 for path, loaded in self._loaded.items()
-                if loaded.installed.name not in _models_of(stream)
+                if loaded.installed.name not in model_names(stream)
             }
+
+    def outdated(self) -> set[str]:
+        """Return the names of the streams that run what is not installed any more."""
+        return self._taken.outdated(self.streams())
 
     def prover(self, budget_s: float) -> Prover:
         """Return what proves and times a bundle as this configuration will run it.
@@ -248,7 +255,7 @@ class Assembly:
             BundleError: It is damaged, or not for this device.
             ModelError: It cannot be used, or not on pictures.
         """
-        return _picture_model(self._load(stream), stream)
+        return picture_model(self._load_for(stream, stream), stream)
 
     def second_model(self, stage: SecondStage, stream: StreamConfig) -> PictureModel:
         """Return a classifier that looks at single objects of a stream; streams share the session.
@@ -259,9 +266,9 @@ class Assembly:
             ModelError: It cannot be used, it is no classifier, or the stream's model gives it
                 nothing to look at.
         """
-        loaded, finder = self._load(stage), self._load(stream)
-        _check_second(stage, loaded, finder)
-        return _picture_model(loaded, stage)
+        loaded, finder = self._load_for(stream, stage), self._load(stream)
+        check_second(stage, loaded, finder)
+        return picture_model(loaded, stage)
 
     def trace_model(self, stream: GpsConfig, clock: Clock | None = None) -> TraceModel:
         """Return the model of a GPS stream; streams share the session.
@@ -275,7 +282,7 @@ class Assembly:
             BundleError: It is damaged, or not for this device.
             ModelError: It cannot be used, or not on traces.
         """
-        return _trace_model(self._load(stream), clock)
+        return trace_model(self._load_for(stream, stream), clock)
 
     def try_second(self, stage: SecondStage, stream: StreamConfig) -> ModelState:
         """Load a classifier that looks at single objects of a stream, and let it answer once.
@@ -304,9 +311,9 @@ class Assembly:
         """
         loaded = self._load(stream)
         if isinstance(stream, StreamConfig):
-            _picture_model(loaded, stream)
+            picture_model(loaded, stream)
         else:
-            _trace_model(loaded)
+            trace_model(loaded)
         return self._try(stream)
 
     def _try(self, user: _User) -> ModelState:
@@ -315,6 +322,12 @@ class Assembly:
         outputs = loaded.engine.run(tensor)
         decode_once(loaded.installed.manifest.spec, tensor, outputs, where=loaded.path)
         return self._used[user.model, user.variant or loaded.installed.variant]
+
+    def _load_for(self, stream: StreamConfig | GpsConfig, user: _User) -> LoadedModel:
+        """Load a model, and note that the stream has taken it."""
+        loaded = self._load(user)
+        self._taken.take(stream, loaded.installed)
+        return loaded
 
     def _load(self, user: _User) -> LoadedModel:
         name, variant = user.model, user.variant
@@ -331,6 +344,7 @@ class Assembly:
             # An installation since then may have filled this slot with another version.
             is_fresh = loaded is None or loaded.installed.manifest != installed.manifest
             if loaded is None or is_fresh:
+                self._forget_older(installed)
                 alone = sum(bool(one.model) for one in self.streams()) == 1
                 loaded = self._loaded[path] = self._loader.load(installed, variant, alone=alone)
             used = ModelState(
@@ -346,43 +360,19 @@ class Assembly:
             self._loader.warm_up(loaded)
         return loaded
 
+    def _forget_older(self, installed: InstalledModel) -> None:
+        """Let go of other versions of a model: whoever runs them still keeps them."""
+        name, digest = installed.name, installed.manifest_sha256
+        self._loaded = {
+            path: loaded
+            for path, loaded in self._loaded.items()
+            if loaded.installed.name != name or loaded.installed.manifest_sha256 == digest
+        }
+        self._used = {
+            key: used
+            for key, used in self._used.items()
+            if used.name != name or used.version == installed.manifest.version
+        }
+
     def _absolute(self, path: str) -> str:
         return str(self._folder / path) if path else ""
-
-
-def _models_of(stream: StreamConfig | GpsConfig) -> set[str]:
-    second = stream.second if isinstance(stream, StreamConfig) else ()
-    return {stream.model, *(stage.model for stage in second)}
-
-
-def _check_second(stage: SecondStage, loaded: LoadedModel, finder: LoadedModel) -> None:
-    """Refuse a second look that could never answer.
-
-    Raises:
-        SpecMismatchError: It is no classifier, or the stream's model finds no such objects.
-    """
-    spec, found = loaded.installed.manifest.spec, finder.installed.manifest.spec
-    if spec.task != "classify":
-        raise SpecMismatchError(
-            f"a model for the task {spec.task!r} cannot take a second look at objects",
-            where=loaded.path,
-            remedy="name a classifier under second",
-        )
-    unknown = [label for label in stage.labels if label not in found.output.labels]
-    if found.task != "detect" or unknown:
-        what = f"finds no {unknown[0]!r}" if unknown else "finds no objects"
-        raise SpecMismatchError(
-            f"the stream's model {what}, so that {stage.model!r} has nothing to look at",
-            where=finder.path,
-            remedy="name labels of the stream's model, a detector, under second",
-        )
-
-
-def _picture_model(loaded: LoadedModel, stream: StreamConfig | SecondStage) -> PictureModel:
-    spec, threshold = loaded.installed.manifest.spec, stream.score_threshold
-    return open_picture_model(loaded.engine, spec, where=loaded.path, score_threshold=threshold)
-
-
-def _trace_model(loaded: LoadedModel, clock: Clock | None = None) -> TraceModel:
-    spec = loaded.installed.manifest.spec
-    return open_trace_model(loaded.engine, spec, where=loaded.path, clock=clock)

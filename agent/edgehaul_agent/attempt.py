@@ -183,13 +183,7 @@ class Attempt:
 
     def _run(self) -> None:
         try:
-            pipeline = self._build(self._valve, self._stoppable(self.stop))
-            self._watch = pipeline.watch
-            with pipeline:
-                self.has_opened = True
-                self._changed()
-                self._opening.resting()
-                pipeline.run(self.stop)
+            self._run_pipeline()
         except Exception as error:  # noqa: BLE001 - the supervisor decides what becomes of it
             self.error = error
         finally:
@@ -198,3 +192,13 @@ class Attempt:
             self._opening.resting()
             self._over.set()
             self._changed()
+
+    def _run_pipeline(self) -> None:
+        """Run the pipeline, which nobody here holds any more when the next one is built."""
+        pipeline = self._build(self._valve, self._stoppable(self.stop))
+        self._watch = pipeline.watch
+        with pipeline:
+            self.has_opened = True
+            self._changed()
+            self._opening.resting()
+            pipeline.run(self.stop)

@@ -49,6 +49,12 @@ def is_live(stream: Stream) -> bool:
     return not isinstance(source, FileSource | ImagesSource | TraceSource | VirtualTruckSource)
 
 
+def has_end(stream: Stream) -> bool:
+    """Return whether a stream ends by itself: a recording that is played once."""
+    source = stream.source
+    return not is_live(stream) and not (isinstance(source, FileSource) and source.loop)
+
+
 def stall_timeout_s(stream: Stream, section: SupervisionSection) -> float:
     """Return after how long without a sign of life a stream's source hangs."""
     source = stream.source

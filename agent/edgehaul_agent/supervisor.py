@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from edgehaul.clock import Clock
 from edgehaul.config.service import SupervisionSection
@@ -69,8 +69,18 @@ class Supervisor:
             if keeper.state == "failed" and keeper.failure is not None
         }
 
-    def keep(self, streams: Iterable[Stream], section: SupervisionSection) -> list[str]:
+    def keep(
+        self,
+        streams: Iterable[Stream],
+        section: SupervisionSection,
+        renewed: Collection[str] = (),
+    ) -> list[str]:
         """Run these streams from now on: a changed one is stopped and started again.
+
+        Args:
+            streams: All that are to run.
+            section: How patient to be.
+            renewed: Names of those that start again although nothing is configured otherwise.
 
         Returns:
             Names of the streams that are started, stopped or started again.
@@ -78,7 +88,7 @@ class Supervisor:
         self._section = section
         wanted = {stream.name: stream for stream in streams}
         touched = [n for n in self.keepers if n not in wanted]
-        touched += [n for n, s in wanted.items() if not self._has(n, s)]
+        touched += [n for n, s in wanted.items() if n in renewed or not self._has(n, s)]
         kept = {}
         for name, keeper in self.keepers.items():
             if name in touched:

@@ -72,18 +72,26 @@ def write_misfit_bundle(folder: Path, **label: str) -> Path:
     return write_model_bundle(folder, model=model, **label)
 
 
-def make_device(folder: Path, *, port: int, source: dict[str, object], **sections: object) -> Path:
+def make_device(
+    folder: Path,
+    *,
+    port: int,
+    source: dict[str, object],
+    model: Path | None = None,
+    **sections: object,
+) -> Path:
     """Install the small model below ``folder/device`` and return the configuration's path.
 
     Args:
         folder: An empty folder.
         port: Port of the broker.
         source: Source of the one camera stream, ``dock``.
+        model: The ONNX file; by default one that finds one box in every picture.
         sections: More sections of the configuration.
     """
     root = folder / "device"
     root.mkdir(parents=True)
-    install_bundle(write_model_bundle(folder / "bundle"), root, prove=prove)
+    install_bundle(write_model_bundle(folder / "bundle", model=model), root, prove=prove)
     return write_config(folder, port=port, source=source, **sections)
 
 

@@ -48,14 +48,24 @@ def write_constant_detector(path: Path, *, boxes: np.ndarray, scores: np.ndarray
     return path
 
 
-def write_tiny_detector(path: Path, *, weights: np.ndarray = WEIGHTS, extra_work: int = 0) -> Path:
+def write_tiny_detector(
+    path: Path, *, weights: np.ndarray = WEIGHTS, extra_work: int = 0, ballast_mib: int = 0
+) -> Path:
     """Write a model: uint8 NHWC in; one box from the mean colour, and its score, out.
 
     Args:
         path: The file.
         weights: (3, 4) from mean colour to the box.
         extra_work: Number of large matrix products that change nothing but the time.
+        ballast_mib: Weights that change nothing but the memory that a session takes.
     """
+    # One element is read, at a place that the runtime does not know when it loads the model.
+    ballast = [
+        helper.make_node("Mul", ["level", "zero"], ["nothing"]),
+        helper.make_node("Cast", ["nothing"], ["place"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["ballast", "place"], ["picked"]),
+        helper.make_node("Add", ["share", "picked"], ["full_share"]),
+    ]
     nodes = [
         helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels", "axes"], ["mean"], keepdims=0),
@@ -63,13 +73,16 @@ def write_tiny_detector(path: Path, *, weights: np.ndarray = WEIGHTS, extra_work
         helper.make_node("Reshape", ["flat_box", "box_shape"], ["boxes"]),
         helper.make_node("ReduceMean", ["pixels", "all_axes"], ["level"], keepdims=0),
         helper.make_node("Div", ["level", "full"], ["share"]),
+        *(ballast if ballast_mib else ()),
         # Made of the picture, lest the runtime computes it once when it loads the model.
         helper.make_node("Mul", ["level", "zeros"], ["work0"]),
         *(
             helper.make_node("MatMul", [f"work{step}", "zeros"], [f"work{step + 1}"])
             for step in range(extra_work)
         ),
-        helper.make_node("Add", ["share", f"work{extra_work}"], ["wide_share"]),
+        helper.make_node(
+            "Add", ["full_share" if ballast_mib else "share", f"work{extra_work}"], ["wide_share"]
+        ),
         helper.make_node("ReduceMax", ["wide_share", "work_axes"], ["top"], keepdims=0),
         helper.make_node("Reshape", ["top", "score_shape"], ["scores"]),
     ]
@@ -83,6 +96,11 @@ def write_tiny_detector(path: Path, *, weights: np.ndarray = WEIGHTS, extra_work
         "full": np.array(255, np.float32),
         "zeros": np.zeros((256, 256) if extra_work else (1, 1), np.float32),
     }
+    if ballast_mib:
+        constants |= {
+            "zero": np.array(0, np.float32),
+            "ballast": np.zeros(ballast_mib * 2**18, np.float32),
+        }
     graph = helper.make_graph(
         nodes,
         "tiny",

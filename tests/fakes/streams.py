@@ -140,7 +140,7 @@ class ScriptedModel:
 
     def canvas(self) -> Canvas:
         """Return a canvas that holds the first pixel, and refuses frames that are unusable."""
-        return _FirstPixel(self._unusable)
+        return FirstPixel(self._unusable)
 
     def judge(self, canvas: Canvas, placement: Placement) -> tuple[Detection, ...]:
         """Return what the script says of this frame."""
@@ -153,7 +153,9 @@ class ScriptedModel:
         return self.judge(canvas, canvas.place(image))
 
 
-class _FirstPixel(Canvas):
+class FirstPixel(Canvas):
+    """A canvas that holds the number of a frame; refuses those that are unusable."""
+
     def __init__(self, unusable: Collection[int]) -> None:
         super().__init__(ImageInput(width=1, height=1))
         self._unusable = unusable

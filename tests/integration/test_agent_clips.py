@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgehaul.bundle.spec import ImageInput
 from edgehaul.config.clips import ClipSection
 from edgehaul.config.device import CountingLine, StreamConfig
 from edgehaul.config.recordings import VirtualConveyorSource
@@ -22,6 +23,7 @@ from edgehaul.messages.topics import DeviceTopics
 from edgehaul.values import Detection, Image
 from edgehaul.virtual.conveyor import Conveyor
 from edgehaul.vision.placement import Placement
+from edgehaul.vision.preprocess import Canvas
 from edgehaul_agent.media.film import FilmArchive
 from edgehaul_agent.outlet import StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline
@@ -46,14 +48,13 @@ class KnowingModel:
         self._conveyor = conveyor
         self._next = 0
 
-    def canvas(self) -> object:
-        """Return a canvas that takes a picture as it is."""
-        width, height = self._conveyor.width, self._conveyor.height
-        return lambda image: (image[:1, :1].copy(), Placement(1, 1, 0, 0, width, height))
+    def canvas(self) -> Canvas:
+        """Return a canvas of the belt's size."""
+        return Canvas(ImageInput(width=self._conveyor.width, height=self._conveyor.height))
 
-    def judge(self, tensor: Image, placement: Placement) -> Sequence[Detection]:
+    def judge(self, canvas: Canvas, placement: Placement) -> Sequence[Detection]:
         """Return the truth of the next frame."""
-        del tensor, placement
+        del canvas, placement
         frame = self._conveyor.frame(self._next)
         self._next += 1
         return [Detection(parcel.box, 0, "parcel", 0.9) for parcel in frame.truth]

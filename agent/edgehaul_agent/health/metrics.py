@@ -72,6 +72,8 @@ class StreamMetrics:
     def __init__(self, clock: Clock, losses: Losses | None = None) -> None:
         self.restarts = 0
         """How often the stream was started again."""
+        self.runs = 0
+        """How many runs of it have been followed."""
         self._clock = clock
         self._losses = losses
         self._lock = threading.Lock()
@@ -92,6 +94,14 @@ class StreamMetrics:
         with self._lock:
             self._lost_before, self._reconnects_before = self._lost(), self._reconnects()
             self._losses = losses
+            self.runs += 1
+
+    def let_go(self, losses: Losses) -> None:
+        """Keep the numbers of a run that has ended, and not the run with its model and pictures."""
+        with self._lock:
+            if losses is self._losses:
+                self._lost_before = self._lost()
+                self._losses = None
 
     def processed(self, latency_ms: float) -> None:
         """Count a frame with its time from the source to the result."""

@@ -139,6 +139,7 @@ class StreamPipeline:
     ) -> None:
         """Close the source."""
         self._source.__exit__(kind, error, trace)
+        self.metrics.let_go(self)
 
     def run(self, stop: threading.Event) -> None:
         """Process frames until the source ends or ``stop`` is set.
@@ -214,7 +215,7 @@ class StreamPipeline:
         if self.clips is not None:
             # Before the motion gate: what led to an event may have been too small for it.
             self.clips.see(frame.image, frame.captured_at_s, is_idle=self._handover.is_idle)
-        if self._motion and not self._motion.opens(canvas.pixels, frame.captured_at_s):
+        if self._motion and not self._motion.opens(canvas.picture, frame.captured_at_s):
             self._canvases.append(canvas)
             self._motionless += 1
             return None

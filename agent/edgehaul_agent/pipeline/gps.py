@@ -98,6 +98,7 @@ class GpsPipeline:
     ) -> None:
         """Close the source."""
         self._source.__exit__(kind, error, trace)
+        self.metrics.let_go(self)
 
     def run(self, stop: threading.Event) -> None:
         """Process fixes until the source ends or ``stop`` is set.

@@ -73,6 +73,7 @@ class InstalledModel(msgspec.Struct, frozen=True):
         manifest: Its manifest.
         folder: Where its files lie.
         variant: The variant chosen for this box.
+        manifest_sha256: Digest of the manifest, and so of all that was installed.
         tuning: What was timed when it was chosen; none where nothing was.
     """
 
@@ -80,6 +81,7 @@ class InstalledModel(msgspec.Struct, frozen=True):
     manifest: Manifest
     folder: Path
     variant: str
+    manifest_sha256: str
     tuning: Tuning | None = None
 
     def model_path(self, variant: str = "") -> Path:
@@ -152,7 +154,9 @@ class ModelStore:
             )
         folder = self.slot_folder(name, state.active)
         manifest = verify_folder(folder, state.manifest_sha256)
-        return InstalledModel(name, manifest, folder, state.variant, state.tuning)
+        return InstalledModel(
+            name, manifest, folder, state.variant, state.manifest_sha256, state.tuning
+        )
 
     def slot_folder(self, name: str, slot: SlotName) -> Path:
         """Return where a slot's files lie."""
@@ -224,7 +228,7 @@ class ModelStore:
             tuning=proof.tuning,
         )
         self._record(name, state)
-        return InstalledModel(name, manifest, folder, proof.variant, proof.tuning)
+        return InstalledModel(name, manifest, folder, proof.variant, manifest_sha256, proof.tuning)
 
     def retune(self, installed: InstalledModel, prove: Prove) -> InstalledModel:
         """Prove and time the model in use again, and record what comes of it.

@@ -22,14 +22,15 @@ class MotionSection(Section, frozen=True, kw_only=True):
 
     Attributes:
         threshold: Difference of brightness (0..255) from the mean of the last pictures from which
-            a pixel has changed.
-        least_part: Part of the pixels that must have changed.
+            a cell has changed; cells are of 4x4 pixels of the model's input, or 80 to 160 to its
+            longer side where that is 640 or more.
+        least_part: Part of the picture's cells that must have changed; two at the least.
         hold_s: How long after the last motion frames are looked at.
         look_every_s: A frame is looked at so often even where nothing moves.
     """
 
-    threshold: Annotated[int, Meta(ge=1, le=255)] = 20
-    least_part: Annotated[float, Meta(gt=0, le=1)] = 0.001
+    threshold: Annotated[int, Meta(ge=1, le=255)] = 12
+    least_part: Annotated[float, Meta(gt=0, le=1)] = 0.0005
     hold_s: Annotated[float, Meta(ge=0, le=3600)] = 1.0
     look_every_s: Annotated[float, Meta(gt=0, le=86_400)] = 10.0
 

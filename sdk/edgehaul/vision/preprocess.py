@@ -69,6 +69,12 @@ class Canvas:
         """The last picture with its padding: (height, width) or (height, width, channels)."""
         return self._buffers[self.channels]
 
+    @property
+    def picture(self) -> NDArray[np.uint8]:
+        """The part of :attr:`pixels` that the last picture fills, without the padding."""
+        x, y, width, height = self.target
+        return self.pixels[y : y + height, x : x + width]
+
     def place(self, image: NDArray[np.uint8]) -> Placement:
         """Scale a picture onto the canvas, and return where it lies there.
 

@@ -26,7 +26,7 @@ from edgehaul.geometry import Box, Line, Point
 from edgehaul.messages.payloads import CountEvent, EventData, TrackEvent
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul.values import Detection, Frame, Image
-from edgehaul.vision.placement import Placement
+from edgehaul.vision.preprocess import Canvas
 from edgehaul_agent.assembly import Assembly
 from edgehaul_agent.checks import check_device
 from edgehaul_agent.health.metrics import StreamMetrics
@@ -38,7 +38,7 @@ from edgehaul_agent.pipeline.clips import Clips
 from edgehaul_agent.pipeline.workers import WorkerPool
 from tests.fakes.devices import write_config
 from tests.fakes.running import wait_until
-from tests.fakes.streams import FakeClock, ListFrames, MemoryOutbox, ScriptedModel
+from tests.fakes.streams import FakeClock, FirstPixel, ListFrames, MemoryOutbox, ScriptedModel
 
 COUNT = CountEvent(
     line="in", direction="forward", track_id=1, label="parcel", at=Point(1, 2), totals={}
@@ -281,13 +281,19 @@ class Lightening(ListFrames):
             yield msgspec.structs.replace(frame, image=image)
 
 
-class StillModel(ScriptedModel):
+class StillCanvas(FirstPixel):
     """Shows the motion gate a picture in which nothing moves."""
 
-    def canvas(self) -> Callable[[Image], tuple[Image, Placement]]:
-        fill = super().canvas()
-        fill.canvas = picture(0, (8, 8))
-        return fill
+    @property
+    def picture(self) -> Image:
+        return picture(0, (8, 8))
+
+
+class StillModel(ScriptedModel):
+    """Looks at such canvases."""
+
+    def canvas(self) -> Canvas:
+        return StillCanvas(())
 
 
 def crossing(index: int) -> list[Detection]:

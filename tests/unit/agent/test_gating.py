@@ -32,9 +32,9 @@ Picture = NDArray[np.uint8]
 PERIOD_S = 0.04
 
 
-def noisy(rng: np.random.Generator, light: float = 100.0) -> Picture:
+def noisy(rng: np.random.Generator, light: float = 100.0, sigma: float = 4.0) -> Picture:
     """Return an empty scene as a camera sees it."""
-    return np.clip(rng.normal(light, 4, (320, 320, 3)), 0, 255).astype(np.uint8)
+    return np.clip(rng.normal(light, sigma, (320, 320, 3)), 0, 255).astype(np.uint8)
 
 
 def looked_at(pictures: Sequence[Picture], section: MotionSection) -> list[int]:
@@ -57,6 +57,68 @@ def test_a_small_object_opens_the_gate_for_as_long_as_it_moves_and_a_while() -> 
     assert set(range(40, 60)) <= set(seen)
     assert max(seen) < 75
     assert not set(range(10, 40)) & set(seen)
+
+
+@pytest.mark.parametrize(("sigma", "side"), [(8.0, 320), (12.0, 320), (8.0, 96), (12.0, 96)])
+def test_the_noise_of_a_camera_at_dusk_is_no_motion(sigma: float, side: int) -> None:
+    rng = np.random.default_rng(4)
+    pictures = [noisy(rng, sigma=sigma)[:side, :side] for _ in range(300)]
+    seen = looked_at(pictures, MotionSection(look_every_s=3600.0))
+    assert max(seen) < 60, "but for the first second"
+
+
+@pytest.mark.parametrize("contrast", [-30, 20, 40])
+def test_a_small_figure_far_away_is_looked_at_all_the_time_that_it_walks(contrast: int) -> None:
+    rng = np.random.default_rng(5)
+    pictures = [noisy(rng) for _ in range(300)]
+    for number in range(100, 300):
+        x = 20 + (number - 100) // 2
+        figure = pictures[number][150:178, x : x + 9]
+        figure[:] = np.clip(figure + np.float64(contrast), 0, 255)
+    seen = looked_at(pictures, MotionSection(hold_s=0.2, look_every_s=3600.0))
+    assert not set(range(20, 100)) & set(seen)
+    missed = set(range(100, 300)) - set(seen)
+    assert missed <= set(range(100, 104)), "until it has gone by the width of a cell"
+
+
+def test_light_and_exposure_that_swing_are_no_motion() -> None:
+    rng = np.random.default_rng(6)
+    scene = rng.uniform(20, 220, (320, 320, 1)) * np.ones(3)
+    swings = (1 + 0.1 * np.sin(n / 30) + rng.normal(0, 0.012) for n in range(300))
+    pictures = [
+        np.clip(scene * swing + rng.normal(0, 4, scene.shape), 0, 255).astype(np.uint8)
+        for swing in swings
+    ]
+    assert max(looked_at(pictures, MotionSection(look_every_s=3600.0))) < 30
+
+
+@given(
+    side=st.integers(12, 200),
+    x=st.integers(0, 119),
+    y=st.integers(0, 119),
+    level=st.one_of(st.integers(0, 60), st.integers(140, 255)),
+)
+def test_what_comes_is_looked_at_however_large_or_bright(
+    side: int, x: int, y: int, level: int
+) -> None:
+    """That it makes the picture brighter by the whole hides it from nobody."""
+    gate = MotionGate(MotionSection(hold_s=0.0, look_every_s=3600.0))
+    picture = np.full((320, 320, 3), 100, np.uint8)
+    assert gate.opens(picture, 0.0)
+    assert not gate.opens(picture, 1.0)
+    picture[y : y + side, x : x + side] = level
+    assert gate.opens(picture, 2.0)
+
+
+@given(
+    shape=st.tuples(st.integers(1, 700), st.integers(1, 700)),
+    channels=st.sampled_from([0, 1, 3, 4]),
+)
+def test_pictures_of_any_size_are_taken(shape: tuple[int, int], channels: int) -> None:
+    picture = np.full((*shape, channels) if channels else shape, 90, np.uint8)
+    gate = MotionGate(MotionSection(hold_s=0.0))
+    assert gate.opens(picture, 0.0)
+    assert not gate.opens(picture, 1.0)
 
 
 def test_a_light_that_is_switched_is_looked_at_once_and_learnt() -> None:

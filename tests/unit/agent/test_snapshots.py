@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -175,6 +176,55 @@ def test_the_old_ones_go_and_what_is_not_ours_stays(tmp_path: Path) -> None:
     fill(tmp_path, "2023-11-10/notes.txt", "mine/a.jpg", "2023-11-12/b.jpg.partial")
     Shelf(tmp_path, SnapshotSection(max_days=2), ".jpg").trim(FakeClock().now_s())
     assert left(tmp_path) == ["2023-11-10/notes.txt", "2023-11-12/a.jpg", "mine/a.jpg"]
+
+
+def test_thousands_of_pictures_take_no_memory(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, SnapshotSection(), ".jpg")
+
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            shelf.add(tmp_path / f"2023-11-14/{number:06d}.123-count-0001.jpg", 1000)
+        # Only what the shelf itself has kept: others work in this process as well.
+        own = tracemalloc.Filter(inclusive=True, filename_pattern="*/media/shelf.py")
+        kept = tracemalloc.take_snapshot().filter_traces([own]).statistics("filename")
+    finally:
+        tracemalloc.stop()
+    assert shelf.kept_bytes == 20_000_000
+    assert sum(one.size for one in kept) < 20_000
+
+
+def test_the_newest_are_left_of_more_than_are_known_by_name(tmp_path: Path) -> None:
+    section = SnapshotSection(max_mb=1500 / 2**20)
+    for day in ("2023-11-13", "2023-11-14"):
+        fill(tmp_path, *(f"{day}/{number:05d}.jpg" for number in range(2200)), size=1)
+    shelf = Shelf(tmp_path, section, ".jpg")
+    shelf.trim(FakeClock().now_s())
+    assert left(tmp_path) == [f"2023-11-14/{number:05d}.jpg" for number in range(700, 2200)]
+    assert shelf.kept_bytes == 1500
+    assert not (tmp_path / "2023-11-13").exists()
+
+
+def test_what_somebody_else_removes_costs_no_other_picture(tmp_path: Path) -> None:
+    fill(tmp_path, *(f"2023-11-14/{number}.jpg" for number in range(9)), size=100)
+    shelf = Shelf(tmp_path, SnapshotSection(max_mb=850 / 2**20), ".jpg")
+    for number in range(5):
+        (tmp_path / f"2023-11-14/{number}.jpg").unlink()
+    shelf.trim(FakeClock().now_s())
+    assert left(tmp_path) == [f"2023-11-14/{number}.jpg" for number in range(5, 9)]
+    assert shelf.kept_bytes == 400
+
+
+def test_what_cannot_be_removed_is_told_once_and_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, "2023-11-14/b.jpg", "2023-11-14/c.jpg")
+    (tmp_path / "2023-11-14/a.jpg").mkdir()
+    shelf = Shelf(tmp_path, SnapshotSection(max_mb=1000 / 2**20), ".jpg")
+    for _ in range(3):
+        shelf.trim(FakeClock().now_s())
+    assert left(tmp_path) == ["2023-11-14/c.jpg"]
+    assert caplog.text.count("cannot be removed") == 1
 
 
 def test_less_is_kept_at_once_where_the_configuration_says_so(tmp_path: Path) -> None:

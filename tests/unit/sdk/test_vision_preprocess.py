@@ -95,6 +95,26 @@ def test_the_placement_says_where_the_pixels_went(
     assert np.abs(found - np.clip(expected, 0, canvas_limit)).max() <= 1.0
 
 
+@pytest.mark.parametrize(
+    ("resize", "anchor", "size"),
+    [
+        ("letterbox", "center", (72, 96)),
+        ("letterbox", "top-left", (72, 96)),
+        ("stretch", "center", (96, 96)),
+        ("crop", "center", (96, 96)),
+    ],
+)
+def test_the_picture_on_the_canvas_is_what_lies_between_the_padding(
+    resize: str, anchor: str, size: tuple[int, int]
+) -> None:
+    canvas = Canvas(ImageInput(96, 96, resize=resize, anchor=anchor, pad_value=7))
+    for level in (50, 90):  # also when the canvas is used again
+        canvas.place(np.full((480, 640, 3), level, np.uint8))
+        assert canvas.picture.shape[:2] == size
+        assert np.all(canvas.picture == level)
+        assert np.count_nonzero(canvas.pixels == level) == canvas.picture.size
+
+
 def test_letterbox_pads_evenly_with_the_pad_value() -> None:
     image = np.full((10, 40, 3), 200, dtype=np.uint8)
     tensor, _ = Preprocessor(ImageInput(80, 80, pad_value=7))(image)
