@@ -110,8 +110,10 @@ class StreamPipeline:
         self._unusable = 0
         self._last_captured_at_s = 0.0
         settings = TrackerSettings(certain_score=model.certain_score)
-        self._tracker = Tracker(settings)
-        self._rules = StreamRules(config, settings.confirm_hits)
+        self.tracker = Tracker(settings)
+        """Follows objects; put another in its place before :meth:`run`, if any."""
+        self.rules = StreamRules(config, settings.confirm_hits)
+        """Tells what the tracked objects do; the same holds."""
         self.second = SecondLook(settings)
         """Looks at single objects; add what to it before :meth:`run`."""
         self.snapshots: Snapshots | None = None
@@ -256,7 +258,7 @@ class StreamPipeline:
         if "detections" in self._config.publish:
             self._tell_detections(view, found, tracked, latency_ms)
         at_s = view.captured_at_s
-        events = self._rules.update(tracked.seen, tracked.ended, at_s)
+        events = self.rules.update(tracked.seen, tracked.ended, at_s)
         self._tell_events(events, at_s, view.picture, tracked.seen)
         self.metrics.processed(latency_ms)
         if self.viewfinder and view.is_watched and view.picture is not None:
@@ -270,7 +272,7 @@ class StreamPipeline:
     def _follow(self, view: _View, found: Sequence[Detection]) -> TrackedFrame:
         if not self._model.gives_objects:
             return TrackedFrame((), (), (None,) * len(found))
-        return self._tracker.update(
+        return self.tracker.update(
             found,
             frame=view.index,
             captured_at_s=view.captured_at_s,
@@ -317,7 +319,7 @@ class StreamPipeline:
     def _finish(self) -> None:
         """End the tracks that are still alive."""
         at_s = self._last_captured_at_s
-        self._tell_events(self._rules.close(at_s, self.second.end(self._tracker.close())), at_s)
+        self._tell_events(self.rules.close(at_s, self.second.end(self.tracker.close())), at_s)
 
 
 def _object_of(
