@@ -20,6 +20,8 @@ from edgehaul.errors import UsageError
 from edgehaul_agent.benching.job import Limits
 from edgehaul_agent.benching.process import resident_mib
 
+_PATIENCE_S = 30.0
+"""So long streams wait for one that does not open."""
 Details = Callable[[], Mapping[str, float]]
 """Gives more seconds by name, that are read together with the others."""
 
@@ -39,16 +41,18 @@ class Gauge:
 
     Args:
         limits: How long the run lasts.
+        streams: Number of streams; none goes ahead before all are there.
         clock: Tells how late results are.
         details: What else to read at the beginning and the end.
     """
 
-    def __init__(self, limits: Limits, clock: Clock, details: Details = dict) -> None:
+    def __init__(self, limits: Limits, streams: int, clock: Clock, details: Details = dict) -> None:
         self.latencies_s: list[float] = []
         self._limits = limits
         self._clock = clock
         self._details = details
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._missing = streams
         self._begun = 0
         self._done: Counter[str] = Counter()
         self._taken_at_s: dict[tuple[str, float], float] = {}
@@ -62,6 +66,10 @@ class Gauge:
             number: How many frames of this stream came before.
         """
         with self._lock:
+            if number == 0:
+                self._missing -= 1
+                self._lock.notify_all()
+                self._lock.wait_for(lambda: self._missing <= 0, _PATIENCE_S)
             if self._last is not None or self._is_enough(number):
                 self._last = self._last or self._sample()
                 return False
@@ -92,7 +100,7 @@ class Gauge:
         Raises:
             UsageError: The run was over before it had warmed up.
         """
-        if self._first is None or self._last is None:
+        if self._first is None or self._last is None or self._last.frames == self._first.frames:
             raise UsageError(
                 "the streams ended before anything could be measured",
                 remedy="ask for more --frames or --seconds",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from edgehaul.clock import SystemClock
 from edgehaul_agent.app import Agent, raise_for_failures
@@ -25,14 +26,17 @@ def run(job: Job) -> Measured:
         EdgeHaulError: It failed, or was over too early.
     """
     watch = Stopwatch()
-    plain = Gauge(job.limits, SystemClock())
+    names = [stream.name for stream in job.config.streams]
+    plain = Gauge(job.limits, len(names), SystemClock())
     if job.kind == "agent":
         return _run_agent(job, MeteredAssembly(job, plain), plain)
-    timed = Gauge(job.limits, SystemClock(), lambda: {**watch.totals_s(), **_threads_s()})
+    timed = Gauge(
+        job.limits, len(names), SystemClock(), lambda: {**watch.totals_s(), **_threads_s()}
+    )
     if job.kind == "staged":
         return _run_agent(job, TimedAssembly(job, timed, watch), timed)
     run_ideal(job, timed, watch)
-    return _measured(timed)
+    return _measured(timed, names)
 
 
 def _run_agent(job: Job, assembly: MeteredAssembly, gauge: Gauge) -> Measured:
@@ -40,14 +44,22 @@ def _run_agent(job: Job, assembly: MeteredAssembly, gauge: Gauge) -> Measured:
     report = agent.run()
     raise_for_failures(report)
     dropped = sum(stream.dropped for stream in report.streams.values())
-    return _measured(gauge, dropped=dropped, delivered=report.delivered)
+    names = [stream.name for stream in job.config.streams]
+    return _measured(gauge, names, dropped=dropped, delivered=report.delivered)
 
 
-def _measured(gauge: Gauge, *, dropped: int = 0, delivered: bool = False) -> Measured:
+def _measured(
+    gauge: Gauge, names: Sequence[str], *, dropped: int = 0, delivered: bool = False
+) -> Measured:
+    """Return what was measured.
+
+    Raises:
+        UsageError: Nothing was.
+    """
     first, last = gauge.window
     p50_ms, p99_ms = gauge.percentiles_ms()
     return Measured(
-        frames={name: last.frames[name] - first.frames.get(name, 0) for name in last.frames},
+        frames={name: last.frames.get(name, 0) - first.frames.get(name, 0) for name in names},
         wall_s=last.wall_s - first.wall_s,
         cpu_s=last.cpu_s - first.cpu_s,
         stages_s=stages_between(first, last),

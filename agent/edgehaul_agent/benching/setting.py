@@ -158,7 +158,7 @@ def _source(path: Path | None) -> tuple[FileSource | VirtualConveyorSource, Line
     width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
     height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     capture.release()
-    if not (width and height):
+    if width <= 0 or height <= 0:
         raise SourceError(
             "this is no video that can be decoded", where=path, remedy="correct --source"
         )

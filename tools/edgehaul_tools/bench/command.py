@@ -11,6 +11,7 @@ import msgspec
 
 from edgehaul.config.recipe import DetectorRecipe, DetectorSize
 from edgehaul.errors import GateError, UsageError
+from edgehaul_tools.bench.agents.command import agent
 from edgehaul_tools.bench.contest_command import compress
 from edgehaul_tools.bench.models import (
     ROUNDS,
@@ -34,6 +35,7 @@ def bench() -> None:
     """Measure models and trainings on this machine."""
 
 
+bench.add_command(agent)
 bench.add_command(compress)
 
 
