@@ -311,6 +311,12 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-downgrade", action="store_true", help="let an older version replace a newer one"
     )
 
+    _add_measures(commands)
+    return parser
+
+
+def _add_measures(commands: argparse._SubParsersAction[_Parser]) -> None:
+    """Add what only looks: at the agent's state, and at what it costs."""
     status = _command(
         commands, "status", _status, "tell which models are installed, and how the agent is doing"
     )
@@ -320,7 +326,6 @@ def _parser() -> argparse.ArgumentParser:
     cli_bench.add_arguments(
         _command(commands, "bench", cli_bench.run_bench, cli_bench.HELP, more=cli_bench.MORE)
     )
-    return parser
 
 
 def _command(

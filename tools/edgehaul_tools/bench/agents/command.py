@@ -44,13 +44,25 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--rounds", type=click.IntRange(1), default=ROUNDS, show_default=True)
 @click.option(
+    "--steps",
+    type=click.IntRange(0),
+    help="Batches that the detector learns from; 0 leaves its weights random.",
+)
+@click.option(
     "--markdown",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write a page with the table here.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def agent(
-    *, peers: str, envs: Path, work: Path, rounds: int, markdown: Path | None, as_json: bool
+    *,
+    peers: str,
+    envs: Path,
+    work: Path,
+    rounds: int,
+    steps: int | None,
+    markdown: Path | None,
+    as_json: bool,
 ) -> None:
     """Compare our agent with other ways to run a detector on a clip.
 
@@ -67,7 +79,7 @@ def agent(
         # Opened first: after minutes of measuring it is late to learn that there is no way to.
         page = stack.enter_context(written_whole(markdown)) if markdown else None
         tell("preparing clip and model")
-        material = prepare(work.absolute())
+        material = prepare(work.absolute(), steps)
         port, broker = stack.enter_context(any_broker())
         try:
             found = compare(

@@ -76,8 +76,13 @@ class Passing:
         return (frame * self.speed_px + self.start_px) % (CLIP_PX[0] + side) - side
 
 
-def prepare(work: Path) -> Material:
-    """Make clips, models and bundle, or take what an earlier run made."""
+def prepare(work: Path, steps: int | None = None) -> Material:
+    """Make clips, models and bundle, or take what an earlier run made.
+
+    Args:
+        work: Keeps them.
+        steps: Batches that the detector learns from; none is what it needs.
+    """
     made = work / "agents"
     made.mkdir(parents=True, exist_ok=True)
     back, parts = _scenery()
@@ -88,7 +93,7 @@ def prepare(work: Path) -> Material:
     folder, bundle = made / "model", made / "model.edgehaul"
     if not bundle.exists():
         fp32 = made / "fp32.onnx"
-        taught = onnx.load(str(export_fp32(ZOO[MODEL], work)))
+        taught = onnx.load(str(export_fp32(ZOO[MODEL], work, steps)))
         onnx.save(for_pictures(taught), str(fp32))
         _make_bundle(fp32, folder, bundle, made)
     models = {name: folder / f"{name}.onnx" for name in VARIANTS}
