@@ -14,7 +14,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgehaul.errors import UsageError
 from edgehaul_tools.bench.agents.contenders import CONTENDERS
-from edgehaul_tools.bench.agents.material import CLIP_PX, Passing, crossings, for_pictures
+from edgehaul_tools.bench.agents.material import (
+    CLIP_PX,
+    FRAMES,
+    Passing,
+    crossings,
+    for_pictures,
+)
 from edgehaul_tools.bench.agents.programs import Engine, Took, run_peer
 from edgehaul_tools.bench.agents.rounds import Comparison, Entry, Standing
 from edgehaul_tools.bench.agents.standings import HEADING, lines_of, page_of
@@ -66,7 +72,7 @@ class TestTurns:
         assert row.cpu_ms_per_frame == pytest.approx(20.0)
         assert row.bare_ms_per_frame == pytest.approx(10.0)
         assert row.efficiency == pytest.approx(0.5)
-        assert row.fps == pytest.approx(25.0)
+        assert row.fps == pytest.approx(FRAMES[1] / (2 * 7.0 - 1.5))
         assert row.first_result_s == 1.5
         assert row.is_right
 

@@ -1,4 +1,4 @@
-"""``edgehaul bench``: measure models and trainings on this machine."""
+"""``edgehaul bench``: measure models, trainings and agents on this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON 
 
 @click.group()
 def bench() -> None:
-    """Measure models and trainings on this machine."""
+    """Measure models, trainings and agents here."""
 
 
 bench.add_command(agent)

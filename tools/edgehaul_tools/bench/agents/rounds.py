@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: Of the contender.
         cpu_ms_per_frame: Processor time of the whole program for a frame, without its start.
-        bare_ms_per_frame: That of decoding and its own engine alone.
+        bare_ms_per_frame: That of decoding and its own engine alone, on one thread.
         efficiency: What decoding and the engine alone need / what the whole needs.
         efficiency_least: The worst round.
         efficiency_most: The best.
@@ -83,7 +83,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     broker: str
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Pair:
     """The same program on the short clip and on the long one: what starting costs is taken off."""
 
@@ -97,11 +97,11 @@ class Pair:
 
     @property
     def fps(self) -> float:
-        """Frames a second."""
-        return _MORE_FRAMES / max(self.long.wall_s - self.short.wall_s, 1e-6)
+        """Frames a second of the long run, from its first result to its end."""
+        return FRAMES[1] / (self.long.wall_s - self.long.first_result_s)
 
 
-@dataclass
+@dataclasses.dataclass
 class Entry:
     """A contender on its way through the rounds.
 
@@ -117,7 +117,7 @@ class Entry:
     whole: Callable[[Path], Took] | None = None
     bare: Callable[[Path], Took] | None = None
     fault: str = ""
-    pairs: list[tuple[Pair, Pair]] = field(default_factory=list)
+    pairs: list[tuple[Pair, Pair]] = dataclasses.field(default_factory=list)
 
     def turn(self, clips: tuple[Path, Path]) -> None:
         """Run once; what fails once is not run again."""
@@ -225,8 +225,10 @@ def _entry(contender: Contender, material: Material, envs: Path, folder: Path, p
     except PeerFaultError as fault:
         return Entry(contender.title, fault=str(fault))
     engine = Engine(python, contender.script, material.peer_model, contender.threads)
+    # Threads that wait for each other cost time: the least that the work needs is that of one.
+    alone = dataclasses.replace(engine, threads=1)
     return Entry(
         contender.title,
         whole=partial(run_peer, engine, folder=folder, part="whole", port=port),
-        bare=partial(run_peer, engine, folder=folder, part="bare"),
+        bare=partial(run_peer, alone, folder=folder, part="bare"),
     )

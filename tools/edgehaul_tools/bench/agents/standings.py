@@ -48,7 +48,7 @@ def page_of(comparison: Comparison) -> str:
         "counting line and each frame's detections published to the same broker; only ours stores",
         "them durably first. All take turns, each a process of its own. CPU is the processor time",
         "of a frame, that of a long run less that of a short one; bare is that of decoding and",
-        "the same engine alone, and efficiency is bare / CPU. First is the time from the start of",
+        "the same engine alone, on one thread, and efficiency is bare / CPU. First is the time from the start of",
         "the program to its first result; MiB is the most resident memory. Peers run the fp32",
         "form, and the AGPL ones as programs in environments of their own.",
         "",

@@ -15,7 +15,7 @@ import plain_loop  # type: ignore[import-not-found]  # a script beside this one
 
 PACKAGES = ("ultralytics", "torch", "onnxruntime", "supervision", "paho-mqtt")
 opened = plain_loop.opened
-"""It runs the ONNX file in ONNX Runtime, too; with threads 0 at that one's defaults."""
+"""It runs the ONNX file in ONNX Runtime, too."""
 
 
 def whole(job: dict[str, Any], seen: Callable[[], None]) -> dict[str, Any]:
