@@ -130,9 +130,12 @@ class Agent:
             raise UsageError(
                 "the configuration names no stream", remedy="add one under streams or gps"
             )
-        spool = Spool(self._assembly.spool_folder, config.spool, self._assembly.topics)
-        album, films = self._assembly.album, self._assembly.films
-        with spool, album, films, self._assembly.workers(self._clock) as workers:
+        with (
+            self._assembly.spool() as spool,
+            self._assembly.album,
+            self._assembly.films,
+            self._assembly.workers(self._clock) as workers,
+        ):
             supervisor = Supervisor(
                 partial(self._attempt, spool, workers), config.supervision, clock=self._clock
             )

@@ -16,6 +16,7 @@ from edgehaul.config.vehicle import VehicleConfig
 from edgehaul.errors import ConfigError
 from edgehaul.messages.payloads import ModelState
 from edgehaul.messages.topics import DeviceTopics
+from edgehaul_agent.delivery.spool import Spool
 from edgehaul_agent.engines import EngineOpener
 from edgehaul_agent.events.vehicle import VehicleRules
 from edgehaul_agent.health.metrics import StreamMetrics
@@ -88,6 +89,10 @@ class Assembly:
     def spool_folder(self) -> Path:
         """Where the spool lies."""
         return self.root / "spool"
+
+    def spool(self) -> Spool:
+        """Return the spool, not yet open."""
+        return Spool(self.spool_folder, self.config.spool, self.topics)
 
     @property
     def mqtt(self) -> MqttSection:

@@ -20,7 +20,7 @@ from edgehaul.config.device import DeviceConfig
 from edgehaul.config.loader import load
 from edgehaul.errors import EXIT_INTERRUPTED, EXIT_OK, DeviceError, EdgeHaulError, UsageError
 from edgehaul.reporting import report_error, system_error
-from edgehaul_agent import cli_status
+from edgehaul_agent import cli_bench, cli_status
 from edgehaul_agent.app import Agent, RunReport, raise_for_failures
 from edgehaul_agent.assembly import Assembly
 from edgehaul_agent.checks import check_device
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(words)
         _set_up_logging(options.log_level)
-        _set_up_opencv()
+        set_up_opencv()
         command: Callable[[argparse.Namespace], int] = options.command
         code = command(options)
         sys.stdout.flush()
@@ -215,7 +215,8 @@ def _set_up_logging(level: str) -> None:
     )
 
 
-def _set_up_opencv() -> None:
+def set_up_opencv() -> None:
+    """Keep OpenCV quiet, and to one thread for each of ours."""
     # What it warns of is told by our own errors, in one line.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     # Each stream has threads of its own; more of them inside a resize only fight for the cores.
@@ -310,12 +311,21 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-downgrade", action="store_true", help="let an older version replace a newer one"
     )
 
+    _add_measures(commands)
+    return parser
+
+
+def _add_measures(commands: argparse._SubParsersAction[_Parser]) -> None:
+    """Add what only looks: at the agent's state, and at what it costs."""
     status = _command(
         commands, "status", _status, "tell which models are installed, and how the agent is doing"
     )
     status.add_argument("--root", metavar="DIR", help="the device's root folder")
     status.add_argument("--config", metavar="FILE", help="the device's configuration")
-    return parser
+
+    cli_bench.add_arguments(
+        _command(commands, "bench", cli_bench.run_bench, cli_bench.HELP, more=cli_bench.MORE)
+    )
 
 
 def _command(

@@ -1,6 +1,6 @@
 """Live streams on a small box: how many frames a second, how fairly, how late, in how much memory.
 
-The clip of ``agent_efficiency.py`` plays in real time, over and over, on as many streams as
+The clip of ``edgehaul bench agent`` plays in real time, over and over, on as many streams as
 ``--streams`` says, 25 frames a second each, and the agent looks at the latest ones. It is stopped
 after ``--seconds``; a subscriber on a real mosquitto measures how long after its capture each
 frame's detections, and each event, arrive. Detections wait for their group (``--group-ms``, see
@@ -16,6 +16,7 @@ import re
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -23,23 +24,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from agent_efficiency import (
-    AGENT,
-    LINE,
-    VARIANTS,
-    Material,
-    device_yaml,
-    install,
-    mosquitto,
-    prepare,
-    say,
-)
 
 from edgehaul.clock import parse_utc
 from edgehaul.messages.codec import decode
 from edgehaul.mqtt import BrokerAddress, Connector, Received, Session
+from edgehaul_tools.bench.agents.broker import mosquitto
+from edgehaul_tools.bench.agents.material import LINE, NAME, VARIANTS, Material, prepare
+from edgehaul_tools.bench.agents.programs import AGENT, install_agent, write_device
 
 _WARM_UP_S = 3.0
+
+
+def say(line: str) -> None:
+    """Write a line at once: the whole takes minutes."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 @dataclass(frozen=True)
@@ -99,17 +98,20 @@ def run_once(
     material: Material, variant: str, streams: int, seconds: float, spool: dict[str, object]
 ) -> Run:
     """Run the agent for some seconds."""
-    with tempfile.TemporaryDirectory() as name, mosquitto(Path(name)) as port:
+    with tempfile.TemporaryDirectory() as name, mosquitto() as port:
         folder, clip = Path(name), material.clips[1]
-        install(material, folder)
+        install_agent(material.bundle, folder / "root")
         stream = {
             "source": {"type": "file", "path": str(clip), "realtime": True, "loop": True},
-            "model": "digits",
+            "model": NAME,
             "variant": VARIANTS[variant],
             "policy": "latest",
             "lines": [{"name": "middle", "points": LINE}],
         }
-        config = device_yaml(folder / "device.yaml", stream, streams, port, spool)
+        named = [{**stream, "name": f"camera{number}"} for number in range(streams)]
+        config = write_device(
+            folder / "device.yaml", named, root=folder / "root", port=port, spool=spool
+        )
         listener = Listener(port)
         process = subprocess.Popen(
             [*AGENT, "run", "--json", "--config", str(config)], stdout=subprocess.PIPE

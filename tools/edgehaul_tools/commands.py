@@ -53,7 +53,7 @@ COMMANDS: dict[str, Entry | Group] = {
     "flash": Entry("flash.command", "flash", "Install a bundle on a device."),
     "subscribe": Entry("subscribe.command", "subscribe", "Show results as they arrive on MQTT."),
     "collect": Entry("subscribe.command", "collect", "Store results durably and confirm them."),
-    "bench": Entry("bench.command", "bench", "Measure models and trainings on this machine."),
+    "bench": Entry("bench.command", "bench", "Measure models, trainings and agents here."),
     "demo": Entry("demo.command", "demo", "Run the whole chain on virtual devices."),
 }
 """In the order of the flow, which is the order of the help."""

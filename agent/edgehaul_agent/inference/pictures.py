@@ -113,7 +113,7 @@ class _OnCanvas:
 
     def _tensor(self, canvas: Canvas) -> Array:
         """Return the picture as the model takes it, until this thread asks for the next one."""
-        return _TENSORS.of(self._input).fill(canvas)
+        return canvas.into(_TENSORS.of(self._input))
 
 
 class Detector(_OnCanvas):

@@ -88,9 +88,7 @@ class StreamPipeline:
         self.metrics = metrics or StreamMetrics(clock)
         self.metrics.follow(self)
         self._config = config
-        self._source = source
-        self._model = model
-        self._outlet = outlet
+        self._source, self._model, self._outlet = source, model, outlet
         self._clock = clock
         self.workers = workers
         self._seat = workers.seat(self._take_turn)
@@ -113,8 +111,10 @@ class StreamPipeline:
         self._unusable = 0
         self._last_captured_at_s = 0.0
         settings = TrackerSettings(certain_score=model.certain_score)
-        self._tracker = Tracker(settings)
-        self._rules = StreamRules(config, settings.confirm_hits)
+        self.tracker = Tracker(settings)
+        """Follows objects; put another in its place before :meth:`run`, if any."""
+        self.rules = StreamRules(config, settings.confirm_hits)
+        """Tells what the tracked objects do; the same holds."""
         self.second = SecondLook(settings)
         """Looks at single objects; add what to it before :meth:`run`."""
         self.snapshots: Snapshots | None = None
@@ -269,7 +269,7 @@ class StreamPipeline:
         if "detections" in self._config.publish:
             self._tell_detections(view, found, tracked, latency_ms)
         at_s = view.captured_at_s
-        events = self._rules.update(tracked.seen, tracked.ended, at_s)
+        events = self.rules.update(tracked.seen, tracked.ended, at_s)
         self._tell_events(events, at_s, view.picture, tracked.seen)
         if self.clips is not None:
             self.clips.settle(at_s)
@@ -285,7 +285,7 @@ class StreamPipeline:
     def _follow(self, view: _View, found: Sequence[Detection]) -> TrackedFrame:
         if not self._model.gives_objects:
             return TrackedFrame((), (), (None,) * len(found))
-        return self._tracker.update(
+        return self.tracker.update(
             found,
             frame=view.index,
             captured_at_s=view.captured_at_s,
@@ -335,8 +335,8 @@ class StreamPipeline:
         at_s = self._last_captured_at_s
         try:
             if self._error is None:
-                ended = self.second.end(self._tracker.close())
-                self._tell_events(self._rules.close(at_s, ended), at_s)
+                ended = self.second.end(self.tracker.close())
+                self._tell_events(self.rules.close(at_s, ended), at_s)
         finally:
             if self.clips is not None:
                 self.clips.close()

@@ -78,7 +78,7 @@ class Tracker:
     """Gives each object of one stream an identity. Not for use by several threads."""
 
     def __init__(self, settings: TrackerSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._tracks: list[Track] = []
         self._labels: list[str] = []
         self._missed: list[int] = []
@@ -107,7 +107,7 @@ class Tracker:
         elapsed = 1 if self._last_frame is None else max(1, frame - self._last_frame)
         self._last_frame = frame
         self._motion.predict(elapsed)
-        seen = _Seen(detections, captured_at_s, width, height, self._settings.certain_score)
+        seen = _Seen(detections, captured_at_s, width, height, self.settings.certain_score)
         pairs = self._associate(seen)
         self._correct(pairs, seen)
         track_ids: list[int | None] = [None] * len(detections)
@@ -147,7 +147,7 @@ class Tracker:
         uncertain = overlap_pairs(
             self._motion.position[rows],
             seen.centers[seen.uncertain],
-            self._settings.uncertain_overlap,
+            self.settings.uncertain_overlap,
         )
         return pairs + [(rows[r], seen.uncertain[c]) for r, c in assign(uncertain)]
 
@@ -195,9 +195,9 @@ class Tracker:
             x, y = places[row]
             outside = missed and not (0 <= x <= width and 0 <= y <= height)
             patience = (
-                self._settings.keep_frames
+                self.settings.keep_frames
                 if self._is_confirmed(track)
-                else self._settings.keep_young_frames
+                else self.settings.keep_young_frames
             )
             if outside or missed > patience:
                 ended.append(track)
@@ -220,7 +220,7 @@ class Tracker:
         born = []
         for column in sorted(free, key=lambda i: (-seen.detections[i].score, i)):
             others = overlaps(seen.centers[[column]], seen.centers[taken])
-            if not (others > self._settings.twin_overlap).any():
+            if not (others > self.settings.twin_overlap).any():
                 born.append(column)
                 taken.append(column)
         return born
@@ -237,7 +237,7 @@ class Tracker:
         return track.track_id
 
     def _is_confirmed(self, track: Track) -> bool:
-        return track.hits >= self._settings.confirm_hits
+        return track.hits >= self.settings.confirm_hits
 
 
 class _Seen:

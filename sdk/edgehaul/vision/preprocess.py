@@ -91,6 +91,10 @@ class Canvas:
         self.channels, self.target = channels, fit.target
         return fit.placement(width, height)
 
+    def into(self, tensor: TensorBuffer) -> NDArray[Any]:
+        """Return the picture as the model takes it; see :meth:`TensorBuffer.fill`."""
+        return tensor.fill(self)
+
     def _scale(self, image: NDArray[np.uint8], channels: int, fit: Fit) -> None:
         x, y, width, height = fit.target
         canvas = self._buffer(channels, fit.target)

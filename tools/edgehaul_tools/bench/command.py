@@ -1,4 +1,4 @@
-"""``edgehaul bench``: measure models and trainings on this machine."""
+"""``edgehaul bench``: measure models, trainings and agents on this machine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 
 from edgehaul.config.recipe import DetectorRecipe, DetectorSize
 from edgehaul.errors import GateError, UsageError
+from edgehaul_tools.bench.agents.command import agent
 from edgehaul_tools.bench.contest_command import compress
 from edgehaul_tools.bench.models import (
     ROUNDS,
@@ -31,9 +32,10 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON 
 
 @click.group()
 def bench() -> None:
-    """Measure models and trainings on this machine."""
+    """Measure models, trainings and agents here."""
 
 
+bench.add_command(agent)
 bench.add_command(compress)
 
 

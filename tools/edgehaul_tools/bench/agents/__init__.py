@@ -1,0 +1,1 @@
+"""``edgehaul bench agent``: our agent beside other ways to run a detector on a clip."""
