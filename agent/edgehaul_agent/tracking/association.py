@@ -39,14 +39,21 @@ def overlaps(first: Array, second: Array) -> Array:
         first: (N, 4) centre x, centre y, width, height.
         second: (M, 4) of the same.
     """
-    half, other_half = first[:, None, 2:] * 0.5, second[None, :, 2:] * 0.5
-    center, other = first[:, None, :2], second[None, :, :2]
-    shared = np.minimum(center + half, other + other_half)
-    shared -= np.maximum(center - half, other - other_half)
-    np.maximum(shared, 0.0, out=shared)
-    area = shared[..., 0] * shared[..., 1]
-    union = (first[:, 2] * first[:, 3])[:, None] + second[:, 2] * second[:, 3] - area
+    area = _shared_area(first, second)
+    union = _areas(first)[:, None] + _areas(second) - area
     ratio: Array = area / np.maximum(union, 1e-9)
+    return ratio
+
+
+def shares_of_smaller(first: Array, second: Array) -> Array:
+    """Return what part of the smaller of two boxes lies in the other one, for every pair, (N, M).
+
+    Args:
+        first: (N, 4) centre x, centre y, width, height.
+        second: (M, 4) of the same.
+    """
+    area, smaller = _shared_area(first, second), np.minimum(_areas(first)[:, None], _areas(second))
+    ratio: Array = area / np.maximum(smaller, 1e-9)
     return ratio
 
 
@@ -110,3 +117,18 @@ def _alike(expected: Sequence[float], found: Sequence[float]) -> bool:
         max(width, 1 / width, height, 1 / height) <= SIZE_RATIO_GATE
         and max(area, 1 / area) <= AREA_RATIO_GATE
     )
+
+
+def _areas(centers: Array) -> Array:
+    areas: Array = centers[:, 2] * centers[:, 3]
+    return areas
+
+
+def _shared_area(first: Array, second: Array) -> Array:
+    half, other_half = first[:, None, 2:] * 0.5, second[None, :, 2:] * 0.5
+    center, other = first[:, None, :2], second[None, :, :2]
+    shared = np.minimum(center + half, other + other_half)
+    shared -= np.maximum(center - half, other - other_half)
+    np.maximum(shared, 0.0, out=shared)
+    area: Array = shared[..., 0] * shared[..., 1]
+    return area

@@ -24,6 +24,7 @@ from edgehaul_agent.tracking.association import (
     motion_pairs,
     overlap_pairs,
     overlaps,
+    shares_of_smaller,
 )
 from edgehaul_agent.tracking.kalman import Motion, centers_of
 
@@ -50,6 +51,12 @@ class TrackerSettings(msgspec.Struct, frozen=True, kw_only=True):
         uncertain_overlap: Overlap with its expected box that an uncertain detection needs.
         twin_overlap: Overlap with a tracked object above which a detection begins no track:
             it is the same object under another label.
+        nested_part: Detectors find a part of a large object once more by itself, or two objects
+            once more as one. Where so much of the smaller box lies in the other one, an uncertain
+            detection within a certain one keeps no track alive, and one around or within a tracked
+            object begins a track only with ``nested_margin`` above ``certain_score``, which
+            ByteTrack asks of every detection.
+        nested_margin: See there.
     """
 
     certain_score: float = 0.25
@@ -58,6 +65,8 @@ class TrackerSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_young_frames: int = 2
     uncertain_overlap: float = 0.4
     twin_overlap: float = 0.6
+    nested_part: float = 0.7
+    nested_margin: float = 0.1
 
 
 class TrackedFrame(msgspec.Struct, frozen=True):
@@ -144,12 +153,11 @@ class Tracker:
             for row, track in enumerate(self._tracks)
             if row not in paired and self._is_confirmed(track)
         ]
+        whole = seen.uncertain_by_themselves(self.settings.nested_part)
         uncertain = overlap_pairs(
-            self._motion.position[rows],
-            seen.centers[seen.uncertain],
-            self.settings.uncertain_overlap,
+            self._motion.position[rows], seen.centers[whole], self.settings.uncertain_overlap
         )
-        return pairs + [(rows[r], seen.uncertain[c]) for r, c in assign(uncertain)]
+        return pairs + [(rows[r], whole[c]) for r, c in assign(uncertain)]
 
     def _penalty(self, row: int, detection: Detection) -> float:
         """Return what a pair costs beside what their places do."""
@@ -219,11 +227,20 @@ class Tracker:
         free = set(seen.certain).difference(paired)
         born = []
         for column in sorted(free, key=lambda i: (-seen.detections[i].score, i)):
-            others = overlaps(seen.centers[[column]], seen.centers[taken])
-            if not (others > self.settings.twin_overlap).any():
+            if not self._is_double(seen, column, taken):
                 born.append(column)
                 taken.append(column)
         return born
+
+    def _is_double(self, seen: _Seen, column: int, taken: list[int]) -> bool:
+        """Return whether a detection is more likely one of those taken, seen once more."""
+        settings, own = self.settings, seen.centers[[column]]
+        if (overlaps(own, seen.centers[taken]) > settings.twin_overlap).any():
+            return True
+        if seen.detections[column].score >= settings.certain_score + settings.nested_margin:
+            return False
+        shares = shares_of_smaller(own, seen.centers[taken])
+        return bool((shares >= settings.nested_part).any())
 
     def _begin(self, seen: _Seen, column: int) -> int:
         at_s = seen.captured_at_s
@@ -267,6 +284,15 @@ class _Seen:
         self.uncertain = [i for i, d in enumerate(detections) if d.score < certain_score]
         self._width, self._height = width, height
         self._margin = _EDGE_PART * max(width, height)
+
+    def uncertain_by_themselves(self, nested_part: float) -> list[int]:
+        """Return the uncertain ones that are no part of a larger certain one."""
+        if not self.certain:
+            return self.uncertain
+        own, certain = self.centers[self.uncertain], self.centers[self.certain]
+        is_larger = (certain[:, 2] * certain[:, 3])[None] > (own[:, 2] * own[:, 3])[:, None]
+        is_part = is_larger & (shares_of_smaller(own, certain) >= nested_part)
+        return [self.uncertain[i] for i in np.flatnonzero(~is_part.any(axis=1)).tolist()]
 
     def weight(self, column: int) -> float:
         """Return how much a view tells of its object's label: less where the edge cuts it."""

@@ -204,3 +204,45 @@ def test_what_is_larger_both_ways_is_another_object(box: Box, track_id: int) -> 
     for _ in range(5):
         scene.step(parcel(300, size=40))
     assert scene.step(Detection(box, 0, "p", 0.9)).track_ids == (track_id,)
+
+
+def test_a_part_of_an_object_found_once_more_is_no_object() -> None:
+    """Weak detectors find a large object and its lower half, the half barely certain."""
+    scene = Scene()
+    for frame in range(20):
+        x = 100 + 10 * frame
+        half = Detection(Box(x - 30, 200, x + 40, 262), 0, "q", 0.55)
+        result = scene.step(parcel(x, 200, size=120), half)
+        assert result.track_ids == (1, None)
+
+
+def test_a_small_object_on_a_large_one_is_an_object() -> None:
+    """Stacked parcels, seen from above: each is found with certainty."""
+    scene = Scene()
+    for frame in range(5):
+        x = 100 + 10 * frame
+        result = scene.step(parcel(x, size=160), parcel(x + 10, size=50, score=0.8))
+        assert result.track_ids == (1, 2)
+
+
+def test_an_uncertain_part_of_a_certain_object_keeps_no_track_alive() -> None:
+    """The half began as an object where the picture's edge cut both, and would never end."""
+    scene = Scene(TrackerSettings(certain_score=0.5, keep_frames=5))
+    ended: list[int] = []
+    for frame in range(20):
+        x = 100 + 10 * frame
+        half = Detection(Box(x - 30, 200, x + 40, 262), 0, "p", 0.7 if frame < 4 else 0.3)
+        result = scene.step(parcel(x, 200, size=120), half)
+        ended += [track.track_id for track in result.ended]
+    assert ended == [2]
+    assert result.track_ids == (1, None)
+
+
+def test_an_uncertain_object_behind_a_certain_one_keeps_its_track() -> None:
+    """Half hidden, it lies beside the other one for the most part."""
+    scene = Scene(TrackerSettings(certain_score=0.5, keep_frames=5))
+    for frame in range(20):
+        x = 100 + 10 * frame
+        hidden = parcel(x + 60, score=0.9 if frame < 4 else 0.3)
+        result = scene.step(parcel(x, size=100), hidden)
+        assert result.track_ids == (1, 2)
