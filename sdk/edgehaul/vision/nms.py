@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 if TYPE_CHECKING:
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 BLOCK = 64
 """Boxes compared with each other at a time."""
+FEW = 500
+"""Up to so many boxes OpenCV is the faster one, by two to three times for a camera's frame; it does
+not stop at a limit, and takes as many times longer for some thousands."""
 
 
 def iou_matrix(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -49,7 +53,7 @@ def nms(
     dropped, then the best of the rest, and so on. Of equal scores the first one wins.
 
     Args:
-        boxes: (N, 4) as ``x1, y1, x2, y2``.
+        boxes: (N, 4) as ``x1, y1, x2, y2``, each with an area.
         scores: (N,), higher is better.
         iou_threshold: Overlap above which a box is dropped.
         class_ids: (N,); where given, only boxes of the same class drop each other.
@@ -58,6 +62,8 @@ def nms(
     Returns:
         Indices of the kept boxes, best first.
     """
+    if len(scores) <= FEW and (scores > 0).all():  # OpenCV leaves out what scores nothing
+        return _by_opencv(boxes, scores, iou_threshold, class_ids)[:limit]
     order = np.argsort(-scores, kind="stable")
     limit = order.size if limit is None else limit
     kept: list[int] = []
@@ -70,6 +76,28 @@ def nms(
             dropped = _overlapping(boxes, class_ids, chosen, order, iou_threshold).any(axis=0)
             order = order[~dropped]
     return np.asarray(kept[:limit], dtype=np.int64)
+
+
+def _by_opencv(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    iou_threshold: float,
+    class_ids: NDArray[np.int64] | None,
+) -> NDArray[np.int64]:
+    rectangles = boxes.astype(np.float64)
+    rectangles[:, 2:] -= rectangles[:, :2]
+    if class_ids is None:
+        kept = cv2.dnn.NMSBoxes(rectangles, scores, 0.0, iou_threshold)  # type: ignore[arg-type]  # an array is a sequence of rectangles
+    else:
+        classes = class_ids.astype(np.int32)
+        kept = cv2.dnn.NMSBoxesBatched(
+            rectangles,  # type: ignore[arg-type]  # as above
+            scores,  # type: ignore[arg-type]
+            classes,  # type: ignore[arg-type]
+            0.0,
+            iou_threshold,
+        )
+    return np.asarray(kept, dtype=np.int64).reshape(-1)
 
 
 def _overlapping(
