@@ -92,8 +92,8 @@ def _by_opencv(
         classes = class_ids.astype(np.int32)
         kept = cv2.dnn.NMSBoxesBatched(
             rectangles,  # type: ignore[arg-type]  # as above
-            scores,  # type: ignore[arg-type]
-            classes,  # type: ignore[arg-type]
+            scores,  # type: ignore[arg-type]  # as above
+            classes,  # type: ignore[arg-type]  # as above
             0.0,
             iou_threshold,
         )
