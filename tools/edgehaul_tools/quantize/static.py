@@ -16,6 +16,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer  # type: ignore[
 from onnxruntime.quantization.quant_utils import QuantizationMode  # type: ignore[import-untyped]  # no stubs
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry  # type: ignore[import-untyped]  # no stubs
 
+from edgehaul_tools.quantize.byte_tensors import without_float_input
 from edgehaul_tools.quantize.calibrate import Ranges
 from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.graph import consumers_of
@@ -58,6 +59,7 @@ def quantize_static(
     if form.representation == "qdq":
         guard_float_nodes(result, kept)
         fold_rescalings(result)
+    without_float_input(result)
     return result
 
 
