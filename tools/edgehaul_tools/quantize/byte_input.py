@@ -106,9 +106,7 @@ class _Prefix:
         """Give the model an input of bytes under the name of the one that it had."""
         spec = self._spec
         axis = 3 if spec.layout == "nhwc" else 1
-        in_weights = spec.color == "rgb" and reverse_in_weights(
-            self._model, self._input.name, axis
-        )
+        in_weights = spec.color == "rgb" and reverse_in_weights(self._model, self._input.name, axis)
         turn = spec.color == "rgb" and not in_weights
         if spec.layout == "nchw" or turn:
             self._add("Transpose", "planes", perm=_TO_PLANES)
@@ -157,7 +155,8 @@ class _Prefix:
             inputs.append(f"{_STEM}.{name}")
             self._graph.initializer.append(numpy_helper.from_array(values, inputs[-1]))
         self._tensor = f"{_STEM}.{output}"
-        node = helper.make_node(kind, inputs, [self._tensor], name=self._tensor, **attributes)
+        node = helper.make_node(kind, inputs, [self._tensor], name=self._tensor)
+        node.attribute.extend(helper.make_attribute(*pair) for pair in attributes.items())
         self._nodes.append(node)
 
     def _become_bytes(self) -> None:

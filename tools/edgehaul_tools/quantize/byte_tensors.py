@@ -8,7 +8,7 @@ answer stays the same to the bit. Whether it is so is not reasoned but computed,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -74,28 +74,34 @@ def without_float_input(model: onnx.ModelProto) -> int:
 
 
 def goes_through_float(model: onnx.ModelProto) -> bool:
-    """Return whether an input of bytes becomes float before anything is computed of it."""
-    return bool(_tables(model.graph))
+    """Return whether no integer kernel reads the bytes of the input themselves."""
+    plain = _plain(model.graph)
+    readers = (node for node in model.graph.node if plain.intersection(node.input))
+    return all(node.op_type == "Cast" or _moves(node, plain) for node in readers)
+
+
+def _plain(graph: onnx.GraphProto) -> set[str]:
+    """Return the tensors that hold bytes of the input as they are."""
+    inputs = {value.name: value.type.tensor_type.elem_type for value in graph.input}
+    plain = {name for name, kind in inputs.items() if kind == TensorProto.UINT8}
+    for node in graph.node:
+        if _moves(node, plain):
+            plain.add(node.output[0])
+    return plain
 
 
 def _tables(graph: onnx.GraphProto) -> dict[str, Table]:
     """Return what bytes become in each float tensor that holds nothing else."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    kinds = {value.name: value.type.tensor_type.elem_type for value in graph.input}
-    plain = {name for name, kind in kinds.items() if kind == TensorProto.UINT8}
+    plain = _plain(graph)
     tables: dict[str, Table] = {}
     for node in graph.node:
-        source = node.input[0] if node.input else ""
-        if node.op_type in _MOVING and source in plain:
-            plain.add(node.output[0])
-        elif node.op_type == "Concat" and plain.issuperset(node.input):
-            plain.add(node.output[0])
-        elif node.op_type == "Cast" and source in plain and _is_to_float(node):
+        if node.op_type == "Cast" and node.input[0] in plain and _is_to_float(node):
             tables[node.output[0]] = _BYTES
-        else:
-            table = _next_table(node, tables, constants)
-            if table is not None:
-                tables[node.output[0]] = table
+            continue
+        table = _next_table(node, tables, constants)
+        if table is not None:
+            tables[node.output[0]] = table
     return tables
 
 
@@ -105,9 +111,7 @@ def _next_table(
     given = [tables[name] for name in node.input if name in tables]
     if not given:
         return None
-    if node.op_type in _MOVING and node.input[0] in tables:
-        return given[0]
-    if node.op_type == "Concat" and len(given) == len(node.input):
+    if _moves(node, tables):
         return given[0] if all((table == given[0]).all() for table in given) else None
     if node.op_type not in _ARITHMETIC or len(given) != 1:
         return None
@@ -119,6 +123,13 @@ def _next_table(
     with np.errstate(all="ignore"):
         made: Table = _ARITHMETIC[node.op_type](*pair).astype(np.float32)
     return made if np.isfinite(made).all() else None
+
+
+def _moves(node: onnx.NodeProto, known: Collection[str]) -> bool:
+    """Return whether an output holds nothing but values of these tensors."""
+    if node.op_type == "Concat":
+        return all(name in known for name in node.input)
+    return node.op_type in _MOVING and node.input[0] in known
 
 
 def _is_identity(table: Table, scale: np.float32, zero: np.generic) -> bool:
@@ -156,7 +167,8 @@ class _Copies:
         """Return the name of the tensor of bytes that a float tensor is made of."""
         node = self._producer[tensor]
         if node.op_type == "Cast":
-            return node.input[0]
+            source: str = node.input[0]
+            return source
         if node.op_type in _ARITHMETIC:
             return self.of(next(name for name in node.input if name in self._producer))
         if tensor not in self._copies:
@@ -167,7 +179,8 @@ class _Copies:
             for slot in range(every):
                 copy.input[slot] = self.of(node.input[slot])
             self._copies[tensor] = copy
-        return self._copies[tensor].output[0]
+        name: str = self._copies[tensor].output[0]
+        return name
 
     def put(self) -> None:
         """Put each copy beside the node that it is one of."""
@@ -185,10 +198,16 @@ def _drop_unread(model: onnx.ModelProto) -> None:
     graph = model.graph
     uses = Counter(output.name for output in graph.output)
     uses.update(name for node in nodes_of(model) for name in node.input)
-    for node in reversed(list(graph.node)):
-        if not any(uses[name] for name in node.output):
-            uses.subtract(node.input)
-            graph.node.remove(node)
+    producer = {output: node for node in graph.node for output in node.output}
+    waiting = [node for node in graph.node if not any(uses[name] for name in node.output)]
+    while waiting:
+        node = waiting.pop()
+        graph.node.remove(node)
+        for name in node.input:
+            uses[name] -= 1
+            source = producer.get(name)
+            if source is not None and not any(uses[output] for output in source.output):
+                waiting.append(source)
     for values in (graph.initializer, graph.value_info):
         kept = [value for value in values if uses[value.name] > 0]
         del values[:]

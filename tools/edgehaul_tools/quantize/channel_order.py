@@ -31,7 +31,7 @@ class _Turn:
     axis: int
 
 
-class _NotAlike(Exception):
+class _PlaceMattersError(Exception):
     """A node on the way treats channels by their place."""
 
 
@@ -50,8 +50,8 @@ def reverse_in_weights(model: onnx.ModelProto, tensor: str, axis: int) -> bool:
     if len(list(graphs_of(model))) > 1:  # branches and loops read by name, too
         return False
     try:
-        turns = list(_Way(model.graph).turns(tensor, axis))
-    except _NotAlike:
+        turns = _Way(model.graph).turns(tensor, axis)
+    except _PlaceMattersError:
         return False
     values = {value.name: value for value in model.graph.initializer}
     uses = Counter(name for node in model.graph.node for name in node.input)
@@ -79,10 +79,10 @@ class _Way:
         """Return which constants are to be reversed.
 
         Raises:
-            _NotAlike: That would not do.
+            _PlaceMattersError: That would not do.
         """
         if tensor in self._outputs:
-            raise _NotAlike
+            raise _PlaceMattersError
         found: list[_Turn] = []
         for node in self._consumers[tensor]:
             if node.op_type == "Conv":
@@ -91,7 +91,7 @@ class _Way:
             if node.op_type in _BROADCAST:
                 found += self._of_constant(node, tensor, axis)
             elif node.op_type not in {*_SAME, "Transpose"}:
-                raise _NotAlike
+                raise _PlaceMattersError
             found += self.turns(node.output[0], _moved(node, axis))
         return found
 
@@ -99,14 +99,14 @@ class _Way:
         weight = self._constants.get(node.input[1])
         alike = axis == _PLANES_AXIS and list(node.input).count(tensor) == 1
         if weight is None or not alike or _groups(node) != 1:
-            raise _NotAlike
+            raise _PlaceMattersError
         return _Turn(node, 1, _PLANES_AXIS)
 
     def _of_constant(self, node: onnx.NodeProto, tensor: str, axis: int) -> list[_Turn]:
         slot = 1 - list(node.input).index(tensor)
         constant = self._constants.get(node.input[slot])
         if constant is None or len(constant.dims) > _RANK:
-            raise _NotAlike
+            raise _PlaceMattersError
         own = axis - (_RANK - len(constant.dims))  # aligned at the last axis
         along = own >= 0 and constant.dims[own] > 1
         return [_Turn(node, slot, own)] if along else []

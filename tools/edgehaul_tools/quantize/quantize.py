@@ -196,9 +196,7 @@ class _Quantization:
         self._warnings = list(input_warnings(self._source, calibration))
         for line in self._warnings:
             progress(f"warning: {line}")
-        self._quantizer = Quantizer(
-            model, spec, self._source.prepared, progress, path, exact_bytes=options.byte_input
-        )
+        self._quantizer = Quantizer(model, spec, self._source.prepared, progress, path)
 
     def run(self, plans: Sequence[Plan]) -> tuple[onnx.ModelProto, QuantizeReport]:
         quantizer, options = self._quantizer, self._options
@@ -233,7 +231,6 @@ class _Quantization:
         advice = advice_for(self._quantizer.model)
         if advice:
             yield advice
-
 
     def _detours(self, int8: onnx.ModelProto) -> Iterator[str]:
         if self._options.byte_input and goes_through_float(int8):

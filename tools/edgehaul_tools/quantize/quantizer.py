@@ -75,8 +75,6 @@ class Quantizer:
         inputs: The prepared calibration inputs.
         progress: Told what is done, in words.
         where: The model's file, for errors.
-        exact_bytes: Whether the range of an input of bytes is the one that keeps each of them,
-            whatever the inputs hold.
 
     Attributes:
         fp32: Runs the float model.
@@ -96,8 +94,6 @@ class Quantizer:
         inputs: Inputs,
         progress: Progress,
         where: Path | str = "model",
-        *,
-        exact_bytes: bool = False,
     ) -> None:
         self.model, self.spec, self.inputs = model, spec, inputs
         self._progress = progress
@@ -112,7 +108,7 @@ class Quantizer:
         for first in itertools.islice(inputs(), 1):
             check_answers(self.fp32, first.tensor, spec, where=Path(where))
         self._learnt = learnt_ranges(model)
-        self._known = byte_ranges(model) if exact_bytes else {}
+        self._known = byte_ranges(model)
         self._tensors = tensors_around(model, float_region(model.graph, self.division, ()))
         self._plain = _Calibrated(model, self._tensors, inputs)
         progress("running fp32 and measuring the ranges of the activations")
@@ -191,7 +187,7 @@ class Quantizer:
 
     def _ranges(self, source: _Calibrated, method: Ranging) -> Ranges:
         if method == "learnt":
-            return {**source.ranges(_ANY_METHOD), **self._known, **self._learnt}
+            return {**source.ranges(_ANY_METHOD), **self._learnt, **self._known}
         return {**source.ranges(method), **self._known}
 
     def _equalized(self) -> tuple[_Calibrated, float]:
