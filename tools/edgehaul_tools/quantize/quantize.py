@@ -236,8 +236,8 @@ class _Quantization:
         if self._options.byte_input and goes_through_float(int8):
             yield (
                 "the bytes go through float before the first integer layer, so that they gain "
-                "less: their normalisation is no factor alone, that layer is in float, or its "
-                "numbers are signed"
+                "less: it is in float or takes signed numbers, or something is computed of the "
+                "picture first (a mean of its own for each channel, YOLO's focus)"
             )
 
 
