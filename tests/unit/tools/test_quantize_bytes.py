@@ -377,6 +377,18 @@ def test_every_model_of_the_directory_takes_the_canvas(folder: Path, tmp_path: P
     assert [one.name for one in proof.models.values()] == ["fp32", "int8-u8s8"]
 
 
+def test_a_folded_model_says_itself_what_it_takes(folder: Path, tmp_path: Path) -> None:
+    model, given_ = folder / "brown.onnx", folder / "brown.json"
+    chosen = options(spec_file=given_, form=Form(weights="u8"))
+    first, _ = quantize_model(model, tmp_path / "one", folder / "pictures", chosen)
+    chosen = Options(min_agreement=0.0, form=Form(weights="u8"))
+    again = tmp_path / "one" / "fp32.onnx"
+    second, _ = quantize_model(again, tmp_path / "two", folder / "pictures", chosen)
+    assert second.spec == first.spec
+    assert second.spec_source == "the model's metadata"
+    assert "Cast" not in kinds(onnx.load(tmp_path / "two" / "int8.onnx"))
+
+
 def test_a_form_of_signed_numbers_says_that_it_gains_less(folder: Path, tmp_path: Path) -> None:
     chosen = options(spec_file=folder / "brown.json", form=Form(activations="s8"))
     _, report = quantize_model(folder / "brown.onnx", tmp_path / "out", folder / "pictures", chosen)
