@@ -34,6 +34,7 @@ from edgehaul_tools.quantize.opening import open_unknown
 from edgehaul_tools.quantize.plan import Plan
 from edgehaul_tools.quantize.quantize import Options, quantize_model
 from edgehaul_tools.quantize.quantizer import Quantizer
+from edgehaul_tools.quantize.row_constants import repeat_along_rows
 from edgehaul_tools.quantize.saturation import weight_bits_here
 from edgehaul_tools.quantize.static import quantize_static
 from edgehaul_tools.verify.gate import Gate
@@ -139,18 +140,6 @@ def test_nodes_stand_only_where_they_do_something(
 ) -> None:
     folded, _ = with_byte_input(float_classifier(given_, start), classifier_spec(given_))
     assert kinds(folded)[: len(nodes)] == nodes
-
-
-@pytest.mark.parametrize(("layout", "shape"), [("nchw", (3, 1, SIDE_PX)), ("nhwc", (SIDE_PX, 3))])
-def test_numbers_of_each_channel_stand_there_for_a_whole_row(
-    layout: Layout, shape: tuple[int, ...]
-) -> None:
-    given_ = canvas(layout=layout, **IMAGENET)
-    folded, _ = with_byte_input(float_classifier(given_), classifier_spec(given_))
-    assert weight(folded, "edgehaul.bytes.factor").shape == shape
-    assert weight(folded, "edgehaul.bytes.offset").shape == shape
-    alike, _ = with_byte_input(float_classifier(canvas()), classifier_spec(canvas()))
-    assert weight(alike, "edgehaul.bytes.factor").size == 1
 
 
 def test_colours_are_turned_in_the_weights_and_only_there() -> None:
@@ -286,6 +275,58 @@ def test_the_range_of_bytes_keeps_every_byte(scale: float, middle: float) -> Non
     assert isinstance(spec.input, ImageInput)
     ranges = {**measured(folded, spec.input), **byte_ranges(folded)}
     assert not goes_through_float(int8_of(folded, ranges, Form(weights="u8")))
+
+
+@pytest.mark.parametrize(
+    ("layout", "one", "row"),
+    [("nchw", (3, 1, 1), (1, 3, 1, SIDE_PX)), ("nhwc", (3,), (1, 1, SIDE_PX, 3))],
+)
+def test_numbers_of_each_channel_stand_there_for_a_whole_row(
+    layout: Layout, one: tuple[int, ...], row: tuple[int, ...]
+) -> None:
+    given_ = canvas(layout=layout, **IMAGENET)
+    folded, spec = with_byte_input(float_classifier(given_), classifier_spec(given_))
+    assert isinstance(spec.input, ImageInput)
+    int8 = int8_of(folded, measured(folded, spec.input), Form(weights="u8"))
+    before = onnx.ModelProto()
+    before.CopyFrom(int8)
+    for name in ("edgehaul.bytes.factor", "edgehaul.bytes.offset"):
+        assert weight(folded, name).shape == one
+        assert weight(int8, name).shape == row
+        (held,) = (tensor for tensor in before.graph.initializer if tensor.name == name)
+        held.CopyFrom(numpy_helper.from_array(weight(folded, name), name))
+    for tensor in tensors(spec.input):
+        np.testing.assert_array_equal(runner(int8)(tensor)[0], runner(before)(tensor)[0])
+    assert repeat_along_rows(int8) == 0
+    assert repeat_along_rows(before) == 2
+
+
+def test_a_constant_that_two_nodes_read_is_repeated_for_each() -> None:
+    constants = {"mean": np.ones((3, 1, 1), np.float32), "one": np.ones(1, np.float32)}
+    nodes = [
+        helper.make_node("Cast", ["x"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Sub", ["mean", "planes"], ["y"], name="sub"),
+        helper.make_node("Mul", ["y", "one"], ["z"], name="mul"),
+        helper.make_node("Add", ["z", "mean"], ["last"], name="add"),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "apart",
+        [value("x", TensorProto.UINT8, [1, 4, 5, 3])],
+        [value("last", TensorProto.FLOAT, [1, 3, 4, 5])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    assert repeat_along_rows(model) == 2
+    onnx.checker.check_model(model, full_check=True)
+    assert weight(model, "sub.0.repeated").shape == (1, 3, 1, 5)
+    assert weight(model, "mean").shape == (1, 3, 1, 5)
+    every = np.arange(60, dtype=np.uint8).reshape(1, 4, 5, 3)
+    np.testing.assert_array_equal(
+        runner(model)(every)[0], 2 - every.astype(np.float32).transpose(0, 3, 1, 2)
+    )
 
 
 def test_models_of_floats_have_no_known_range() -> None:

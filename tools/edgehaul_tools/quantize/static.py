@@ -22,6 +22,7 @@ from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.graph import consumers_of
 from edgehaul_tools.quantize.hard_gates import fold_rescalings, with_integer_gates
 from edgehaul_tools.quantize.learnt_ranges import learnt_ranges
+from edgehaul_tools.quantize.row_constants import repeat_along_rows
 from edgehaul_tools.quantize.weight_scales import ScaleOverrides, scale_overrides
 
 U8S8 = Form()
@@ -60,6 +61,7 @@ def quantize_static(
         guard_float_nodes(result, kept)
         fold_rescalings(result)
     without_float_input(result)
+    repeat_along_rows(result)
     return result
 
 
