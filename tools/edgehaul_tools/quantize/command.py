@@ -89,6 +89,14 @@ _METHOD: dict[str, Method] = {method: method for method in get_args(Method)}
     show_default=True,
     help="7 for x86 boxes without VNNI, where sums of wider products overflow; auto: as here.",
 )
+@click.option(
+    "--input",
+    "taken",
+    type=click.Choice(["as-is", "bytes"]),
+    default="as-is",
+    show_default=True,
+    help="bytes: normalise in the graph, so that the box only scales the picture.",
+)
 @trial_options.seconds
 @trial_options.memory
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -105,6 +113,7 @@ def quantize(  # noqa: PLR0913, PLR0917 - one for each option
     form: str,
     method: str,
     weight_bits: str,
+    taken: str,
     trial_seconds: float,
     trial_memory: float,
     *,
@@ -127,6 +136,7 @@ def quantize(  # noqa: PLR0913, PLR0917 - one for each option
         weight_bits=_BITS.get(weight_bits),
         methods=METHODS if method == "auto" else (_METHOD[method],),
         limits=trial_options.limits_of(trial_seconds, trial_memory),
+        byte_input=taken == "bytes",
     )
     directory, report = quantize_model(
         model, out, calib, options, progress=lambda line: click.echo(line, err=True)

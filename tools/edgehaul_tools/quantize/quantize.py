@@ -13,6 +13,8 @@ from edgehaul.bundle.spec import ImageInput, ModelSpec
 from edgehaul.errors import DataError, ModelError
 from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.export.spec_choice import check_answers
+from edgehaul_tools.quantize.byte_input import with_byte_input
+from edgehaul_tools.quantize.byte_tensors import goes_through_float
 from edgehaul_tools.quantize.directory import (
     DIRECTORY_NAME,
     REPORT_NAME,
@@ -60,6 +62,7 @@ class Options(msgspec.Struct, frozen=True):
         weight_bits: Width of the weights; none takes what is right on the target.
         methods: Choices of the activation ranges to try.
         limits: What the model may take when it is first read and run.
+        byte_input: Whether the models take the picture as it lies on the canvas, in bytes.
     """
 
     name: str = ""
@@ -72,6 +75,7 @@ class Options(msgspec.Struct, frozen=True):
     weight_bits: WeightBits | None = None
     methods: Sequence[Ranging] = METHODS
     limits: Limits = Limits()
+    byte_input: bool = False
 
 
 class QuantizeReport(msgspec.Struct, frozen=True):
@@ -131,10 +135,14 @@ def quantize_model(
         DataError: There is nothing to calibrate on.
     """
     opened = open_unknown(path, options.spec_file, options.labels, options.limits)
-    model, spec = opened.model, opened.spec
     progress(f"spec from {opened.spec_source}")
     for note in opened.notes:
         progress(f"note: {note}")
+    model, spec, spec_source = opened.model, opened.spec, opened.spec_source
+    if options.byte_input:
+        model, spec = with_byte_input(model, spec, where=path)
+        progress(f"note: {_of_bytes(opened.spec, spec)}")
+        spec_source += "" if spec == opened.spec else "; its pre-processing is in the graph"
     target = options.target or target_here()
     every = first_plans(model, spec, [target], options.form, options.weight_bits)
     # The likeliest of each way: the search over all forms is that of `edgehaul compress`.
@@ -153,7 +161,7 @@ def quantize_model(
     directory = ModelDirectory(
         name=options.name or name_of(path),
         spec=spec,
-        spec_source=opened.spec_source,
+        spec_source=spec_source,
         source_sha256=sha256_of(path),
         variants=variants,
         calibration=str(calibration or ""),
@@ -208,7 +216,7 @@ class _Quantization:
             latency_ratio=chosen.latency_ratio,
             trials=tuple(found.trials),
             noise=found.noise,
-            warnings=(*self._warnings, *self._remarks(chosen, fusion)),
+            warnings=(*self._warnings, *self._remarks(chosen, fusion), *self._detours(found.model)),
         )
         return found.model, report
 
@@ -223,6 +231,21 @@ class _Quantization:
         advice = advice_for(self._quantizer.model)
         if advice:
             yield advice
+
+    def _detours(self, int8: onnx.ModelProto) -> Iterator[str]:
+        if self._options.byte_input and goes_through_float(int8):
+            yield (
+                "the bytes go through float before the first integer layer, so that they gain "
+                "less: it is in float or takes signed numbers, or something is computed of the "
+                "picture first (a mean of its own for each channel, YOLO's focus)"
+            )
+
+
+def _of_bytes(given: ModelSpec, taken: ModelSpec) -> str:
+    """Return what has become of the input, in words."""
+    if given == taken:
+        return "the model already takes bytes as they lie on the canvas: its graph stays as it is"
+    return "the models take uint8 nhwc pictures: the rest of the pre-processing is in the graph"
 
 
 def _unmeasured(

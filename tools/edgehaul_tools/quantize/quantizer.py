@@ -18,6 +18,7 @@ from edgehaul_tools.export.runtime import runner
 from edgehaul_tools.export.spec_choice import check_answers
 from edgehaul_tools.quantize.answers import Answers, Distance, Prepared
 from edgehaul_tools.quantize.bias import bears_batches, corrected
+from edgehaul_tools.quantize.byte_tensors import byte_ranges
 from edgehaul_tools.quantize.calibrate import Histograms, Method, Ranges, tensors_around
 from edgehaul_tools.quantize.dynamic import quantize_dynamically
 from edgehaul_tools.quantize.equalize import equalize
@@ -107,6 +108,7 @@ class Quantizer:
         for first in itertools.islice(inputs(), 1):
             check_answers(self.fp32, first.tensor, spec, where=Path(where))
         self._learnt = learnt_ranges(model)
+        self._known = byte_ranges(model)
         self._tensors = tensors_around(model, float_region(model.graph, self.division, ()))
         self._plain = _Calibrated(model, self._tensors, inputs)
         progress("running fp32 and measuring the ranges of the activations")
@@ -185,8 +187,8 @@ class Quantizer:
 
     def _ranges(self, source: _Calibrated, method: Ranging) -> Ranges:
         if method == "learnt":
-            return {**source.ranges(_ANY_METHOD), **self._learnt}
-        return source.ranges(method)
+            return {**source.ranges(_ANY_METHOD), **self._learnt, **self._known}
+        return {**source.ranges(method), **self._known}
 
     def _equalized(self) -> tuple[_Calibrated, float]:
         equal = equalize(self.model)

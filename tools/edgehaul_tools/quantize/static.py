@@ -16,11 +16,13 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer  # type: ignore[
 from onnxruntime.quantization.quant_utils import QuantizationMode  # type: ignore[import-untyped]  # no stubs
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry  # type: ignore[import-untyped]  # no stubs
 
+from edgehaul_tools.quantize.byte_tensors import without_float_input
 from edgehaul_tools.quantize.calibrate import Ranges
 from edgehaul_tools.quantize.form import Form
 from edgehaul_tools.quantize.graph import consumers_of
 from edgehaul_tools.quantize.hard_gates import fold_rescalings, with_integer_gates
 from edgehaul_tools.quantize.learnt_ranges import learnt_ranges
+from edgehaul_tools.quantize.row_constants import repeat_along_rows
 from edgehaul_tools.quantize.weight_scales import ScaleOverrides, scale_overrides
 
 U8S8 = Form()
@@ -58,6 +60,8 @@ def quantize_static(
     if form.representation == "qdq":
         guard_float_nodes(result, kept)
         fold_rescalings(result)
+    without_float_input(result)
+    repeat_along_rows(result)
     return result
 
 
