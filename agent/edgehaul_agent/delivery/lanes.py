@@ -10,9 +10,10 @@ from edgehaul.messages.payloads import Lane
 LANES: tuple[Lane, ...] = get_args(Lane)
 """All lanes, the most urgent first."""
 
-URGENT: tuple[Lane, ...] = ("alarm", "event")
-"""Lanes that wait for no group. Their messages are few; telemetry comes with each frame, and a
-commit for each of its messages would wear a flash disk out."""
+MOST_WAIT_S: dict[Lane, float] = {"alarm": 0.0, "event": 0.05}
+"""How long a commit may have been ago when the next one comes for messages of a lane; telemetry and
+media wait for their group. Events come in swarms where there is a crowd, and a commit for each of
+them would take as much time as following them."""
 
 _BYTES_PER_MB = 1024 * 1024
 

@@ -24,7 +24,7 @@ from edgehaul.messages.health import SpoolHealth
 from edgehaul.messages.payloads import Lane
 from edgehaul.messages.topics import DeviceTopics
 from edgehaul_agent.delivery.draft_queue import DraftQueue
-from edgehaul_agent.delivery.lanes import URGENT
+from edgehaul_agent.delivery.pace import CommitPace
 from edgehaul_agent.delivery.reader import SpooledMessage, SpoolReader
 from edgehaul_agent.delivery.spool_files import set_aside, take_lock
 from edgehaul_agent.delivery.store import Draft, Receipts, SpoolStore, is_damage
@@ -65,8 +65,8 @@ class Spool:
         self._changed = threading.Condition()
         self._damage: sqlite3.DatabaseError | None = None
         self._queue = DraftQueue(_QUEUE_GROUPS * config.group_rows)
+        self._pace = CommitPace(config.group_ms, self._clock)
         self._in_hand = 0
-        self._committed_at_s = -1e9
         self._hurry = self._stopping = self._running = self._failing = False
         self._write_errors = 0
         self._refused: Counter[Lane] = Counter()
@@ -143,7 +143,7 @@ class Spool:
         captured_at_s: float,
         subject: str = "",
     ) -> None:
-        """Queue a message for the disk; alarms and events do not wait for their group.
+        """Queue a message for the disk; alarms and events hardly wait for their group.
 
         Waits while the queue is full. While the disk refuses writes it does not wait: the
         message is counted and declared lost later. Thread-safe.
@@ -175,8 +175,7 @@ class Spool:
                 self._refused[lane] += 1
                 return
             self._queue.put(draft)
-            self._hurry = self._hurry or lane in URGENT
-            if self._group_is_due() or len(self._queue) == 1:
+            if self._pace.take_in(lane) or self._group_is_due() or len(self._queue) == 1:
                 self._changed.notify_all()
 
     def flush(self, timeout_s: float = _FLUSH_TIMEOUT_S) -> None:
@@ -307,12 +306,12 @@ class Spool:
             self._changed.wait_for(lambda: self._has_work() or self._stopping)
             if self._stopping and not self._has_work():
                 return False
-            # What comes after a pause waits for nothing: the interval is from commit to commit.
-            rest_s = self._committed_at_s + self._config.group_ms / 1000
-            self._changed.wait_for(self._group_is_due, rest_s - self._clock.monotonic_s())
-            self._committed_at_s = self._clock.monotonic_s()
+            while not self._group_is_due() and (left_s := self._pace.left_s()) > 0:
+                if not self._changed.wait(left_s):
+                    break
             group = self._queue.take(self._config.group_rows)
             self._in_hand = len(group)
+            self._pace.begin(takes_all=not self._queue)
             self._hurry = self._hurry and bool(self._queue)
         pause_s, longest_pause_s = _RETRY_S
         self.progress.working()

@@ -119,8 +119,8 @@ class SpoolSection(Section, frozen=True):
     Attributes:
         quota_mb: Most MiB kept on disk for each lane; the oldest go first, declared as gaps.
         group_rows: Rows committed together at most.
-        group_ms: Least time in ms between two commits of telemetry; alarms and events wait for
-            none. Less of it makes detections come sooner, and a flash disk wear faster.
+        group_ms: Least time in ms between two commits of telemetry; alarms wait for none, events
+            for 50 ms at most. Less of it makes detections come sooner, and a flash disk wear faster.
     """
 
     quota_mb: LaneQuotas = LaneQuotas()
