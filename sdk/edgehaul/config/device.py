@@ -120,7 +120,7 @@ class SpoolSection(Section, frozen=True):
         quota_mb: Most MiB kept on disk for each lane; the oldest go first, declared as gaps.
         group_rows: Rows committed together at most.
         group_ms: Least time in ms between two commits of telemetry; alarms wait for none, events
-            for 50 ms at most. Less of it makes detections come sooner, and a flash disk wear faster.
+            for 50 ms at most. With less detections come sooner, and a flash disk wears faster.
     """
 
     quota_mb: LaneQuotas = LaneQuotas()
