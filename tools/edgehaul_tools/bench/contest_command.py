@@ -12,13 +12,20 @@ import msgspec
 
 from edgehaul.errors import UsageError
 from edgehaul_tools.bench.contest import IMAGES, JUDGED, ROUNDS, Rules, hold_contest
+from edgehaul_tools.bench.options import (
+    envs_option,
+    json_option,
+    markdown_option,
+    rounds_option,
+    steps_option,
+    work_option,
+)
 from edgehaul_tools.bench.peers.table import PEERS
 from edgehaul_tools.bench.standings import lines_of, page_of, surroundings
 from edgehaul_tools.bench.zoo.zoo import DATA, ZOO
 from edgehaul_tools.train.durable import written_whole
 
 _Row = TypeVar("_Row")
-_FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command("compress")
@@ -30,21 +37,9 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     metavar="NAMES",
     help=f"Whom to compare with, by commas: {','.join(PEERS)}; empty for none.",
 )
-@click.option(
-    "--envs",
-    type=_FOLDER,
-    default=Path("peer-envs"),
-    show_default=True,
-    help="Where the peers' virtual environments are, or are made (gigabytes).",
-)
-@click.option(
-    "--work",
-    type=_FOLDER,
-    default=Path("bench-work"),
-    show_default=True,
-    help="Keeps what the networks learnt, so that the next run is quick.",
-)
-@click.option("--rounds", type=click.IntRange(1), default=ROUNDS, show_default=True)
+@envs_option
+@work_option("what the networks learnt")
+@rounds_option(ROUNDS)
 @click.option(
     "--images",
     type=click.IntRange(1),
@@ -59,17 +54,9 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="Other inputs to judge on.",
 )
-@click.option(
-    "--steps",
-    type=click.IntRange(0),
-    help="Batches that each network learns from; 0 leaves its weights random.",
-)
-@click.option(
-    "--markdown",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write a page with the table here.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@steps_option("each network")
+@markdown_option
+@json_option
 def compress(  # noqa: PLR0913 - one for each option
     names: tuple[str, ...],
     *,

@@ -14,11 +14,18 @@ from edgehaul_tools.bench.agents.contenders import CONTENDERS, Contender
 from edgehaul_tools.bench.agents.material import prepare
 from edgehaul_tools.bench.agents.rounds import compare
 from edgehaul_tools.bench.agents.standings import lines_of, page_of, surroundings
+from edgehaul_tools.bench.options import (
+    envs_option,
+    json_option,
+    markdown_option,
+    rounds_option,
+    steps_option,
+    work_option,
+)
 from edgehaul_tools.bench.peers.environment import PeerFaultError
 from edgehaul_tools.train.durable import written_whole
 
 ROUNDS = 5
-_FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command("agent")
@@ -28,32 +35,12 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     metavar="NAMES",
     help=f"Whom to compare with, by commas: {','.join(CONTENDERS)} (all); empty for none.",
 )
-@click.option(
-    "--envs",
-    type=_FOLDER,
-    default=Path("peer-envs"),
-    show_default=True,
-    help="Where the peers' virtual environments are, or are made (gigabytes).",
-)
-@click.option(
-    "--work",
-    type=_FOLDER,
-    default=Path("bench-work"),
-    show_default=True,
-    help="Keeps the clip and the model, so that the next run is quick.",
-)
-@click.option("--rounds", type=click.IntRange(1), default=ROUNDS, show_default=True)
-@click.option(
-    "--steps",
-    type=click.IntRange(0),
-    help="Batches that the detector learns from; 0 leaves its weights random.",
-)
-@click.option(
-    "--markdown",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write a page with the table here.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@envs_option
+@work_option("the clip and the model")
+@rounds_option(ROUNDS)
+@steps_option("the detector")
+@markdown_option
+@json_option
 def agent(
     *,
     peers: str,

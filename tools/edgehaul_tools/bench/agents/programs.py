@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -19,12 +16,12 @@ import msgspec
 from edgehaul.messages.payloads import CountEvent, DetectionsData, EventData
 from edgehaul.subscriber.client import Subscriber
 from edgehaul_tools.bench.agents.material import LINE, NAME, SIDE_PX, VARIANTS
-from edgehaul_tools.bench.peers.environment import PeerFaultError
+from edgehaul_tools.bench.peers.environment import run_program
 
 AGENT = (sys.executable, "-m", "edgehaul_agent")
 _SCRIPTS = Path(__file__).with_name("peers")
 _LIMIT_S = 600
-_STEP_S, _QUIET_S, _LONGEST = 0.1, 1.0, 160
+_STEP_S, _QUIET_S = 0.1, 1.0
 _SCORE, _IOU = 0.3, 0.5
 
 
@@ -114,7 +111,7 @@ def install_agent(bundle: Path, root: Path) -> None:
     Raises:
         PeerFaultError: It fails.
     """
-    _checked([*AGENT, "install", str(bundle), "--root", str(root)])
+    _run_own([*AGENT, "install", str(bundle), "--root", str(root)])
 
 
 def run_agent(root: Path, clip: Path, form: str, folder: Path, *, port: int) -> Took:
@@ -216,36 +213,10 @@ def _took(took: Mapping[str, float], first_s: float, **more: Any) -> Took:  # no
 def _launch(command: Sequence[str], folder: Path) -> dict[str, float]:
     result = folder / "took.json"
     result.unlink(missing_ok=True)
-    _checked([sys.executable, "-I", str(_SCRIPTS / "launch.py"), str(result), *command])
+    _run_own([sys.executable, "-I", str(_SCRIPTS / "launch.py"), str(result), *command])
     content: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))
     return content
 
 
-def _checked(command: Sequence[str]) -> None:
-    # No program is to report home what it does here.
-    surroundings = {
-        **os.environ,
-        "DO_NOT_TRACK": "1",
-        "OPENVINO_TELEMETRY": "0",
-        "YOLO_OFFLINE": "true",
-        "YOLO_AUTOINSTALL": "false",
-        "YOLO_CONFIG_DIR": tempfile.gettempdir(),
-    }
-    try:
-        done = subprocess.run(  # noqa: S603 - our own scripts and program
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_LIMIT_S,
-            env=surroundings,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise PeerFaultError(f"fails: not finished in {_LIMIT_S} s") from error
-    except OSError as error:
-        raise PeerFaultError(f"fails: {error.strerror}") from error
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        reason = lines[-1] if lines else f"exit code {done.returncode}"
-        raise PeerFaultError(f"fails: {reason.strip()[:_LONGEST]}")
+def _run_own(command: Sequence[str]) -> None:
+    run_program(command, limit_s=_LIMIT_S, failing="fails", is_own=True)

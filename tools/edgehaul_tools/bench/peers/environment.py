@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ def prepared(peer: Peer, folder: Path) -> Path:
     venv.create(home, with_pip=True)
     for package in peer.packages:
         command = [str(python), "-m", "pip", "install", "--quiet", package]
-        _run(command, INSTALL_LIMIT_S, "does not install")
+        run_program(command, limit_s=INSTALL_LIMIT_S, failing="does not install")
     done.write_text(wanted, encoding="utf-8")
     return python
 
@@ -67,18 +69,40 @@ def measured_by(peer: Peer, python: Path, folder: Path, rounds: int) -> dict[str
 def _child(peer: Peer, python: Path, folder: Path, result: str, *more: str) -> dict[str, Any]:
     (folder / result).unlink(missing_ok=True)
     script = [str(CHILD), str(peer.path), str(folder), *more]
-    _run([str(python), "-I", *script], RUN_LIMIT_S, "fails")
+    run_program([str(python), "-I", *script], limit_s=RUN_LIMIT_S, failing="fails")
     content: dict[str, Any] = json.loads((folder / result).read_text(encoding="utf-8"))
     return content
 
 
-def _run(command: list[str], limit_s: float, failing: str) -> None:
-    # Two threads each, as ours; no peer is to report home what it does here.
-    surroundings = {**os.environ, "DO_NOT_TRACK": "1", "OPENVINO_TELEMETRY": "0"}
-    surroundings.pop("PYTHONPATH", None)
+def run_program(
+    command: Sequence[str], *, limit_s: float, failing: str, is_own: bool = False
+) -> None:
+    """Run a program with a Python that we made, or one of ours.
+
+    Args:
+        command: Its words.
+        limit_s: Most time that it may take.
+        failing: What goes before the reason where it fails.
+        is_own: Whether it belongs to this environment, and takes ``PYTHONPATH``.
+
+    Raises:
+        PeerFaultError: It fails, or is not finished in time.
+    """
+    # No peer is to report home what it does here, or to install more.
+    surroundings = {
+        **os.environ,
+        "DO_NOT_TRACK": "1",
+        "OPENVINO_TELEMETRY": "0",
+        "YOLO_OFFLINE": "true",
+        "YOLO_AUTOINSTALL": "false",
+        "YOLO_CONFIG_DIR": tempfile.gettempdir(),
+    }
+    if not is_own:
+        surroundings.pop("PYTHONPATH", None)
     try:
-        done = subprocess.run(  # noqa: S603 - our own script, with a Python that we made
+        done = subprocess.run(  # noqa: S603 - our own scripts and programs
             command,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
