@@ -167,7 +167,5 @@ def lines_of(bench: AgentBench) -> Iterator[str]:
     )
     yield f"resident memory       {bench.rss_end_mib:.0f} MiB, {bench.rss_peak_mib:.0f} at most"
     yield ""
-    yield (
-        f"medians of {bench.rounds} rounds of {bench.frames} frames; "
-        f"load average {bench.load_average:.1f}"
-    )
+    runs = "one round" if bench.rounds == 1 else f"medians of {bench.rounds} rounds"
+    yield f"{runs} of {bench.frames} frames; load average {bench.load_average:.1f}"

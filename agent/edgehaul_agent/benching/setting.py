@@ -159,9 +159,9 @@ def _source(path: Path | None) -> tuple[FileSource | VirtualConveyorSource, Line
     height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     capture.release()
     if width <= 0 or height <= 0:
-        raise SourceError(
-            "this is no video that can be decoded", where=path, remedy="correct --source"
-        )
+        is_there = path.is_file()
+        fault = "this is no video that can be decoded" if is_there else "no such video file"
+        raise SourceError(fault, where=path, remedy="correct --source")
     line = Line(Point(width / 2, height), Point(width / 2, 0))
     # Over and over: a short clip serves as well as a long one.
     source = FileSource(path=str(path.absolute()), loop=True)
