@@ -92,7 +92,7 @@ class StreamMetrics:
     def follow(self, losses: Losses) -> None:
         """Go on with the losses of another run of the same stream."""
         with self._lock:
-            self._lost_before, self._reconnects_before = self._lost(), self._reconnects()
+            self._close_account()
             self._losses = losses
             self.runs += 1
 
@@ -100,8 +100,7 @@ class StreamMetrics:
         """Keep the numbers of a run that has ended, and not the run with its model and pictures."""
         with self._lock:
             if losses is self._losses:
-                self._lost_before = self._lost()
-                self._losses = None
+                self._close_account()
 
     def processed(self, latency_ms: float) -> None:
         """Count a frame with its time from the source to the result."""
@@ -152,6 +151,11 @@ class StreamMetrics:
         """Return the latencies since start."""
         with self._lock:
             return LatencyHistogram(tuple(self._classes), self._sum_ms)
+
+    def _close_account(self) -> None:
+        """Add what the present run has counted to what those before it have."""
+        self._lost_before, self._reconnects_before = self._lost(), self._reconnects()
+        self._losses = None
 
     def _lost(self) -> Counter[Reason]:
         """Return the number of frames lost by reason, over all runs of the stream."""

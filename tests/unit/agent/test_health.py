@@ -51,6 +51,22 @@ def test_metrics_count_all_and_measure_the_last_interval() -> None:
     assert (total.frames, total.fps, total.latency_p50_ms) == (105, 5.0, 50.5)
 
 
+def test_what_a_run_has_counted_outlives_it() -> None:
+    """The run itself is let go with its model; counters never go back."""
+    metrics = StreamMetrics(FakeClock())
+    for number in (1, 2):
+        run = SomeLosses()
+        metrics.follow(run)
+        for let_go in (False, True):
+            if let_go:
+                metrics.let_go(run)
+            health = metrics.take()
+            assert (health.dropped, health.bad) == (3 * number, 2 * number)
+            assert health.source.reconnects == 4 * number
+    metrics.let_go(SomeLosses())  # of another run
+    assert metrics.take().source.reconnects == 8
+
+
 def heartbeat(
     told: list[HealthData], clock: FakeClock, probe: ScriptedProbe, *, interval_s: float = 1e6
 ) -> Heartbeat:
