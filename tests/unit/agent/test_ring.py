@@ -65,8 +65,9 @@ def test_a_film_lasts_as_long_as_its_time(
 ) -> None:
     stills = stills_of(gaps)
     start_s = stills[0].captured_at_s
-    jpegs = at_even_times(stills, start_s, start_s + duration_s, fps)
-    assert len(jpegs) == max(1, round(duration_s * fps))
+    end_s = start_s + duration_s  # rounded, so that the difference may lie beside duration_s
+    jpegs = at_even_times(stills, start_s, end_s, fps)
+    assert len(jpegs) == max(1, round((end_s - start_s) * fps))
     numbers = [jpeg[0] for jpeg in jpegs]
     assert numbers == sorted(numbers)
     for number, shown in enumerate(numbers):
