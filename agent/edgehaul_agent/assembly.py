@@ -25,6 +25,7 @@ from edgehaul_agent.inference.traces import TraceModel
 from edgehaul_agent.inference.trial import decode_once
 from edgehaul_agent.loading import LoadedModel, ModelLoader, trial_tensor
 from edgehaul_agent.media.album import Album
+from edgehaul_agent.media.archive import FOLDER
 from edgehaul_agent.media.film import FilmArchive
 from edgehaul_agent.outlet import Outbox, StreamOutlet
 from edgehaul_agent.pipeline.camera import StreamPipeline
@@ -65,9 +66,9 @@ class Assembly:
         self.config = config
         self.root = folder / config.root
         self.topics = DeviceTopics(config.device.site, config.device.id)
-        self.album = Album(self.root / "media")
+        self.album = Album(self.root / FOLDER)
         """Writes pictures of events while it is open."""
-        self.films = FilmArchive(self.root / "media")
+        self.films = FilmArchive(self.root / FOLDER)
         """Writes clips of events while it is open."""
         self._positions = Positions(config)
         self._used: dict[tuple[str, str], ModelState] = {}

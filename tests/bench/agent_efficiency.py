@@ -9,19 +9,14 @@
 import argparse
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from saying import say
 
 from edgehaul_tools.bench.agents.broker import mosquitto
 from edgehaul_tools.bench.agents.material import VARIANTS, Material, prepare
 from edgehaul_tools.bench.agents.programs import AGENT
-
-
-def say(line: str) -> None:
-    """Write a line at once: the whole takes minutes."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def measure(

@@ -16,7 +16,6 @@ import re
 import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from saying import say
 
 from edgehaul.clock import parse_utc
 from edgehaul.messages.codec import decode
@@ -33,12 +33,6 @@ from edgehaul_tools.bench.agents.material import LINE, NAME, VARIANTS, Material,
 from edgehaul_tools.bench.agents.programs import AGENT, install_agent, write_device
 
 _WARM_UP_S = 3.0
-
-
-def say(line: str) -> None:
-    """Write a line at once: the whole takes minutes."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 @dataclass(frozen=True)

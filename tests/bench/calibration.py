@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
 from onnxruntime.quantization.calibrate import create_calibrator
+from saying import say
 
 from edgehaul_tools.export.onnx_model import TensorNames, export_module
 from edgehaul_tools.quantize.calibrate import Histograms, activation_tensors
@@ -34,12 +35,6 @@ SIDE_PX = 224
 COUNTS, QUICK_COUNTS = (100, 1000), (10, 40)
 METHODS: tuple[Method, ...] = ("minmax", "moving-average", "percentile", "entropy", "mse")
 _KB_PER_MB = 1024
-
-
-def say(line: object) -> None:
-    """Print a line at once, for whoever watches a long run."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def inputs(count: int) -> Iterator[NDArray[np.float32]]:

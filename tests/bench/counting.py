@@ -19,6 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from saying import say
+
 from edgehaul.geometry import Line, Point
 from edgehaul.values import Detection, Track
 from edgehaul_agent.events.lines import LineCounter
@@ -30,12 +32,6 @@ SETTINGS = TrackerSettings(certain_score=CERTAIN_SCORE)
 CAMPUS_SIZE = (640, 480)
 CAMPUS_LINES = range(80, 600, 40)
 FORWARD, BACKWARD = "forward/person", "backward/person"
-
-
-def say(line: object) -> None:
-    """Print a line at once, for whoever watches."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def upright(x: float) -> LineCounter:

@@ -18,7 +18,6 @@ set of sizes and epochs for all networks, scikit-learn's own for boosting. Run::
 """
 
 import argparse
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from saying import say
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score
 
@@ -62,12 +62,6 @@ class Fold:
 
     train: WindowSet
     test: WindowSet
-
-
-def say(line: object) -> None:
-    """Print a line at once, for whoever watches a long run."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def recipe_of(network: str, seed: int, channels: tuple[str, ...], epochs: int) -> SequenceRecipe:

@@ -26,6 +26,7 @@ from pathlib import Path
 import cv2
 import msgspec
 import numpy as np
+from saying import say
 from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -51,12 +52,6 @@ WARM_UP = 0.15
 BLOCKS, ROWS = 40, 24
 HEALTH_S, SAMPLE_S = 1.0, 2.0
 AGENT = (sys.executable, "-m", "edgehaul_agent")
-
-
-def say(line: object) -> None:
-    """Print a line at once, for whoever watches."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def draw_clip(path: Path) -> Path:

@@ -25,6 +25,7 @@ import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from saying import say
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -52,12 +53,6 @@ STILL_FRAMES = 1500
 EMPTY_FRAMES = 75
 NOISES = (0.0, 2.0, 4.0, 8.0, 12.0)
 COST_FRAMES = 400
-
-
-def say(line: object) -> None:
-    """Print a line at once, for whoever watches."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ method, equalisation and bias correction.
 
 import argparse
 import logging
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from saying import say
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
@@ -49,12 +49,6 @@ SIDE_PX, EPOCHS, BATCH = 32, 10, 64
 SHIFT_PX = 2
 CALIBRATION, CORRECTION = 200, 64
 Pictures = NDArray[np.float32]
-
-
-def say(line: object) -> None:
-    """Print a line at once, for whoever watches a long run."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def digits() -> tuple[Pictures, NDArray[np.int64]]:

@@ -17,7 +17,6 @@ that no window-level AUROC can be near 1. Run::
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from saying import say
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from edgehaul.bundle.spec import ModelSpec, OutputSpec
@@ -58,12 +58,6 @@ NAB_FILES = (
 NAB_STEP_S, NAB_WINDOW = 1800.0, 12
 """Six hours in steps of half an hour: the traffic series have pauses of up to a day."""
 ROLLING_STEPS = 96
-
-
-def say(line: object) -> None:
-    """Print a line at once, for whoever watches a long run."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def nab_recipe(seed: int, channels: tuple[str, ...]) -> SequenceRecipe:

@@ -32,6 +32,7 @@ from operator import add
 from pathlib import Path
 
 import numpy as np
+from saying import say
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -69,12 +70,6 @@ class Recorded:
     truth: Numbered
     fps: float
     size: tuple[int, int]
-
-
-def say(line: object) -> None:
-    """Print a line at once, for whoever watches."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 def pedestrians(folder: Path) -> Recorded:

@@ -23,6 +23,14 @@ from edgehaul_agent.media.shelf import Shelf
 
 _log = logging.getLogger(__name__)
 
+FOLDER = "media"
+"""Where files of events lie, below the device's root."""
+
+
+def name_below_root(stream: str, path: str) -> str:
+    """Return how messages name a file: ``media/{stream}/{path}``."""
+    return f"{FOLDER}/{stream}/{path}"
+
 
 class Keepsake(Protocol):
     """Something to be kept."""

@@ -24,6 +24,7 @@ from edgehaul.config.clips import ClipSection
 from edgehaul.messages.payloads import CameraEvent
 from edgehaul.values import Image
 from edgehaul_agent.health.metrics import StreamMetrics
+from edgehaul_agent.media.archive import name_below_root
 from edgehaul_agent.media.film import Film, FilmArchive
 from edgehaul_agent.media.webm import SUFFIX
 from edgehaul_agent.pipeline.occasions import Occasions
@@ -130,7 +131,7 @@ class Clips:
                 clip = _OpenClip(path, captured_at_s - self._section.pre_s, end_s)
                 self._open.append(clip)
             clip.end_s = max(clip.end_s, end_s)
-            return f"media/{self._stream}/{clip.path}"
+            return name_below_root(self._stream, clip.path)
 
     def settle(self, captured_at_s: float) -> None:
         """Say that all events of a frame have been told. The worker calls."""

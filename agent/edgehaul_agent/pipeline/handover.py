@@ -84,7 +84,7 @@ class Handover(Generic[T]):
             now_s = self._clock.monotonic_s()
             is_due = self._is_due(now_s)
             if not is_due:
-                self._seat.pool.shares.is_refused(self._seat, now_s)
+                self._seat.pool.shares.refuse(self._seat, now_s)
             return is_due
 
     def put(self, item: T) -> list[T]:
@@ -99,7 +99,7 @@ class Handover(Generic[T]):
             self._items.append(item)
             self._let_in_at_s = self._clock.monotonic_s()
             self._credit = max(0.0, self._credit - 1.0)
-        self._seat.pool.shares.gets(self._seat)
+        self._seat.pool.shares.let_in(self._seat)
         self._seat.call()
         return forgotten
 

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 _MAX_BYTES = 100_000
 _COMMITTED_AFTER_S = 2.0
-"""By then the spool has written what it was given: it commits each fifth of a second."""
+"""By then the spool has written what it was given: events wait for a fraction of a second."""
 
 
 def logbook_path(root: Path, stream: str) -> Path:

@@ -46,7 +46,7 @@ class Shares:
         with self._lock:
             self._accounts.pop(stream, None)
 
-    def gets(self, stream: Hashable) -> None:
+    def let_in(self, stream: Hashable) -> None:
         """Note that a frame of the stream was let in."""
         with self._lock:
             account = self._accounts.get(stream)
@@ -57,7 +57,7 @@ class Shares:
                 self._most = max(self._most, account.had)
                 self._forget()
 
-    def is_refused(self, stream: Hashable, now_s: float) -> None:
+    def refuse(self, stream: Hashable, now_s: float) -> None:
         """Note that a frame of the stream was refused."""
         with self._lock:
             account = self._accounts.get(stream)

@@ -11,6 +11,7 @@ from edgehaul.messages.zone_events import ObjectEvent
 from edgehaul.values import Image, Track
 from edgehaul.vision.crop import crop
 from edgehaul_agent.media.album import Album, Shot
+from edgehaul_agent.media.archive import name_below_root
 from edgehaul_agent.pipeline.occasions import Occasions
 
 
@@ -58,7 +59,7 @@ class Snapshots:
         if not self._album.put(Shot(self._stream, path, picture, self._lost)):
             self._lost()
             return ""
-        return f"media/{self._stream}/{path}"
+        return name_below_root(self._stream, path)
 
 
 def _box_of(event: CameraEvent, seen: Sequence[Track]) -> Box | None:

@@ -214,11 +214,6 @@ class Preprocessor:
         self._canvas = Canvas(spec)
         self._tensor = TensorBuffer(spec)
 
-    @property
-    def canvas(self) -> NDArray[np.uint8]:
-        """The last picture as it lies on the canvas, before colours and numbers are changed."""
-        return self._canvas.pixels
-
     def __call__(self, image: NDArray[np.uint8]) -> tuple[NDArray[Any], Placement]:
         """Return the tensor for one picture, and where the picture lies on its canvas.
 

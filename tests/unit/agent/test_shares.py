@@ -32,9 +32,9 @@ def played(may_take: Callable[[Shares, int, float], bool]) -> list[int]:
             heapq.heapreplace(free_at_s, max(free_at_s[0], now_s) + TURN_S)
             last_s[stream] = now_s
             counts[stream] += 1
-            shares.gets(stream)
+            shares.let_in(stream)
         else:
-            shares.is_refused(stream, now_s)
+            shares.refuse(stream, now_s)
     return counts
 
 
@@ -52,9 +52,9 @@ def test_a_stream_that_gives_nothing_any_more_holds_up_nobody() -> None:
     shares = Shares()
     for stream in ("gone", "busy"):
         shares.join(stream)
-    shares.is_refused("gone", now_s=0.0)
+    shares.refuse("gone", now_s=0.0)
     for _ in range(5):
-        shares.gets("busy")
+        shares.let_in("busy")
     assert not shares.may_take("busy", since_s=-1.0)
     assert shares.may_take("busy", since_s=0.5)
     shares.leave("gone")
@@ -67,15 +67,15 @@ def test_a_stream_that_comes_back_takes_no_more_than_its_share() -> None:
     for stream in ("asleep", "awake"):
         shares.join(stream)
     for _ in range(1000):
-        shares.gets("awake")
-    shares.gets("asleep")
-    shares.is_refused("asleep", now_s=1.0)
+        shares.let_in("awake")
+    shares.let_in("asleep")
+    shares.refuse("asleep", now_s=1.0)
     assert shares.may_take("awake", since_s=0.0)
 
 
 def test_a_stream_that_left_or_never_came_is_no_matter() -> None:
     shares = Shares()
-    shares.gets("stranger")
-    shares.is_refused("stranger", now_s=1.0)
+    shares.let_in("stranger")
+    shares.refuse("stranger", now_s=1.0)
     assert shares.may_take("stranger", since_s=0.0)
     assert len(shares) == 0
